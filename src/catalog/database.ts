@@ -1,0 +1,128 @@
+/**
+ * The work directory's catalog: one SQLite database, `<dir>/catalog.db`. It holds what a second terminal may look at
+ * and what a resumed run must know; it never holds the only proof of anything (that is on the target).
+ *
+ * WAL mode, so that readers never wait for the run and the run never waits for them; synchronous = FULL, because
+ * NORMAL may lose the last commits at a power loss.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { Failure } from '../failure.js';
+
+/** Grows by one with every change of `schema`. */
+const catalogVersion = 1;
+
+const schema = `
+  create table if not exists setup (
+    id integer primary key check (id = 1),
+    version text not null,
+    source text not null,
+    target text,
+    settings text not null
+  );
+  create table if not exists stream (
+    id integer primary key check (id = 1),
+    slot_name text not null,
+    plugin text not null,
+    publications text not null,
+    own_publications text not null,
+    origin text not null,
+    system_identifier text not null,
+    timeline integer not null,
+    wal_segment_bytes integer not null,
+    database text not null,
+    start_lsn text not null,
+    snapshot text
+  );
+  create table if not exists sentinel (
+    id integer primary key check (id = 1),
+    startpos text not null,
+    endpos text not null,
+    apply integer not null,
+    write_lsn text not null,
+    flush_lsn text not null,
+    transform_lsn text not null,
+    replay_lsn text not null
+  );
+  create table if not exists phase (
+    name text primary key,
+    started_at text not null,
+    done_at text
+  );
+  create table if not exists relation (
+    oid integer primary key,
+    schema text not null,
+    name text not null,
+    bytes integer not null,
+    estimated_rows real not null
+  );
+  create table if not exists task (
+    name text primary key,
+    kind text not null,
+    relation_oid integer,
+    object text not null,
+    started_at text,
+    done_at text,
+    duration_ms integer,
+    bytes integer not null default 0,
+    rows integer not null default 0
+  );
+  create table if not exists timing (
+    step text primary key,
+    connection text not null,
+    duration_ms integer not null,
+    bytes integer not null default 0,
+    concurrency integer not null
+  );
+`;
+
+/** An open catalog. */
+export type Catalog = { readonly directory: string; readonly database: Database.Database };
+
+/** Where the catalog of a work directory lies. */
+export function catalogPath(directory: string): string {
+  return join(directory, 'catalog.db');
+}
+
+/** Whether a work directory has a catalog at all. */
+export function catalogExists(directory: string): boolean {
+  return existsSync(catalogPath(directory));
+}
+
+/**
+ * Opens the catalog, making directory (0700) and tables when they are missing.
+ * Throws `work-directory-broken` when it cannot, or when another version wrote it.
+ */
+export function openCatalog(directory: string): Catalog {
+  let database: Database.Database;
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    database = new Database(catalogPath(directory));
+    // A second process may hold the write lock for the moment of one commit.
+    database.pragma('busy_timeout = 10000');
+    database.pragma('journal_mode = WAL');
+    database.pragma('synchronous = FULL');
+  } catch (error) {
+    throw new Failure('work-directory-broken', `the work directory ${directory} cannot be opened`, {
+      cause: error,
+    });
+  }
+  const version = Number(database.pragma('user_version', { simple: true }));
+  if (version !== 0 && version !== catalogVersion) {
+    database.close();
+    throw new Failure(
+      'work-directory-broken',
+      `the catalog in ${directory} has version ${version}, this walferry reads version ${catalogVersion}`,
+      { remedy: 'Use the walferry that made it, or another --dir.' },
+    );
+  }
+  if (version === 0) {
+    database.exec(`begin immediate; ${schema} pragma user_version = ${catalogVersion}; commit;`);
+  }
+  return { directory, database };
+}
+
+export function closeCatalog(catalog: Catalog): void {
+  catalog.database.close();
+}

@@ -1,0 +1,245 @@
+/**
+ * What can go wrong, by name. A Failure's code decides the exit status, whether it is worth another try, and what
+ * the operator is told to do; its message says what happened, on which side, to which object. Messages never hold
+ * row values (key columns excepted, see `row-missing`) or passwords.
+ *
+ * The comment above a code is its entry in docs/failures.md, which `npm run usage` generates from here.
+ */
+
+/** Which server something happened on. */
+export type Side = 'source' | 'target';
+
+export type FailureCode =
+  /** The command line, a variable or a settings file asks for something that is not possible. All problems are listed at once. */
+  | 'usage'
+  /** The command or option is known from pgcopydb, and walferry does not have it yet. */
+  | 'not-built'
+  /** pg_dump or pg_restore was not found. */
+  | 'client-tools-missing'
+  /** pg_dump and pg_restore are older than the source server: their dump would be wrong or refused. */
+  | 'client-tools-old'
+  /** pg_dump or pg_restore ended with an error; its own words are in the log. */
+  | 'client-tool-failed'
+  /** The source did not answer within the time given. */
+  | 'source-unreachable'
+  /** The source refused the login: user, password, database or pg_hba.conf. */
+  | 'source-login'
+  /** The role on the source lacks a right that this command needs. */
+  | 'source-rights'
+  /** The source is not set up for logical decoding: wal_level, max_replication_slots, max_wal_senders, the plugin. */
+  | 'source-setup'
+  /** A statement failed on the source. */
+  | 'source-statement'
+  /** A replication slot of this name exists and does not belong to this work directory. */
+  | 'slot-exists'
+  /** The slot is gone, or invalidated, or belongs to another database: the changes since then cannot be had from it any more. */
+  | 'slot-lost'
+  /** Another process reads from the slot. */
+  | 'slot-busy'
+  /** The slot was moved past what this work directory and the target hold: somebody else acknowledged changes. */
+  | 'slot-ahead'
+  /** The snapshot that the unfinished tables were copied from is gone. */
+  | 'snapshot-lost'
+  /** The connection to the source broke during a stream; it is tried again. */
+  | 'source-disconnected'
+  /** The target did not answer within the time given. */
+  | 'target-unreachable'
+  /** The target refused the login: user, password, database or pg_hba.conf. */
+  | 'target-login'
+  /** The role on the target lacks a right that this command needs. */
+  | 'target-rights'
+  /** The target cannot be used as it is, for example a pooled connection. */
+  | 'target-setup'
+  /** Tables on the target hold rows that this run did not put there. */
+  | 'target-not-empty'
+  /** A statement failed on the target. */
+  | 'target-statement'
+  /** The connection to the target broke; it is tried again, and the position row tells what was committed. */
+  | 'target-disconnected'
+  /** A change names a row that the target does not have: somebody wrote to the target, or rows were left out of the copy. */
+  | 'row-missing'
+  /** A change names a table that the target does not have, or that lacks a column of it. */
+  | 'relation-missing'
+  /** The position row stands where this applier did not put it: another applier follows the same stream. */
+  | 'position-moved'
+  /** The target's position is older than the oldest transform file: it was set back (failover, restore). */
+  | 'target-set-back'
+  /** The table was truncated or rewritten after the snapshot was taken, so that the snapshot no longer sees its rows. */
+  | 'table-rewritten'
+  /** The work directory holds another, unfinished run. */
+  | 'work-directory-used'
+  /** Another walferry process works in this directory. */
+  | 'work-directory-locked'
+  /** The work directory cannot be read or written, or holds something that this version does not understand. */
+  | 'work-directory-broken'
+  /** The disk of the work directory is full. */
+  | 'disk-full'
+  /** A transform file is damaged: its name and the offset of the first bad byte are given. */
+  | 'journal-damaged'
+  /** The stream sent something that walferry does not understand. Nothing after it was taken. */
+  | 'message-unreadable'
+  /** Source and target differ. */
+  | 'sides-differ'
+  /** Asked to stop. Everything is kept; the same command with --resume goes on. */
+  | 'stopped'
+  /** A mistake in walferry. */
+  | 'internal';
+
+/** What follows from a code. */
+export type FailurePolicy = {
+  /** Exit status of the process. */
+  readonly exit: 1 | 5 | 6 | 7 | 12 | 20 | 21 | 22 | 23 | 24;
+  /** Whether trying again later, with nothing changed, can succeed. */
+  readonly retry: boolean;
+  /** What the operator can do; printed below the message. Empty where the message says it all. */
+  readonly remedy: string;
+};
+
+/** The one table of policies. A new code does not compile without its row. */
+export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
+  usage: { exit: 1, retry: false, remedy: '' },
+  'not-built': { exit: 20, retry: false, remedy: '' },
+  'client-tools-missing': {
+    exit: 5,
+    retry: false,
+    remedy: 'Install the PostgreSQL client programs, or set PG_CONFIG to the pg_config of an installation.',
+  },
+  'client-tools-old': {
+    exit: 5,
+    retry: false,
+    remedy:
+      'Install client programs of at least the version of the source server, or set PG_CONFIG to their pg_config.',
+  },
+  'client-tool-failed': { exit: 12, retry: false, remedy: '' },
+  'source-unreachable': { exit: 6, retry: true, remedy: 'Check host, port and firewall of the source.' },
+  'source-login': { exit: 6, retry: false, remedy: 'Check user, password and database of --source.' },
+  'source-rights': { exit: 6, retry: false, remedy: '' },
+  'source-setup': { exit: 6, retry: false, remedy: '' },
+  'source-statement': { exit: 6, retry: false, remedy: '' },
+  'slot-exists': {
+    exit: 6,
+    retry: false,
+    remedy:
+      'Use --slot-name for another slot, --resume in the work directory that owns it, or drop it with `walferry stream cleanup`.',
+  },
+  'slot-lost': {
+    exit: 23,
+    retry: false,
+    remedy: 'Start again with --restart: the copy must be made anew from a new slot.',
+  },
+  'slot-busy': { exit: 6, retry: true, remedy: 'Stop the other process that reads from the slot.' },
+  'slot-ahead': {
+    exit: 23,
+    retry: false,
+    remedy: 'Find out who read from the slot, then start again with --restart.',
+  },
+  'snapshot-lost': {
+    exit: 6,
+    retry: false,
+    remedy:
+      'Start again with --restart. To be able to resume a copy, hold a snapshot with `walferry snapshot`.',
+  },
+  'source-disconnected': { exit: 6, retry: true, remedy: 'Run the same command with --resume.' },
+  'target-unreachable': { exit: 7, retry: true, remedy: 'Check host, port and firewall of the target.' },
+  'target-login': { exit: 7, retry: false, remedy: 'Check user, password and database of --target.' },
+  'target-rights': { exit: 7, retry: false, remedy: '' },
+  'target-setup': { exit: 7, retry: false, remedy: '' },
+  'target-not-empty': {
+    exit: 7,
+    retry: false,
+    remedy: 'Empty the tables, choose another target, or drop them with --drop-if-exists.',
+  },
+  'target-statement': { exit: 7, retry: false, remedy: '' },
+  'target-disconnected': { exit: 7, retry: true, remedy: 'Run the same command with --resume.' },
+  'row-missing': {
+    exit: 7,
+    retry: false,
+    remedy: 'Put the row back as it was on the source, then run the same command with --resume.',
+  },
+  'relation-missing': {
+    exit: 7,
+    retry: false,
+    remedy: 'Create it on the target as it is on the source, then run the same command with --resume.',
+  },
+  'position-moved': {
+    exit: 7,
+    retry: false,
+    remedy: 'Stop the other applier, then run the same command with --resume.',
+  },
+  'target-set-back': {
+    exit: 7,
+    retry: false,
+    remedy: 'The transactions in between are gone: start again with --restart.',
+  },
+  'table-rewritten': {
+    exit: 6,
+    retry: false,
+    remedy: 'Start again with --restart, at a time without TRUNCATE and rewriting DDL.',
+  },
+  'work-directory-used': { exit: 1, retry: false, remedy: '' },
+  'work-directory-locked': {
+    exit: 1,
+    retry: true,
+    remedy: 'Wait for the other process, or use another --dir.',
+  },
+  'work-directory-broken': { exit: 12, retry: false, remedy: '' },
+  'disk-full': { exit: 12, retry: true, remedy: 'Make room, then run the same command with --resume.' },
+  'journal-damaged': {
+    exit: 24,
+    retry: false,
+    remedy: 'Restore the file from a copy, or start again with --restart.',
+  },
+  'message-unreadable': {
+    exit: 12,
+    retry: false,
+    remedy: 'Please report this with the version of the source server.',
+  },
+  'sides-differ': { exit: 21, retry: false, remedy: '' },
+  stopped: { exit: 22, retry: true, remedy: 'Run the same command with --resume to go on.' },
+  internal: {
+    exit: 12,
+    retry: false,
+    remedy: 'This is a mistake in walferry: please report it with the log (--debug).',
+  },
+};
+
+export type FailureOptions = {
+  /** The error underneath; kept for --debug, never printed otherwise. */
+  readonly cause?: unknown;
+  /** Replaces the remedy of the code where the situation allows a better one. */
+  readonly remedy?: string;
+};
+
+/** The one error class. Everything else that is thrown is a mistake and ends as `internal`. */
+export class Failure extends Error {
+  readonly code: FailureCode;
+  readonly remedy: string;
+
+  constructor(code: FailureCode, message: string, options: FailureOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'Failure';
+    this.code = code;
+    this.remedy = options.remedy ?? failurePolicies[code].remedy;
+  }
+
+  get policy(): FailurePolicy {
+    return failurePolicies[this.code];
+  }
+}
+
+/** Any thrown value as a Failure; what is not one becomes `internal` with its cause kept. */
+export function asFailure(thrown: unknown): Failure {
+  if (thrown instanceof Failure) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new Failure('internal', message, { cause: thrown });
+}
+
+/** Whether somebody asked to stop: not an error, and never retried. */
+export function isStop(thrown: unknown): boolean {
+  return thrown instanceof Failure && thrown.code === 'stopped';
+}
+
+/** Throws `stopped` once the signal is set: for the edges where a stop is clean. */
+export function throwIfStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new Failure('stopped', 'stopped as asked');
+}
