@@ -30,7 +30,7 @@ const schema = `
     origin text not null,
     system_identifier text not null,
     timeline integer not null,
-    wal_segment_bytes integer not null,
+    wal_segment_bytes text not null,
     database text not null,
     start_lsn text not null,
     snapshot text
@@ -91,10 +91,16 @@ export function catalogExists(directory: string): boolean {
 }
 
 /**
+ * `full`: what is written survives a power loss. `status`: positions for whoever looks, written several times a
+ * second, which may be lost and must not wait for the disk.
+ */
+export type Durability = 'full' | 'status';
+
+/**
  * Opens the catalog, making directory (0700) and tables when they are missing.
  * Throws `work-directory-broken` when it cannot, or when another version wrote it.
  */
-export function openCatalog(directory: string): Catalog {
+export function openCatalog(directory: string, durability: Durability = 'full'): Catalog {
   let database: Database.Database;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -102,7 +108,7 @@ export function openCatalog(directory: string): Catalog {
     // A second process may hold the write lock for the moment of one commit.
     database.pragma('busy_timeout = 10000');
     database.pragma('journal_mode = WAL');
-    database.pragma('synchronous = FULL');
+    database.pragma(durability === 'full' ? 'synchronous = FULL' : 'synchronous = NORMAL');
   } catch (error) {
     throw new Failure('work-directory-broken', `the work directory ${directory} cannot be opened`, {
       cause: error,

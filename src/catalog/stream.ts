@@ -1,0 +1,80 @@
+/**
+ * The stream of a work directory: its slot, where it began, and which publications are ours to drop.
+ */
+import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
+import type { PluginName } from '../model/plugin.js';
+import type { StreamKey } from '../model/stream-key.js';
+import type { Catalog } from './database.js';
+
+export type StreamRecord = {
+  readonly slot: string;
+  readonly plugin: PluginName;
+  /** Publications the slot is read through, and those of them that walferry made. */
+  readonly publications: readonly string[];
+  readonly ownPublications: readonly string[];
+  readonly key: StreamKey;
+  readonly timeline: number;
+  readonly walSegmentBytes: bigint;
+  /** The slot's consistent point: the first position the stream can carry. */
+  readonly startLsn: Lsn;
+  /** The snapshot exported with the slot; valid only while the process that made it holds it. */
+  readonly snapshot: string | null;
+};
+
+type StreamRow = {
+  slot_name: string;
+  plugin: string;
+  publications: string;
+  own_publications: string;
+  origin: string;
+  system_identifier: string;
+  timeline: number;
+  wal_segment_bytes: string;
+  database: string;
+  start_lsn: string;
+  snapshot: string | null;
+};
+
+/** The recorded stream; null before a slot was made. */
+export function loadStream(catalog: Catalog): StreamRecord | null {
+  const row = catalog.database.prepare<[], StreamRow>('select * from stream where id = 1').get();
+  if (row === undefined) return null;
+  return {
+    slot: row.slot_name,
+    plugin: row.plugin as PluginName,
+    publications: JSON.parse(row.publications) as string[],
+    ownPublications: JSON.parse(row.own_publications) as string[],
+    key: { stream: row.origin, systemIdentifier: row.system_identifier, database: row.database },
+    timeline: row.timeline,
+    walSegmentBytes: BigInt(row.wal_segment_bytes),
+    startLsn: readLsn(row.start_lsn),
+    snapshot: row.snapshot,
+  };
+}
+
+export function saveStream(catalog: Catalog, stream: StreamRecord): void {
+  catalog.database
+    .prepare(
+      `insert or replace into stream (id, slot_name, plugin, publications, own_publications, origin,
+         system_identifier, timeline, wal_segment_bytes, database, start_lsn, snapshot)
+       values (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    )
+    .run(
+      stream.slot,
+      stream.plugin,
+      JSON.stringify(stream.publications),
+      JSON.stringify(stream.ownPublications),
+      stream.key.stream,
+      stream.key.systemIdentifier,
+      stream.timeline,
+      String(stream.walSegmentBytes),
+      stream.key.database,
+      formatLsn(stream.startLsn),
+      stream.snapshot,
+    );
+}
+
+/** Forgets the stream, after its slot was dropped. */
+export function deleteStream(catalog: Catalog): void {
+  catalog.database.exec('delete from stream; delete from sentinel;');
+}

@@ -1,0 +1,44 @@
+import { describe, expect, test } from 'vitest';
+import { decideRun, type DirectoryState } from '../../src/catalog/work-directory.js';
+import { Failure } from '../../src/failure.js';
+
+const unused: DirectoryState = { kind: 'unused' };
+const incomplete: DirectoryState = { kind: 'incomplete', differences: [] };
+const complete: DirectoryState = { kind: 'complete', differences: [] };
+const another: DirectoryState = { kind: 'incomplete', differences: ['source was "a" and is now "b"'] };
+const finishedOther: DirectoryState = { kind: 'complete', differences: ['slot was "a" and is now "b"'] };
+
+const decide = (state: DirectoryState, resume: boolean, restart: boolean) => {
+  try {
+    return decideRun(state, { resume, restart }, '/dir', 'walferry clone --resume');
+  } catch (error) {
+    return error instanceof Failure ? error.code : 'not a Failure';
+  }
+};
+
+describe('a work directory', () => {
+  test.each([
+    ['unused', unused, false, false, 'begin'],
+    ['unused, resumed: the first run died before it recorded anything', unused, true, false, 'begin'],
+    ['unused, restarted', unused, false, true, 'begin'],
+    ['incomplete', incomplete, false, false, 'work-directory-used'],
+    ['incomplete, resumed', incomplete, true, false, 'go-on'],
+    ['incomplete, restarted', incomplete, false, true, 'begin'],
+    ['complete', complete, false, false, 'nothing-to-do'],
+    ['complete, resumed', complete, true, false, 'nothing-to-do'],
+    ['of another run', another, false, false, 'work-directory-used'],
+    ['of another run, resumed', another, true, false, 'work-directory-used'],
+    ['of another run, restarted', another, false, true, 'begin'],
+    ['of another run that is complete', finishedOther, false, false, 'work-directory-used'],
+  ] as const)('%s: %#', (_name, state, resume, restart, expected) => {
+    expect(decide(state, resume, restart)).toBe(expected);
+  });
+
+  test('refused as incomplete, it prints the line that goes on', () => {
+    const refuse = () =>
+      decideRun(incomplete, { resume: false, restart: false }, '/dir', 'walferry clone --resume');
+    expect(refuse).toThrow(
+      expect.objectContaining({ remedy: expect.stringContaining('walferry clone --resume') }),
+    );
+  });
+});
