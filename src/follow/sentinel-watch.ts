@@ -1,0 +1,112 @@
+/**
+ * The run's view of the sentinel: what a second terminal sets is seen within a tenth of a second, and the positions
+ * of the run are shown to it just as often. The hot loops ask and tell this object; only its timer touches the disk.
+ */
+import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
+import { Failure } from '../failure.js';
+import type { Log } from '../log.js';
+import { zeroLsn, type Lsn } from '../model/lsn.js';
+import type { Sentinel } from '../model/progress.js';
+
+/** Short enough for a person who set the end position to see it taken at once; each look costs microseconds. */
+const lookEveryMs = 100;
+
+const nothingPending: Positions = {};
+
+export class SentinelWatch {
+  readonly #catalog: Catalog;
+  readonly #log: Log;
+  readonly #timer: NodeJS.Timeout;
+  readonly #waiting = new Set<() => void>();
+  #dataVersion = -1;
+  #sentinel: Sentinel;
+  #pending: Positions = nothingPending;
+  #troubled = false;
+
+  /** Opens a connection of its own to the catalog in `directory`. Throws as `requireSentinel` does. */
+  constructor(directory: string, log: Log) {
+    this.#catalog = openCatalog(directory, 'status');
+    this.#log = log;
+    try {
+      this.#sentinel = requireSentinel(this.#catalog);
+    } catch (error) {
+      closeCatalog(this.#catalog);
+      throw error;
+    }
+    this.#timer = setInterval(() => this.#look(), lookEveryMs);
+  }
+
+  /** What the sentinel said at the last look. */
+  get sentinel(): Sentinel {
+    return this.#sentinel;
+  }
+
+  /** The end position, `zeroLsn` when none is set. */
+  readonly endpos = (): Lsn => this.#sentinel.endpos;
+
+  /** Tells positions; they are written at the next look. */
+  record(positions: Positions): void {
+    this.#pending = { ...this.#pending, ...positions };
+  }
+
+  /** Resolves as soon as `condition` holds of the sentinel; rejects with `stopped` when the signal is set first. */
+  async until(condition: (sentinel: Sentinel) => boolean, signal: AbortSignal): Promise<void> {
+    while (!condition(this.#sentinel)) {
+      await new Promise<void>((resolve, reject) => {
+        const wake = () => {
+          signal.removeEventListener('abort', stop);
+          resolve();
+        };
+        const stop = () => {
+          this.#waiting.delete(wake);
+          reject(
+            signal.reason instanceof Failure ? signal.reason : new Failure('stopped', 'stopped as asked'),
+          );
+        };
+        if (signal.aborted) return stop();
+        this.#waiting.add(wake);
+        signal.addEventListener('abort', stop, { once: true });
+      });
+    }
+  }
+
+  /** Looks again right now: after this run itself has written to the sentinel. */
+  refresh(): void {
+    this.#dataVersion = -1;
+    this.#look();
+  }
+
+  /** Writes what is still to be told and closes. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#look();
+    closeCatalog(this.#catalog);
+  }
+
+  /** Trouble with the catalog must not stop a stream: it is said once, and tried again at the next look. */
+  #look(): void {
+    try {
+      if (this.#pending !== nothingPending) {
+        recordPositions(this.#catalog, this.#pending);
+        this.#pending = nothingPending;
+      }
+      const dataVersion = catalogDataVersion(this.#catalog);
+      if (dataVersion !== this.#dataVersion) {
+        this.#sentinel = requireSentinel(this.#catalog);
+        this.#dataVersion = dataVersion;
+        for (const wake of this.#waiting) wake();
+        this.#waiting.clear();
+      }
+      this.#troubled = false;
+    } catch (error) {
+      if (!this.#troubled) this.#log.warn(`the sentinel cannot be read or written now: ${String(error)}`);
+      this.#troubled = true;
+    }
+  }
+}
+
+/** Whether an end position is set and reached. */
+export function endposReached(endpos: Lsn, applied: Lsn): boolean {
+  return endpos !== zeroLsn && endpos <= applied;
+}
