@@ -1,0 +1,29 @@
+/**
+ * pgoutput, the plugin inside every server since 10.
+ */
+import type { Decoder, Plugin, StreamRequest } from '../../src/model/plugin.js';
+import { quoteIdentifier } from '../../src/model/sql.js';
+import { PgoutputDecoder } from './decoder.js';
+
+/** Servers refuse options they do not know, so newer ones are asked for by version. */
+const messagesSince = 140_000;
+const originSince = 160_000;
+
+/** The options of START_REPLICATION for pgoutput, in order, unquoted. */
+function pgoutputOptions(request: StreamRequest): (readonly [name: string, value: string])[] {
+  const options: (readonly [name: string, value: string])[] = [
+    ['proto_version', '1'],
+    // The server splits the list as identifiers: without quotes it would fold upper case.
+    ['publication_names', request.publications.map(quoteIdentifier).join(',')],
+  ];
+  if (request.serverVersion >= messagesSince) options.push(['messages', 'true']);
+  // What another server replicated into the source belongs to the source: leaving it out would lose rows.
+  if (request.serverVersion >= originSince) options.push(['origin', 'any']);
+  return options;
+}
+
+export const pgoutput: Plugin = {
+  name: 'pgoutput',
+  options: pgoutputOptions,
+  createDecoder: (): Decoder => new PgoutputDecoder(),
+};

@@ -1,0 +1,425 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { PgoutputDecoder } from '../../../plugins/pgoutput/decoder.js';
+import { pgoutput } from '../../../plugins/pgoutput/plugin.js';
+import { Failure } from '../../../src/failure.js';
+import type { Lsn } from '../../../src/model/lsn.js';
+import type { Relation } from '../../../src/model/relation.js';
+import type { Cell } from '../../../src/model/row.js';
+import { unchanged } from '../../../src/model/row.js';
+import * as wire from './messages.js';
+
+const lsn = (value: bigint) => value as Lsn;
+
+/** A relation `public.t` of text columns. */
+function table(
+  identity: Relation['identity'],
+  columnNames: readonly string[],
+  key: readonly number[],
+): Relation {
+  return {
+    schema: 'public',
+    name: 't',
+    identity,
+    columns: columnNames.map((name) => ({ name, typeOid: 25 })),
+    key,
+  };
+}
+
+/** A decoder inside transaction 700 that knows the relations by the OIDs 1, 2, … */
+function opened(...relations: Relation[]): PgoutputDecoder {
+  const decoder = new PgoutputDecoder();
+  decoder.decode(wire.begin(0x500n, 1n, 700), lsn(0n));
+  relations.forEach((relation, nth) => decoder.decode(wire.relation(nth + 1, relation), lsn(0n)));
+  return decoder;
+}
+
+function refusal(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'message-unreadable') return error.message;
+    throw error;
+  }
+  throw new Error('it was read');
+}
+
+describe('what is read', () => {
+  test('a transaction: begin and commit carry the commit record, changes carry xid and their own position', () => {
+    const decoder = new PgoutputDecoder();
+    const accounts = table('default', ['id', 'note'], [0]);
+
+    const messages = [
+      decoder.decode(wire.begin(0x1_0000_0500n, -5n, 4_294_967_295), lsn(0x1_0000_0100n)),
+      decoder.decode(wire.relation(9, accounts), lsn(0n)),
+      decoder.decode(wire.insert(9, ['1', null]), lsn(0x1_0000_0100n)),
+      decoder.decode(wire.commit(0x1_0000_0500n, 0x1_0000_0530n, 7n), lsn(0x1_0000_0530n)),
+    ];
+
+    expect(messages).toEqual([
+      { kind: 'begin', xid: 4_294_967_295n, commitLsn: 0x1_0000_0500n, commitTime: -5n },
+      { kind: 'relation', relation: accounts },
+      {
+        kind: 'change',
+        xid: 4_294_967_295n,
+        lsn: 0x1_0000_0100n,
+        change: { kind: 'insert', relation: accounts, row: ['1', null] },
+      },
+      {
+        kind: 'commit',
+        xid: 4_294_967_295n,
+        commitLsn: 0x1_0000_0500n,
+        endLsn: 0x1_0000_0530n,
+        commitTime: 7n,
+      },
+    ]);
+  });
+
+  test('a type and an origin say nothing that concerns us', () => {
+    const decoder = opened();
+    expect(decoder.decode(wire.type(1234, 'public', 'mood'), lsn(0n))).toBeNull();
+    expect(decoder.decode(wire.origin(0x10n, 'elsewhere'), lsn(0n))).toBeNull();
+  });
+
+  test('a table described again is a new relation, and changes point at the description they came under', () => {
+    const before = table('default', ['id'], [0]);
+    const after = table('default', ['id', 'added'], [0]);
+    const decoder = opened(before);
+
+    const first = decoder.decode(wire.insert(1, ['1']), lsn(1n));
+    decoder.decode(wire.relation(1, after), lsn(0n));
+    const second = decoder.decode(wire.insert(1, ['2', 'x']), lsn(2n));
+
+    expect(first).toMatchObject({ change: { relation: before } });
+    expect(second).toMatchObject({ change: { relation: after } });
+  });
+
+  test('an empty namespace is pg_catalog', () => {
+    const decoder = opened();
+    expect(
+      decoder.decode(wire.relation(5, { ...table('full', ['a'], [0]), schema: 'pg_catalog' }), lsn(0n)),
+    ).toMatchObject({ relation: { schema: 'pg_catalog' } });
+  });
+
+  const twoKeys = table('index', ['a', 'b', 'c'], [0, 2]);
+  const full = table('full', ['a', 'b'], [0, 1]);
+  test.each<[claim: string, Relation, Buffer, unknown]>([
+    [
+      'an update that keeps its identity brings no key',
+      twoKeys,
+      wire.update(1, ['1', 'x', '2']),
+      { kind: 'update', relation: twoKeys, key: null, row: ['1', 'x', '2'] },
+    ],
+    [
+      'an update of the identity brings the old one, without the columns outside of it',
+      twoKeys,
+      wire.update(1, ['1', 'x', '3'], { kind: 'K', row: ['1', null, '2'] }),
+      { kind: 'update', relation: twoKeys, key: ['1', '2'], row: ['1', 'x', '3'] },
+    ],
+    [
+      'an unchanged TOAST value is neither null nor text',
+      twoKeys,
+      wire.update(1, ['1', unchanged, '2']),
+      { kind: 'update', relation: twoKeys, key: null, row: ['1', unchanged, '2'] },
+    ],
+    [
+      'an identity column that is TOASTed and unchanged takes its value from the old tuple',
+      twoKeys,
+      wire.update(1, [unchanged, unchanged, '2'], { kind: 'K', row: ['long', null, '2'] }),
+      { kind: 'update', relation: twoKeys, key: ['long', '2'], row: ['long', unchanged, '2'] },
+    ],
+    [
+      'an update under FULL brings the whole old row; unchanged stays unchanged',
+      full,
+      wire.update(1, ['1', unchanged], { kind: 'O', row: [null, 'long'] }),
+      { kind: 'update', relation: full, key: [null, 'long'], row: ['1', unchanged] },
+    ],
+    [
+      'a delete brings the identity',
+      twoKeys,
+      wire.remove(1, 'K', ['1', null, '2']),
+      { kind: 'delete', relation: twoKeys, key: ['1', '2'] },
+    ],
+    [
+      'a delete under FULL brings the row, nulls and empty texts apart',
+      full,
+      wire.remove(1, 'O', [null, '']),
+      { kind: 'delete', relation: full, key: [null, ''] },
+    ],
+    [
+      'an insert into a table without columns is a row without cells',
+      table('nothing', [], []),
+      wire.insert(1, []),
+      { kind: 'insert', relation: table('nothing', [], []), row: [] },
+    ],
+  ])('%s', (_claim, relation, payload, change) => {
+    expect(opened(relation).decode(payload, lsn(0x77n))).toEqual({
+      kind: 'change',
+      xid: 700n,
+      lsn: 0x77n,
+      change,
+    });
+  });
+
+  test.each([
+    [0, false, false],
+    [1, true, false],
+    [2, false, true],
+    [3, true, true],
+  ])('a truncate with options %i', (options, cascade, restartIdentity) => {
+    const [one, two] = [table('nothing', ['a'], []), table('default', ['a'], [0])];
+    expect(opened(one, two).decode(wire.truncate([2, 1], options), lsn(3n))).toEqual({
+      kind: 'change',
+      xid: 700n,
+      lsn: 3n,
+      change: { kind: 'truncate', relations: [two, one], restartIdentity, cascade },
+    });
+  });
+
+  test('a logical message has the transaction it stands in, or none; its content may be any bytes', () => {
+    const content = Buffer.from([0, 255, 10]);
+    expect(opened().decode(wire.logicalMessage(true, 0x40n, 'p"\n', content), lsn(0n))).toEqual({
+      kind: 'message',
+      xid: 700n,
+      lsn: 0x40n,
+      prefix: 'p"\n',
+      content: 'AP8K',
+    });
+    expect(
+      new PgoutputDecoder().decode(wire.logicalMessage(false, 0x40n, '', Buffer.alloc(0)), lsn(0n)),
+    ).toEqual({ kind: 'message', xid: null, lsn: 0x40n, prefix: '', content: '' });
+  });
+});
+
+describe('what is refused', () => {
+  const keyed = table('default', ['id', 'note'], [0]);
+  test.each<[claim: string, Buffer, RegExp]>([
+    ['an empty message', Buffer.alloc(0), /empty message .* 0 of 0/],
+    ['a message of an unknown kind', Buffer.from('Zx'), /message 'Z' at 0\/77 .*offset 0 of 2/],
+    ['a byte after the end', Buffer.concat([wire.insert(1, ['1', 'x']), wire.byte(0)]), /1 bytes follow/],
+    ['a table never described', wire.insert(2, ['1', 'x']), /table 2 was not described .*offset 1 /],
+    ['a row of another width', wire.insert(1, ['1']), /row of 1 columns for public.t, which has 2/],
+    [
+      'a binary cell',
+      Buffer.from(wire.insert(1, ['1', 'x']).toString('latin1').replace('t\0', 'b\0'), 'latin1'),
+      /'b' is no kind of cell here \(offset 8 /,
+    ],
+    ['an insert with a value not sent', wire.insert(1, ['1', unchanged]), /'u' is no kind of cell/],
+    ['an old row with a value not sent', wire.remove(1, 'K', [unchanged, null]), /'u' is no kind of cell/],
+    [
+      'an old row with a value outside of the identity',
+      wire.remove(1, 'K', ['1', 'x']),
+      /'t' is no kind of cell/,
+    ],
+    [
+      'a whole old row from a table that logs its key',
+      wire.remove(1, 'O', ['1', null]),
+      /'O' stands where the old row of public.t begins/,
+    ],
+    [
+      'an insert whose row is called old',
+      Buffer.concat([wire.byte('I'), wire.int32(1), wire.byte('O'), wire.tuple(['1', 'x'])]),
+      /'O' stands where 'N' belongs/,
+    ],
+    [
+      'an update without its identity: nobody can say which row it was',
+      wire.update(1, [unchanged, 'x']),
+      /did not send column id of the replica identity of public.t/,
+    ],
+    ['a truncate of nothing', wire.truncate([], 0), /names no table/],
+    ['a truncate with unknown options', wire.truncate([1], 4), /options 4 are not known/],
+    ['a begin inside of a transaction', wire.begin(1n, 1n, 1), /has not ended/],
+    [
+      'a replica identity of another kind',
+      wire.relation(3, keyed).fill('x', 13, 14),
+      /is no replica identity/,
+    ],
+    ['a text that announces more than there is', wire.insert(1, ['1', 'x']).fill(9, 17, 18), /announced/],
+    [
+      'a text that is not UTF-8',
+      Buffer.from(wire.insert(1, ['1', 'xy']).toString('latin1').replace('xy', '\xff\xfe'), 'latin1'),
+      /a text is not UTF-8/,
+    ],
+  ])('%s', (_claim, payload, message) => {
+    const decoder = opened(keyed);
+    expect(refusal(() => decoder.decode(payload, lsn(0x77n)))).toMatch(message);
+  });
+
+  test('a replacement character that the source itself stores is a value like any other', () => {
+    expect(opened(keyed).decode(wire.insert(1, ['1', 'a\ufffdb']), lsn(0n))).toMatchObject({
+      change: { row: ['1', 'a\ufffdb'] },
+    });
+  });
+
+  test('a change outside of a transaction', () => {
+    const decoder = new PgoutputDecoder();
+    decoder.decode(wire.relation(1, keyed), lsn(0n));
+    expect(refusal(() => decoder.decode(wire.insert(1, ['1', 'x']), lsn(0n)))).toMatch(
+      /no transaction is open/,
+    );
+    expect(refusal(() => decoder.decode(wire.commit(1n, 2n, 3n), lsn(0n)))).toMatch(/no transaction/);
+  });
+});
+
+describe('any message', () => {
+  const cellText = fc.string({ unit: 'binary', maxLength: 40 }).map((text) => Buffer.from(text).toString());
+  const nameText = cellText.map((text) => text.replaceAll('\0', '0'));
+  const relations = fc
+    .record({
+      schema: nameText.filter((text) => text !== ''),
+      name: nameText,
+      identity: fc.constantFrom('default', 'nothing', 'full', 'index' as const),
+      columns: fc.array(fc.record({ name: nameText, typeOid: fc.integer({ min: 0, max: 0xffff_ffff }) }), {
+        minLength: 1,
+        maxLength: 8,
+      }),
+      keyed: fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }),
+    })
+    .map(({ keyed, ...rest }): Relation => {
+      const positions = rest.columns.map((_column, position) => position);
+      if (rest.identity === 'full') return { ...rest, key: positions };
+      if (rest.identity === 'nothing') return { ...rest, key: [] };
+      return { ...rest, key: positions.filter((position) => keyed[position]) };
+    });
+
+  /** A relation, and a change of it both as the wire has it and as it must be read. */
+  const changes = relations.chain((relation) => {
+    const width = relation.columns.length;
+    const rows = (cell: fc.Arbitrary<Cell>) => fc.array(cell, { minLength: width, maxLength: width });
+    const sent = fc.oneof(cellText, fc.constant(null));
+    const inKey = (row: readonly Cell[]) =>
+      row.map((cell, position) => (relation.key.includes(position) ? cell : null));
+    const key = (row: readonly Cell[]) => relation.key.map((position) => row[position]);
+    const letter = relation.identity === 'full' ? 'O' : 'K';
+    const shapes: fc.Arbitrary<{ payload: Buffer; change: unknown }>[] = [
+      rows(sent).map((row) => ({
+        payload: wire.insert(1, row),
+        change: { kind: 'insert', relation, row },
+      })),
+    ];
+    if (relation.identity !== 'full') {
+      shapes.push(
+        rows(sent).map((row) => ({
+          payload: wire.update(1, row),
+          change: { kind: 'update', relation, key: null, row },
+        })),
+      );
+    }
+    if (relation.key.length > 0) {
+      shapes.push(
+        rows(sent).map((row) => ({
+          payload: wire.remove(1, letter, inKey(row)),
+          change: { kind: 'delete', relation, key: key(row) },
+        })),
+        fc.tuple(rows(sent), rows(fc.oneof(sent, fc.constant(unchanged)))).map(([old, row]) => ({
+          payload: wire.update(1, row, { kind: letter, row: inKey(old) }),
+          change: {
+            kind: 'update',
+            relation,
+            key: key(old),
+            row: row.map((cell, position) =>
+              cell === unchanged && relation.identity !== 'full' && relation.key.includes(position)
+                ? old[position]
+                : cell,
+            ),
+          },
+        })),
+      );
+    }
+    return fc.record({ relation: fc.constant(relation), shape: fc.oneof(...shapes) });
+  });
+
+  test('is read as it was written', () => {
+    fc.assert(
+      fc.property(changes, fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn }), (drawn, position) => {
+        const decoder = opened(drawn.relation);
+        expect(decoder.decode(drawn.shape.payload, lsn(position))).toEqual({
+          kind: 'change',
+          xid: 700n,
+          lsn: position,
+          change: drawn.shape.change,
+        });
+      }),
+    );
+  });
+
+  test('cut anywhere is refused', () => {
+    fc.assert(
+      fc.property(changes, fc.nat(), (drawn, cut) => {
+        const payload = drawn.shape.payload.subarray(0, cut % drawn.shape.payload.length);
+        refusal(() => opened(drawn.relation).decode(payload, lsn(1n)));
+      }),
+    );
+  });
+
+  test('with bytes exchanged is read or refused, never anything else', () => {
+    const exchanges = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(changes, exchanges, (drawn, exchanged) => {
+        const described = wire.relation(1, drawn.relation);
+        for (const original of [described, drawn.shape.payload, wire.truncate([1, 1], 1)]) {
+          const payload = Buffer.from(original);
+          for (const [at, value] of exchanged) payload[at % payload.length] = value;
+          const decoder = opened(drawn.relation);
+          try {
+            decoder.decode(payload, lsn(1n));
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'message-unreadable' });
+          }
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('of garbage is refused or read, never anything else', () => {
+    const tags = fc.constantFrom('B', 'C', 'R', 'Y', 'O', 'I', 'U', 'D', 'T', 'M');
+    fc.assert(
+      fc.property(tags, fc.uint8Array({ maxLength: 60 }), (tag, garbage) => {
+        const decoder = opened(table('default', ['id', 'note'], [0]));
+        try {
+          decoder.decode(Buffer.concat([Buffer.from(tag), garbage]), lsn(1n));
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'message-unreadable' });
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('what the server is asked for', () => {
+  test.each([
+    [
+      130_005,
+      [
+        ['proto_version', '1'],
+        ['publication_names', '"walferry"'],
+      ],
+    ],
+    [
+      150_020,
+      [
+        ['proto_version', '1'],
+        ['publication_names', '"walferry"'],
+        ['messages', 'true'],
+      ],
+    ],
+    [
+      160_000,
+      [
+        ['proto_version', '1'],
+        ['publication_names', '"walferry"'],
+        ['messages', 'true'],
+        ['origin', 'any'],
+      ],
+    ],
+  ])('by server %i', (serverVersion, options) => {
+    expect(pgoutput.options({ serverVersion, publications: ['walferry'] })).toEqual(options);
+  });
+
+  test('publication names keep their case, commas and quotes', () => {
+    const options = pgoutput.options({ serverVersion: 150_000, publications: ['A,b', 'c"d'] });
+    expect(options[1]).toEqual(['publication_names', '"A,b","c""d"']);
+  });
+});
