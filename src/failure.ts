@@ -24,6 +24,8 @@ export type FailureCode =
   | 'source-unreachable'
   /** The source refused the login: user, password, database or pg_hba.conf. */
   | 'source-login'
+  /** The connection to the source cannot be as safe as sslmode, sslrootcert and channel_binding demand. */
+  | 'source-tls'
   /** The role on the source lacks a right that this command needs. */
   | 'source-rights'
   /** The source is not set up for logical decoding: wal_level, max_replication_slots, max_wal_senders, the plugin. */
@@ -46,6 +48,8 @@ export type FailureCode =
   | 'target-unreachable'
   /** The target refused the login: user, password, database or pg_hba.conf. */
   | 'target-login'
+  /** The connection to the target cannot be as safe as sslmode, sslrootcert and channel_binding demand. */
+  | 'target-tls'
   /** The role on the target lacks a right that this command needs. */
   | 'target-rights'
   /** The target cannot be used as it is, for example a pooled connection. */
@@ -72,7 +76,7 @@ export type FailureCode =
   | 'work-directory-locked'
   /** The work directory cannot be read or written, or holds something that this version does not understand. */
   | 'work-directory-broken'
-  /** The disk of the work directory is full. */
+  /** The disk of the work directory, or of one of the servers, is full: the message says which. */
   | 'disk-full'
   /** A transform file is damaged: its name and the offset of the first bad byte are given. */
   | 'journal-damaged'
@@ -113,6 +117,11 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
   'client-tool-failed': { exit: 12, retry: false, remedy: '' },
   'source-unreachable': { exit: 6, retry: true, remedy: 'Check host, port and firewall of the source.' },
   'source-login': { exit: 6, retry: false, remedy: 'Check user, password and database of --source.' },
+  'source-tls': {
+    exit: 6,
+    retry: false,
+    remedy: 'Check sslmode, sslrootcert and channel_binding of --source.',
+  },
   'source-rights': { exit: 6, retry: false, remedy: '' },
   'source-setup': { exit: 6, retry: false, remedy: '' },
   'source-statement': { exit: 6, retry: false, remedy: '' },
@@ -142,6 +151,11 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
   'source-disconnected': { exit: 6, retry: true, remedy: 'Run the same command with --resume.' },
   'target-unreachable': { exit: 7, retry: true, remedy: 'Check host, port and firewall of the target.' },
   'target-login': { exit: 7, retry: false, remedy: 'Check user, password and database of --target.' },
+  'target-tls': {
+    exit: 7,
+    retry: false,
+    remedy: 'Check sslmode, sslrootcert and channel_binding of --target.',
+  },
   'target-rights': { exit: 7, retry: false, remedy: '' },
   'target-setup': { exit: 7, retry: false, remedy: '' },
   'target-not-empty': {
