@@ -84,6 +84,8 @@ export type FailureCode =
   | 'message-unreadable'
   /** Source and target differ. */
   | 'sides-differ'
+  /** `ping` could not use one side or both; the lines above say which and why. */
+  | 'ping-failed'
   /** Asked to stop. Everything is kept; the same command with --resume goes on. */
   | 'stopped'
   /** A mistake in walferry. */
@@ -209,6 +211,7 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     remedy: 'Please report this with the version of the source server.',
   },
   'sides-differ': { exit: 21, retry: false, remedy: '' },
+  'ping-failed': { exit: 12, retry: true, remedy: '' },
   stopped: { exit: 22, retry: true, remedy: 'Run the same command with --resume to go on.' },
   internal: {
     exit: 12,
