@@ -1,0 +1,145 @@
+/**
+ * What commands print on stdout for people: sizes, durations, and the two tables at the end of a clone (reference
+ * 8.1 and 8.2). Pure.
+ */
+
+const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
+
+/** Bytes the way the server and the peer print them: divided by 1024 while there are 10240 or more. */
+export function prettySize(bytes: number): string {
+  let count = bytes;
+  let unit = 0;
+  while (count >= 10_240 && unit < sizeUnits.length - 1) {
+    count /= 1024;
+    unit += 1;
+  }
+  return `${Math.floor(count)} ${sizeUnits[unit]}`;
+}
+
+/** A duration in at most two units; the first number is at least two wide (a millisecond's three). */
+export function prettyDuration(ms: number): string {
+  const whole = Math.max(0, Math.floor(ms));
+  const wide = (value: number) => String(value).padStart(2, ' ');
+  const two = (value: number) => String(value).padStart(2, '0');
+  if (whole < 1000) return `${String(whole).padStart(3, ' ')}ms`;
+  const seconds = Math.floor(whole / 1000);
+  if (seconds < 10) return `${wide(seconds)}s${String(whole % 1000).padStart(3, '0')}`;
+  if (seconds < 60) return `${wide(seconds)}s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${wide(minutes)}m${two(seconds % 60)}s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${wide(hours)}h${two(minutes % 60)}m`;
+  return `${wide(Math.floor(hours / 24))}d${two(hours % 24)}h`;
+}
+
+/** One table of a clone. */
+export type TableSummary = {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** 1 when it was copied in one piece. */
+  readonly parts: number;
+  readonly copyMs: number;
+  readonly bytes: number;
+  readonly indexes: number;
+  readonly indexMs: number;
+};
+
+/** One step of a clone. */
+export type StepSummary = {
+  readonly step: string;
+  readonly connection: 'source' | 'target' | 'both';
+  readonly durationMs: number;
+  /** 0 where nothing is transferred. */
+  readonly bytes: number;
+  readonly concurrency: number;
+};
+
+/** Right-aligned columns under a header, as every list of the peer prints them. Ends with a newline. */
+export function columns(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((title, index) =>
+    Math.max(title.length, ...rows.map((row) => width(row[index] ?? ''))),
+  );
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, index) => ' '.repeat((widths[index] ?? 0) - width(cell)) + cell).join(' | ');
+  const dashes = widths.map((size) => '-'.repeat(size)).join('-+-');
+  return [`${line(header)} `, `${dashes}-`, ...rows.map(line)].join('\n') + '\n';
+}
+
+/** Characters, not UTF-16 units: names may hold any. */
+function width(text: string): number {
+  return Array.from(text).length;
+}
+
+/** The table of tables at the end of a clone, by OID. */
+export function tablesSummary(tables: readonly TableSummary[]): string {
+  const header = [
+    'OID',
+    'Schema',
+    'Name',
+    'Parts',
+    'copy duration',
+    'transmitted bytes',
+    'indexes',
+    'create index',
+  ];
+  const rows = tables
+    .toSorted((a, b) => a.oid - b.oid)
+    .map((table) => [
+      String(table.oid),
+      table.schema,
+      table.name,
+      String(table.parts),
+      prettyDuration(table.copyMs).trimStart(),
+      prettySize(table.bytes),
+      String(table.indexes),
+      prettyDuration(table.indexMs).trimStart(),
+    ]);
+  return columns(header, rows);
+}
+
+const stepDashes = stepRow('-'.repeat(50), '-'.repeat(10), '-'.repeat(10), '-'.repeat(10), '-'.repeat(12));
+
+function stepRow(
+  step: string,
+  connection: string,
+  duration: string,
+  transfer: string,
+  concurrency: string,
+): string {
+  const cells = [
+    connection.padStart(10),
+    duration.padStart(10),
+    transfer.padStart(10),
+    concurrency.padStart(12),
+  ];
+  return ` ${step.padStart(50)}   ${cells.join('  ')}\n`;
+}
+
+/** The table of steps; `total` is the last line's. */
+export function stepsSummary(steps: readonly StepSummary[], total: StepSummary): string {
+  const row = (step: StepSummary) =>
+    stepRow(
+      step.step,
+      step.connection,
+      prettyDuration(step.durationMs),
+      step.bytes === 0 ? '' : prettySize(step.bytes),
+      String(step.concurrency),
+    );
+  return [
+    stepRow('Step', 'Connection', 'Duration', 'Transfer', 'Concurrency'),
+    stepDashes,
+    ...steps.map(row),
+    stepDashes,
+    row(total),
+  ].join('');
+}
+
+/** Everything that a clone prints at its end: empty line, tables, two empty lines, steps, empty line. */
+export function cloneSummary(
+  tables: readonly TableSummary[],
+  steps: readonly StepSummary[],
+  total: StepSummary,
+): string {
+  return `\n${tablesSummary(tables)}\n\n${stepsSummary(steps, total)}\n`;
+}

@@ -1,0 +1,287 @@
+/**
+ * One call of the program, from the words of the command line to the exit status:
+ * words → command (dispatch) → options (parse-options) → settings and log (settings, log) → connection descriptions
+ * → the command's run → exit status. Nothing heavy is loaded before the command needs it.
+ */
+import { homedir } from 'node:os';
+import { asFailure, Failure, isStop } from '../failure.js';
+import type { Side } from '../failure.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import type { Command, CommandContext } from './command.js';
+import { resumeCommandLine } from './command-line.js';
+import { dispatch } from './dispatch.js';
+import { commandHelp, groupHelp, treeHelp } from './help.js';
+import type { OpenLog } from './log.js';
+import { parseOptions, type ParsedLine } from './parse-options.js';
+import { makeProgressLine } from './progress-line.js';
+import { Secrets } from './secrets.js';
+import { defaultsFor, readSettings, type LogSettings, type SettingsResult } from './settings.js';
+import { handleStops } from './stop.js';
+import { commandAt, places } from './tree.js';
+import { programVersion, versionText } from './version.js';
+
+/** The world of one call. */
+export type Call = {
+  /** The words after the script. */
+  readonly argv: readonly string[];
+  /** The script as it was called: its name decides whose defaults hold. */
+  readonly script: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  /** Ends the process without waiting for anything. */
+  readonly exitNow: (status: number) => void;
+};
+
+/** Runs one call; never throws. Gives the exit status. */
+export async function run(call: Call): Promise<number> {
+  const program = programName(call.script);
+  if (call.argv[0] === 'help') return helpCommand(call, program);
+
+  const meant = dispatch(call.argv, places);
+  if (meant.kind === 'unknown') {
+    // The word may be a connection string in the wrong place.
+    const word = new Secrets().redact(meant.word);
+    const where = meant.path === '' ? '' : ` of "${program} ${meant.path}"`;
+    call.stderr.write(`unknown command "${word}"${where}\n\n${groupHelp(program, meant.path)}`);
+    return 1;
+  }
+  if (meant.kind === 'group') return groupCommand(call, program, meant.path, meant.rest);
+  const command = commandAt(meant.path);
+  if (command === null) return refuseNotBuilt(call, program, meant.path);
+  return runCommand(call, program, command, meant.path, parseOptions(command, meant.path, meant.rest));
+}
+
+/** A group of commands, or no command at all: only --help and --version make sense without one. */
+function groupCommand(call: Call, program: string, path: string, rest: readonly string[]): number {
+  const has = (...words: string[]) => rest.some((word) => words.includes(word));
+  if (has('--help', '-h')) {
+    if (path === '') call.stdout.write(treeHelp(program));
+    else call.stderr.write(groupHelp(program, path));
+    return 0;
+  }
+  if (has('--version', '-V')) {
+    call.stdout.write(versionText(has('--json', '-J')));
+    return 0;
+  }
+  const words = path === '' ? program : `${program} ${path}`;
+  call.stderr.write(`a command is expected after "${words}"\n\n${groupHelp(program, path)}`);
+  return 1;
+}
+
+function refuseNotBuilt(call: Call, program: string, path: string): number {
+  const failure = new Failure('not-built', notBuiltSentence(`${program} ${path}`));
+  call.stderr.write(`${failure.message}\n`);
+  return failure.policy.exit;
+}
+
+/** `walferry`, or `pgcopydb` through a link of that name. */
+function programName(script: string): 'walferry' | 'pgcopydb' {
+  return /(?:^|[/\\])pgcopydb(?:\.[cm]?js)?$/.test(script) ? 'pgcopydb' : 'walferry';
+}
+
+/** `help` and `help COMMAND…`: asked for, so on stdout. */
+function helpCommand(call: Call, program: string): number {
+  const path = call.argv.slice(1).filter((word) => !word.startsWith('-'));
+  if (path.length === 0) {
+    call.stdout.write(treeHelp(program));
+    return 0;
+  }
+  const command = commandAt(path.join(' '));
+  if (command !== null) {
+    call.stdout.write(commandHelp(program, command, path.join(' ')));
+    return 0;
+  }
+  const meant = dispatch(path, places);
+  if (meant.kind === 'command') return refuseNotBuilt(call, program, meant.path);
+  if (meant.kind === 'group') {
+    call.stdout.write(groupHelp(program, meant.path));
+    return 0;
+  }
+  const word = new Secrets().redact(meant.word);
+  call.stderr.write(`unknown command "${word}"\n\n${groupHelp(program, meant.path)}`);
+  return 1;
+}
+
+async function runCommand(
+  call: Call,
+  program: 'walferry' | 'pgcopydb',
+  command: Command,
+  path: string,
+  line: ParsedLine,
+): Promise<number> {
+  const asked = (id: string) => line.given.some(({ option }) => option.id === id);
+  if (asked('help')) {
+    call.stderr.write(commandHelp(program, command, path));
+    return 0;
+  }
+  if (asked('version')) {
+    call.stdout.write(versionText(asked('json')));
+    return 0;
+  }
+  if (line.problems.length > 0) {
+    call.stderr.write(`${line.problems.join('\n')}\n\n${commandHelp(program, command, path)}`);
+    return 1;
+  }
+
+  const read = readSettings({
+    command,
+    given: line.given,
+    arguments: line.arguments,
+    environment: call.environment,
+    defaults: defaultsFor(program, call.environment, homedir()),
+  });
+  const secrets = new Secrets();
+  for (const text of [read.settings.source, read.settings.target]) {
+    if (text !== null) secrets.addConnectionString(text);
+  }
+  const progress = makeProgressLine(call.stderr, read.log.format === 'text' && read.log.level !== 'error');
+  let log: OpenLog;
+  try {
+    log = await openLog(call, read.log, secrets, progress);
+  } catch (error) {
+    call.stderr.write(`${secrets.redact(asFailure(error).message)}\n`);
+    return asFailure(error).policy.exit;
+  }
+
+  const resumeCommand = resumeCommandLine(
+    { program, path, command, given: line.given, arguments: line.arguments },
+    secrets,
+  );
+  let status = 0;
+  const stops = handleStops(log, (code) => {
+    log.close();
+    call.exitNow(code);
+  });
+  const uncaught = (error: unknown) => {
+    status = reportFailure(log, asFailure(error), resumeCommand);
+    log.close();
+    call.exitNow(status);
+  };
+  process.on('uncaughtException', uncaught).on('unhandledRejection', uncaught);
+  try {
+    const sides = await readSides(read, call.environment, secrets);
+    log.info(`Running ${program} version ${programVersion()} from "${call.script}"`);
+    for (const warning of read.warnings) log.warn(warning);
+    await command.run({
+      path,
+      settings: read.settings,
+      arguments: line.arguments,
+      source: () => sideOf(sides, 'source'),
+      target: () => sideOf(sides, 'target'),
+      log,
+      signal: stops.signal,
+      stdout: (text) => {
+        progress.hide();
+        return write(call.stdout, text);
+      },
+      progress,
+      environment: call.environment,
+      resumeCommand,
+    } satisfies CommandContext);
+  } catch (error) {
+    const failure = stopped(error, stops.signal) ?? asFailure(error);
+    if (!(isStop(failure) && command.endsByStop === true))
+      status = reportFailure(log, failure, resumeCommand);
+  } finally {
+    stops[Symbol.dispose]();
+    process.off('uncaughtException', uncaught).off('unhandledRejection', uncaught);
+    log.close();
+  }
+  return status;
+}
+
+async function openLog(
+  call: Call,
+  settings: LogSettings,
+  secrets: Secrets,
+  progress: CommandContext['progress'],
+): Promise<OpenLog> {
+  const { makeLog } = await import('./log.js');
+  const noColour = call.environment['NO_COLOR'];
+  return makeLog({
+    settings,
+    secrets,
+    progress,
+    stderr: call.stderr,
+    colours: noColour === undefined || noColour === '',
+  });
+}
+
+type Sides = Readonly<Record<Side, Conninfo | null>>;
+
+/** Reads the connection strings; throws everything that is wrong with the settings and with them, together. */
+async function readSides(
+  read: SettingsResult,
+  environment: NodeJS.ProcessEnv,
+  secrets: Secrets,
+): Promise<Sides> {
+  const problems = [...read.problems];
+  const sides: Record<Side, Conninfo | null> = { source: null, target: null };
+  for (const side of ['source', 'target'] as const) {
+    const text = read.settings[side];
+    // `--target -` is no server: SQL is printed.
+    if (text === null || text === '-') continue;
+    const { readConninfo } = await import('../postgres/connection-string.js');
+    try {
+      const conninfo = readConninfo(text, environment);
+      secrets.add(conninfo.password);
+      sides[side] = conninfo;
+    } catch (error) {
+      // What cannot be read cannot be searched for its password either: none of it is repeated.
+      const message = asFailure(error).message.replaceAll(text, '****');
+      problems.push(`--${side}: ${message}`);
+    }
+  }
+  if (problems.length > 0) {
+    throw new Failure('usage', [...problems, ...read.notBuilt.map(notBuiltSentence)].join('\n'));
+  }
+  if (read.notBuilt.length > 0) {
+    throw new Failure('not-built', read.notBuilt.map(notBuiltSentence).join('\n'));
+  }
+  return sides;
+}
+
+function notBuiltSentence(what: string): string {
+  return `${what} is not built yet`;
+}
+
+function sideOf(sides: Sides, side: Side): Conninfo {
+  const conninfo = sides[side];
+  if (conninfo === null) throw new Failure('usage', `Option --${side} is mandatory`);
+  return conninfo;
+}
+
+/** The stop behind an error: the Failure itself, or an abort that came from our signal. */
+function stopped(error: unknown, signal: AbortSignal): Failure | null {
+  if (!signal.aborted) return null;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (isStop(cause)) return cause as Failure;
+    if (cause.name === 'AbortError') return signal.reason as Failure;
+  }
+  return null;
+}
+
+/** Says what happened and what to do, and with --debug why. Gives the exit status. */
+function reportFailure(log: OpenLog, failure: Failure, resumeCommand: string): number {
+  if (isStop(failure)) {
+    log.info(`stopped; go on with: ${resumeCommand}`);
+    return failure.policy.exit;
+  }
+  for (const line of failure.message.split('\n')) log.error(line, { code: failure.code });
+  if (failure.remedy !== '') log.error(failure.remedy, { code: failure.code });
+  for (let error: unknown = failure; error instanceof Error; error = error.cause) {
+    log.debug(error.stack ?? error.message);
+  }
+  return failure.policy.exit;
+}
+
+/** Waits until a slow reader has taken it, so that nothing piles up here. */
+function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(text, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(new Failure('internal', 'stdout cannot be written', { cause: error }));
+    });
+  });
+}

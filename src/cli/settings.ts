@@ -1,0 +1,391 @@
+/**
+ * Options and variables → settings. One parser for all commands: it looks at everything, reports every problem it
+ * finds, and decides nothing else. An option is stronger than WALFERRY_*, which is stronger than PGCOPYDB_*.
+ *
+ * Pure: the environment and the home directory are handed in.
+ */
+import { join, resolve } from 'node:path';
+import type { Lsn } from '../model/lsn.js';
+import type { Sentinel } from '../model/progress.js';
+import type { Command } from './command.js';
+import { longName, variablesOf, type Option } from './option.js';
+import { optionsOf } from './options.js';
+import type { GivenOption } from './parse-options.js';
+import {
+  readBoolean,
+  readInteger,
+  readLsnOption,
+  readSize,
+  readSlotName,
+  readText,
+  type Read,
+} from './values.js';
+
+/** What a command was asked to do, checked. Values without a meaning for a command hold their defaults. */
+export type Settings = {
+  /** The connection strings as they were given; commands use `context.source()` and `context.target()`. */
+  readonly source: string | null;
+  readonly target: string | null;
+  /** Work directory, absolute. */
+  readonly directory: string;
+  /** Where the transform files lie: `<work directory>/cdc`, but the peer's own place when called as pgcopydb. */
+  readonly journalDirectory: string;
+
+  readonly tableJobs: number;
+  readonly indexJobs: number;
+  readonly restoreJobs: number;
+  readonly dropIfExists: boolean;
+  readonly noOwner: boolean;
+  readonly noAcl: boolean;
+  readonly noComments: boolean;
+  readonly noTablespaces: boolean;
+  readonly skipLargeObjects: boolean;
+  readonly skipVacuum: boolean;
+  readonly skipAnalyze: boolean;
+  readonly failFast: boolean;
+
+  readonly restart: boolean;
+  readonly resume: boolean;
+  /** A snapshot that somebody else holds. */
+  readonly snapshot: string | null;
+
+  readonly follow: boolean;
+  readonly plugin: 'pgoutput';
+  readonly slotName: string;
+  /** The stream's name. */
+  readonly origin: string;
+  /** The name that slot, stream and publication have unless told: `walferry`, or `pgcopydb` when called so. */
+  readonly defaultName: string;
+  /** A publication made by somebody else; null: ours. */
+  readonly publication: string | null;
+  /** `--endpos`; null: not given. */
+  readonly endpos: Lsn | null;
+  readonly acknowledge: 'durable' | 'applied';
+  /** Bytes of transform files at which the slot is not read on; null: no limit. */
+  readonly maxJournalBytes: number | null;
+
+  /** `stream sentinel get`: the one field to print; null: all. */
+  readonly sentinelField: keyof Sentinel | null;
+  /** `stream sentinel set endpos --current`. */
+  readonly current: boolean;
+  /** JSON on stdout. */
+  readonly json: boolean;
+};
+
+/** How much is logged. */
+export type LogLevel = 'error' | 'info' | 'notice' | 'debug';
+
+export type LogSettings = {
+  readonly level: LogLevel;
+  readonly format: 'text' | 'json';
+  /** strftime format of the time column; null: by the kind of stderr. */
+  readonly timeFormat: string | null;
+  /** A file that gets the log too. */
+  readonly file: string | null;
+  readonly fileFormat: 'text' | 'json';
+};
+
+/** Where things lie and are called when nothing is said. */
+export type Defaults = {
+  readonly name: string;
+  readonly directory: string;
+  /** Only where it does not follow from the directory. */
+  readonly journalDirectory: string | null;
+};
+
+export type SettingsInput = {
+  readonly command: Command;
+  readonly given: readonly GivenOption[];
+  readonly arguments: readonly string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly defaults: Defaults;
+};
+
+export type SettingsResult = {
+  /** Usable only when `problems` and `notBuilt` are empty. */
+  readonly settings: Settings;
+  readonly log: LogSettings;
+  readonly problems: readonly string[];
+  /** What is asked for and not built yet, for example `--roles`. */
+  readonly notBuilt: readonly string[];
+  readonly warnings: readonly string[];
+};
+
+/** The names and places of walferry, or the peer's when called through a link of its name (DESIGN 10). */
+export function defaultsFor(
+  program: 'walferry' | 'pgcopydb',
+  environment: NodeJS.ProcessEnv,
+  home: string,
+): Defaults {
+  // The XDG specification: a relative path is to be ignored.
+  const xdg = environment['XDG_DATA_HOME'];
+  const data = xdg?.startsWith('/') === true ? xdg : join(home, '.local', 'share');
+  if (program === 'walferry') {
+    return { name: 'walferry', directory: join(data, 'walferry'), journalDirectory: null };
+  }
+  const temporary =
+    environment['TMPDIR'] === undefined || environment['TMPDIR'] === '' ? '/tmp' : environment['TMPDIR'];
+  return {
+    name: 'pgcopydb',
+    directory: join(temporary, 'pgcopydb'),
+    journalDirectory: join(data, 'pgcopydb'),
+  };
+}
+
+/** Where a value came from, for messages. */
+type Found = { readonly text: string; readonly from: string; readonly variable: boolean };
+
+/** Finds the texts of options and collects what is wrong. */
+class Reader {
+  readonly problems: string[] = [];
+  readonly notBuilt: string[] = [];
+  readonly warnings: string[] = [];
+  readonly #known: ReadonlyMap<string, Option>;
+  readonly #given: ReadonlyMap<string, string | null>;
+  readonly #environment: NodeJS.ProcessEnv;
+
+  constructor(input: SettingsInput) {
+    const known = optionsOf(input.command.group, input.command.path);
+    this.#known = new Map(known.map(({ option }) => [option.id, option]));
+    // The last one counts, as with getopt.
+    this.#given = new Map(input.given.map(({ option, value }) => [option.id, value]));
+    this.#environment = input.environment;
+  }
+
+  /** A variable that is set to nothing counts as not set (docker compose hands such ones on). */
+  #variable(name: string): string | null {
+    const text = this.#environment[name];
+    return text === undefined || text === '' ? null : text;
+  }
+
+  given(id: string): boolean {
+    return this.#given.has(id);
+  }
+
+  /** The first of these variables that is set; says so when a weaker one says something else. */
+  strongest(names: readonly string[]): Found | null {
+    const set = names.flatMap((name) => {
+      const text = this.#variable(name);
+      return text === null ? [] : [{ text, from: name, variable: true }];
+    });
+    const [first, second] = set;
+    if (first === undefined) return null;
+    if (second !== undefined && first.text !== second.text) {
+      const warning = `${first.from} and ${second.from} are both set and differ: ${first.from} is used`;
+      if (!this.warnings.includes(warning)) this.warnings.push(warning);
+    }
+    return first;
+  }
+
+  #find(id: string): { option: Option; found: Found } | null {
+    const option = this.#known.get(id);
+    if (option === undefined) return null;
+    const text = this.#given.get(id);
+    const found =
+      text === undefined
+        ? this.strongest(variablesOf(option))
+        : { text: text ?? 'true', from: longName(option), variable: false };
+    return found === null ? null : { option, found };
+  }
+
+  #read<T>(id: string, absent: T, read: (text: string, option: Option) => Read<T>): T {
+    const entry = this.#find(id);
+    if (entry === null) return absent;
+    const result = read(entry.found.text, entry.option);
+    if ('value' in result) return result.value;
+    this.problems.push(`Failed to parse ${show(entry.found)}, expected ${result.expected}`);
+    return absent;
+  }
+
+  flag(id: string): boolean {
+    return this.#read(id, false, readBoolean);
+  }
+
+  text(id: string): string | null {
+    return this.#read<string | null>(id, null, readText);
+  }
+
+  integer<T extends number | null>(id: string, absent: T): number | T {
+    return this.#read<number | T>(id, absent, (text, { value }) =>
+      value.type === 'integer' ? readInteger(text, value.min, value.max) : { expected: 'an integer' },
+    );
+  }
+
+  size(id: string): number | null {
+    return this.#read<number | null>(id, null, readSize);
+  }
+
+  lsn(id: string): Lsn | null {
+    return this.#read<Lsn | null>(id, null, readLsnOption);
+  }
+
+  slotName(id: string, absent: string): string {
+    return this.#read(id, absent, readSlotName);
+  }
+
+  /** One of a few words; `absent` is what it is unless told. */
+  word<T extends string>(id: string, words: readonly T[], absent: T): T {
+    const entry = this.#find(id);
+    if (entry === null) return absent;
+    const { found, option } = entry;
+    const word = words.find((one) => one === found.text);
+    if (word !== undefined) return word;
+    const notBuilt = option.value.type === 'word' ? option.value.notBuilt : [];
+    if (notBuilt.includes(found.text))
+      this.notBuilt.push(`${found.from}${found.variable ? '=' : ' '}${found.text}`);
+    else this.problems.push(`Failed to parse ${show(found)}, expected ${[...words, ...notBuilt].join(', ')}`);
+    return absent;
+  }
+
+  /** Options that walferry does not have yet are refused by name, unless they are set to what happens anyway. */
+  refuseNotBuilt(): void {
+    for (const option of this.#known.values()) {
+      if (option.built) continue;
+      const entry = this.#find(option.id);
+      if (entry === null) continue;
+      if (entry.found.variable && this.#isOff(option)) continue;
+      this.notBuilt.push(entry.found.from);
+    }
+  }
+
+  #isOff(option: Option): boolean {
+    const { type } = option.value;
+    if (type === 'flag') return !this.flag(option.id);
+    return type === 'size' && this.size(option.id) === 0;
+  }
+}
+
+/** A value and where it is from, the way the peer says it. Connection strings are never read by these readers. */
+function show(found: Found): string {
+  return found.variable ? `"${found.from}": "${found.text}"` : `${found.from}: "${found.text}"`;
+}
+
+const sentinelFields: Readonly<Record<string, keyof Sentinel>> = {
+  'show-startpos': 'startpos',
+  'show-endpos': 'endpos',
+  'show-apply': 'apply',
+  'show-write-lsn': 'writeLsn',
+  'show-flush-lsn': 'flushLsn',
+  'show-transform-lsn': 'transformLsn',
+  'show-replay-lsn': 'replayLsn',
+};
+
+/** Reads everything a command was given. */
+export function readSettings(input: SettingsInput): SettingsResult {
+  const reader = new Reader(input);
+  const { defaults } = input;
+  const log = readLogSettings(reader, input.given);
+  const directory = reader.text('dir');
+  const workDirectory = resolve(directory ?? defaults.directory);
+  const indexJobs = reader.integer('index-jobs', 4);
+  const asked = Object.keys(sentinelFields).filter((id) => reader.given(id));
+
+  const settings: Settings = {
+    source: reader.text('source'),
+    target: reader.text('target'),
+    directory: workDirectory,
+    journalDirectory:
+      directory === null && defaults.journalDirectory !== null
+        ? defaults.journalDirectory
+        : join(workDirectory, 'cdc'),
+    tableJobs: reader.integer('table-jobs', 4),
+    indexJobs,
+    restoreJobs: reader.integer('restore-jobs', indexJobs),
+    dropIfExists: reader.flag('drop-if-exists'),
+    noOwner: reader.flag('no-owner'),
+    noAcl: reader.flag('no-acl'),
+    noComments: reader.flag('no-comments'),
+    noTablespaces: reader.flag('no-tablespaces'),
+    skipLargeObjects: reader.flag('skip-large-objects'),
+    skipVacuum: reader.flag('skip-vacuum'),
+    skipAnalyze: reader.flag('skip-analyze'),
+    failFast: reader.flag('fail-fast'),
+    restart: reader.flag('restart'),
+    resume: reader.flag('resume'),
+    snapshot: reader.text('snapshot'),
+    follow: reader.flag('follow'),
+    plugin: reader.word('plugin', ['pgoutput'], 'pgoutput'),
+    slotName: reader.slotName('slot-name', defaults.name),
+    origin: reader.text('origin') ?? defaults.name,
+    defaultName: defaults.name,
+    publication: reader.text('publication'),
+    endpos: reader.lsn('endpos'),
+    acknowledge: reader.word('ack', ['durable', 'applied'], 'durable'),
+    maxJournalBytes: reader.size('max-journal-size'),
+    sentinelField: sentinelFields[asked[0] ?? ''] ?? null,
+    current: reader.given('current'),
+    json: reader.given('json'),
+  };
+
+  if (settings.resume && settings.restart) {
+    reader.problems.push('Options --resume and --restart exclude each other');
+  }
+  if (asked.length > 1) {
+    const names = asked.map((id) => `--${id.replace('show-', '')}`).join(' and ');
+    reader.problems.push(`Options ${names} exclude each other`);
+  }
+  reader.problems.push(...missingSides(input.command, settings), ...badArguments(input, settings));
+  reader.refuseNotBuilt();
+  return {
+    settings,
+    log,
+    problems: reader.problems,
+    notBuilt: reader.notBuilt,
+    warnings: reader.warnings,
+  };
+}
+
+function readLogSettings(reader: Reader, given: readonly GivenOption[]): LogSettings {
+  const verbose = given.filter(({ option }) => option.id === 'verbose').length;
+  const level = (): LogLevel => {
+    if (reader.given('debug') || reader.given('trace')) return 'debug';
+    if (reader.given('quiet')) return 'error';
+    if (verbose === 0) return 'info';
+    return verbose === 1 ? 'notice' : 'debug';
+  };
+  const variable = (name: string) => reader.strongest([`WALFERRY_${name}`, `PGCOPYDB_${name}`]);
+  const boolean = (name: string): boolean => {
+    const found = variable(name);
+    if (found === null) return false;
+    const result = readBoolean(found.text);
+    if ('value' in result) return result.value;
+    reader.problems.push(`Failed to parse ${show(found)}, expected ${result.expected}`);
+    return false;
+  };
+  return {
+    level: level(),
+    format: reader.word('log-format', ['text', 'json'], boolean('LOG_JSON') ? 'json' : 'text'),
+    timeFormat: variable('LOG_TIME_FORMAT')?.text ?? null,
+    file: variable('LOG_FILENAME')?.text ?? null,
+    fileFormat: boolean('LOG_JSON_FILE') ? 'json' : 'text',
+  };
+}
+
+function missingSides(command: Command, settings: Settings): string[] {
+  const missing = command.needs.filter((side) => settings[side] === null);
+  if (missing.length === 0) return [];
+  return command.needs.length === 2
+    ? ['Options --source and --target are mandatory']
+    : [`Option --${missing[0]} is mandatory`];
+}
+
+function badArguments(input: SettingsInput, settings: Settings): string[] {
+  const problems: string[] = [];
+  for (const [index, argument] of (input.command.arguments ?? []).entries()) {
+    const text = input.arguments[index];
+    if (text === undefined || argument.kind === 'text') continue;
+    const result = readLsnOption(text);
+    if ('expected' in result) {
+      problems.push(`Failed to parse <${argument.name}>: "${text}", expected ${result.expected}`);
+    }
+  }
+  // `set endpos` takes a position or --current; the latter asks the source.
+  if (input.command.path === 'stream sentinel set endpos') {
+    if (settings.current === input.arguments.length > 0) {
+      problems.push('Give either an LSN or --current');
+    } else if (settings.current && settings.source === null) {
+      problems.push('Option --source is mandatory with --current');
+    }
+  }
+  return problems;
+}

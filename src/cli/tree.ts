@@ -1,0 +1,114 @@
+/** The command tree: what is built, and what is known from pgcopydb (or planned) and refused by name. */
+import type { Command } from './command.js';
+import { command as clone } from './commands/clone.js';
+import { command as compareData } from './commands/compare-data.js';
+import { command as follow } from './commands/follow.js';
+import { command as ping } from './commands/ping.js';
+import { command as snapshot } from './commands/snapshot.js';
+import { command as streamApply } from './commands/stream-apply.js';
+import { command as streamCatchup } from './commands/stream-catchup.js';
+import { command as streamCleanup } from './commands/stream-cleanup.js';
+import { command as streamPrefetch } from './commands/stream-prefetch.js';
+import { command as streamReceive } from './commands/stream-receive.js';
+import { command as streamReplay } from './commands/stream-replay.js';
+import { command as sentinelGet } from './commands/stream-sentinel-get.js';
+import { command as sentinelSetApply } from './commands/stream-sentinel-set-apply.js';
+import { command as sentinelSetEndpos } from './commands/stream-sentinel-set-endpos.js';
+import { command as sentinelSetPrefetch } from './commands/stream-sentinel-set-prefetch.js';
+import { command as sentinelSetStartpos } from './commands/stream-sentinel-set-startpos.js';
+import { command as sentinelSetup } from './commands/stream-sentinel-setup.js';
+import { command as streamSetup } from './commands/stream-setup.js';
+import { command as streamTransform } from './commands/stream-transform.js';
+import { command as version } from './commands/version.js';
+import type { Place } from './dispatch.js';
+import type { Group } from './option.js';
+
+/** Commands that can be called, in the order of help. */
+export const commands: readonly Command[] = [
+  clone,
+  follow,
+  snapshot,
+  compareData,
+  streamSetup,
+  streamCleanup,
+  streamReceive,
+  streamPrefetch,
+  streamCatchup,
+  streamReplay,
+  streamApply,
+  streamTransform,
+  sentinelSetup,
+  sentinelGet,
+  sentinelSetStartpos,
+  sentinelSetEndpos,
+  sentinelSetApply,
+  sentinelSetPrefetch,
+  ping,
+  version,
+];
+
+/** Commands that are known and refused with exit 20, by the option parser that they will have. */
+const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
+  K: [
+    'copy roles',
+    'copy extensions',
+    'copy schema',
+    'copy data',
+    'copy table-data',
+    'copy blobs',
+    'copy sequences',
+    'copy indexes',
+    'copy constraints',
+    'check',
+    'cutover',
+  ],
+  D: ['dump schema', 'dump roles'],
+  R: ['restore schema', 'restore pre-data', 'restore post-data', 'restore roles', 'restore parse-list'],
+  L: [
+    'list databases',
+    'list extensions',
+    'list collations',
+    'list tables',
+    'list table-parts',
+    'list sequences',
+    'list indexes',
+    'list depends',
+    'list schema',
+    'list progress',
+  ],
+  C: ['compare schema'],
+  T: ['stream prune'],
+  O: ['monitor'],
+};
+
+/** Paths of the commands that are not built yet. */
+export const notBuiltPaths: readonly string[] = Object.values(planned).flat();
+
+/** What groups of commands are about. */
+export const groupSummaries: Readonly<Record<string, string>> = {
+  compare: 'compare source and target',
+  copy: 'copy one kind of objects',
+  dump: 'dump schema or roles of the source to the work directory',
+  restore: 'restore schema or roles on the target from the work directory',
+  list: 'list objects of the source',
+  stream: 'receive and apply changes in single steps',
+  'stream sentinel': 'look at and set the positions of a stream',
+  'stream sentinel set': 'set a position of a stream',
+};
+
+/** Every path of the tree, for dispatch. `help` is dispatched by run.ts. */
+export const places: readonly Place[] = [
+  ...commands.flatMap(({ path, aliases, group }) =>
+    [path, ...(aliases ?? [])].map((name) => ({ path: name, group })),
+  ),
+  ...Object.entries(planned).flatMap(([group, paths]) =>
+    paths.map((path) => ({ path, group: group as Group })),
+  ),
+];
+
+/** The command of a path or an alias. */
+export function commandAt(path: string): Command | null {
+  return (
+    commands.find((command) => command.path === path || command.aliases?.includes(path) === true) ?? null
+  );
+}
