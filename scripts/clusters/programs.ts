@@ -44,8 +44,8 @@ function candidates(environment: NodeJS.ProcessEnv): string[] {
   const named = environment['PG_CONFIG'];
   const home = environment['HOME'] ?? '';
   return [
-    ...(named === undefined || named === '' ? [] : askPgConfig(named, '--bindir')),
-    ...askPgConfig('pg_config', '--bindir'),
+    ...(named === undefined || named === '' ? [] : askPgConfig(named, '--bindir', environment)),
+    ...askPgConfig('pg_config', '--bindir', environment),
     ...(environment['PATH'] ?? '').split(path.delimiter).filter((directory) => directory !== ''),
     ...versionsIn('/usr/lib/postgresql', /^\d+$/, 'bin'),
     ...versionsIn('/usr', /^pgsql-\d+$/, 'bin'),
@@ -65,11 +65,18 @@ function versionsIn(parent: string, pattern: RegExp, below: string): string[] {
     .map((name) => path.join(parent, name, below));
 }
 
-function askPgConfig(pgConfig: string, question: '--bindir' | '--pkglibdir'): string[] {
+function askPgConfig(
+  pgConfig: string,
+  question: '--bindir' | '--pkglibdir',
+  environment: NodeJS.ProcessEnv,
+): string[] {
   try {
-    return [
-      execFileSync(pgConfig, [question], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim(),
-    ];
+    const printed = execFileSync(pgConfig, [question], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: environment,
+    });
+    return [printed.trim()];
   } catch {
     return [];
   }
@@ -88,7 +95,7 @@ function majorVersion(directory: string): number | null {
 function hasWal2json(directory: string): boolean {
   // Debian has no pg_config beside the programs unless the development package is there; its libraries are in ../lib.
   const libraries = [
-    ...askPgConfig(path.join(directory, 'pg_config'), '--pkglibdir'),
+    ...askPgConfig(path.join(directory, 'pg_config'), '--pkglibdir', process.env),
     path.join(directory, '../lib'),
   ];
   return libraries.some((library) =>
