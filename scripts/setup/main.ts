@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { type Programs, findPrograms } from '../clusters/programs.js';
+import { findPrograms } from '../clusters/programs.js';
 
 /** Programs of the system that the cluster starter calls. */
 const systemPrograms = [
@@ -14,64 +14,70 @@ const systemPrograms = [
 
 const apt = existsSync('/usr/bin/apt-get');
 
+/** Something that is needed: what to call it, and whether it is there. */
+type Need = { readonly name: string; readonly met: boolean; readonly packages: readonly string[] };
+
 function main(): number {
-  if (missing() === null) return report();
-  if (apt && process.getuid?.() === 0) {
-    install();
-    const still = missing();
-    if (still === null) return report();
-    console.error(`still missing after the installation: ${still}`);
+  let missing = needs().filter(({ met }) => !met);
+  if (missing.length > 0 && apt && process.getuid?.() === 0) {
+    aptGet(['update']);
+    // The lists decide which version is named: ask again.
+    missing = needs().filter(({ met }) => !met);
+    install(missing.flatMap(({ packages }) => packages));
+    missing = needs().filter(({ met }) => !met);
+  }
+  const programs = findPrograms();
+  if (missing.length > 0 || programs === null) {
+    console.error(`missing: ${missing.map(({ name }) => name).join(', ')}. ${advice(missing)}`);
     return 1;
   }
-  console.error(advice(missing() ?? ''));
-  return 1;
+  const wal2json = programs.wal2json ? 'with wal2json' : 'without wal2json';
+  console.log(`PostgreSQL ${programs.version} in ${programs.directory}, ${wal2json}`);
+  return 0;
 }
 
-/** What is not there, for people; null when nothing is missing. */
-function missing(): string | null {
+function needs(): Need[] {
   const programs = findPrograms();
-  const names = [
-    ...(programs === null ? [`PostgreSQL's server programs`] : []),
-    ...(programs?.wal2json === false && wal2jsonIsPackaged() ? ['wal2json'] : []),
-    ...systemPrograms.filter(({ program }) => !isOnPath(program)).map(({ program }) => program),
-  ];
-  return names.length === 0 ? null : names.join(', ');
-}
-
-/** Homebrew has no package of it: there its tests say that they need it. */
-function wal2jsonIsPackaged(): boolean {
-  return apt;
-}
-
-function advice(what: string): string {
-  if (apt) return `missing: ${what}. Run: sudo apt-get install ${packages(findPrograms()).join(' ')}`;
-  if (process.platform === 'darwin') return `missing: ${what}. Run: brew install postgresql@17 openssl`;
-  return `missing: ${what}. Install PostgreSQL 14 or later with its server programs and wal2json, or name its pg_config in PG_CONFIG.`;
-}
-
-/** Keeps to the version that is there; else the newest for which the distribution has wal2json too. */
-function packages(programs: Programs | null): string[] {
-  const found = spawnSync('apt-cache', ['search', '--names-only', '^postgresql-[0-9]+-wal2json$'], {
-    encoding: 'utf8',
-  }).stdout;
-  const versions = [...found.matchAll(/^postgresql-(\d+)-wal2json/gm)].map((match) => Number(match[1]));
-  const version = programs?.version ?? Math.max(15, ...versions);
+  const version = programs?.version ?? packagedVersion();
   return [
-    `postgresql-${version}`,
-    `postgresql-${version}-wal2json`,
-    ...systemPrograms.map((needed) => needed.package),
+    { name: `PostgreSQL's server programs`, met: programs !== null, packages: [`postgresql-${version}`] },
+    {
+      name: 'wal2json',
+      // Homebrew has no package of it: there the tests that need it fail, and the rest can run.
+      met: programs?.wal2json === true || process.platform === 'darwin',
+      packages: [`postgresql-${version}-wal2json`],
+    },
+    ...systemPrograms.map((needed) => ({
+      name: needed.program,
+      met: isOnPath(needed.program),
+      packages: [needed.package],
+    })),
   ];
 }
 
-function install(): void {
+/** The newest version for which the distribution has wal2json too. */
+function packagedVersion(): number {
+  if (!apt) return 17;
+  const search = ['search', '--names-only', '^postgresql-[0-9]+-wal2json$'];
+  const found = spawnSync('apt-cache', search, { encoding: 'utf8' }).stdout;
+  return Math.max(15, ...[...found.matchAll(/^postgresql-(\d+)-/gm)].map((match) => Number(match[1])));
+}
+
+function advice(missing: readonly Need[]): string {
+  const packages = missing.flatMap((need) => need.packages).join(' ');
+  if (apt) return `Run: sudo apt-get install ${packages}`;
+  if (process.platform === 'darwin') return 'Run: brew install postgresql@17 openssl';
+  return 'Install PostgreSQL 14 or later with its server programs and wal2json, or name its pg_config in PG_CONFIG.';
+}
+
+function install(packages: readonly string[]): void {
   // Debian's packages make and start a cluster of their own; nobody asked for one here.
   const directory = '/etc/postgresql-common/createcluster.d';
   const noCluster = `${directory}/walferry-setup.conf`;
   mkdirSync(directory, { recursive: true });
   writeFileSync(noCluster, 'create_main_cluster = false\n');
   try {
-    aptGet(['update']);
-    aptGet(['install', '--yes', '--no-install-recommends', ...packages(findPrograms())]);
+    aptGet(['install', '--yes', '--no-install-recommends', ...packages]);
   } finally {
     rmSync(noCluster);
   }
@@ -87,13 +93,6 @@ function aptGet(args: readonly string[]): void {
 
 function isOnPath(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0;
-}
-
-function report(): number {
-  const programs = findPrograms();
-  const wal2json = programs?.wal2json === true ? 'with wal2json' : 'without wal2json';
-  console.log(`PostgreSQL ${programs?.version} in ${programs?.directory}, ${wal2json}`);
-  return 0;
 }
 
 process.exitCode = main();
