@@ -1,0 +1,342 @@
+import { describe, expect, test } from 'vitest';
+import { options } from '../../src/cli/options.js';
+import { parseOptions } from '../../src/cli/parse-options.js';
+import { defaultsFor, readSettings, type Settings } from '../../src/cli/settings.js';
+import { commandAt } from '../../src/cli/tree.js';
+
+const both = ['--source', 'postgres://a/b', '--target', 'postgres://c/d'];
+
+function read(path: string, words: readonly string[], environment: Record<string, string> = {}) {
+  const command = commandAt(path);
+  if (command === null) throw new Error(`no command ${path}`);
+  const line = parseOptions(command, path, words);
+  expect(line.problems).toEqual([]);
+  return readSettings({
+    command,
+    given: line.given,
+    arguments: line.arguments,
+    environment,
+    defaults: defaultsFor('walferry', environment, '/home/me'),
+  });
+}
+
+/** What clone makes of variables and options. */
+const clone = (words: readonly string[], environment: Record<string, string> = {}) =>
+  read('clone', [...both, ...words], environment);
+
+describe('without any option', () => {
+  test('the defaults hold', () => {
+    const { settings, problems, notBuilt, warnings } = clone([]);
+    expect({ problems, notBuilt, warnings }).toEqual({ problems: [], notBuilt: [], warnings: [] });
+    expect(settings).toEqual({
+      source: 'postgres://a/b',
+      target: 'postgres://c/d',
+      directory: '/home/me/.local/share/walferry',
+      journalDirectory: '/home/me/.local/share/walferry/cdc',
+      tableJobs: 4,
+      indexJobs: 4,
+      restoreJobs: 4,
+      dropIfExists: false,
+      noOwner: false,
+      noAcl: false,
+      noComments: false,
+      noTablespaces: false,
+      skipLargeObjects: false,
+      skipVacuum: false,
+      skipAnalyze: false,
+      failFast: false,
+      restart: false,
+      resume: false,
+      snapshot: null,
+      follow: false,
+      plugin: 'pgoutput',
+      slotName: 'walferry',
+      origin: 'walferry',
+      defaultName: 'walferry',
+      publication: null,
+      endpos: null,
+      acknowledge: 'durable',
+      maxJournalBytes: null,
+      sentinelField: null,
+      current: false,
+      json: false,
+    } satisfies Settings);
+  });
+
+  test.each([
+    ['walferry', {}, '/home/me/.local/share/walferry', null],
+    ['walferry', { XDG_DATA_HOME: '/data', TMPDIR: '/t' }, '/data/walferry', null],
+    ['walferry', { XDG_DATA_HOME: 'relative' }, '/home/me/.local/share/walferry', null],
+    ['pgcopydb', {}, '/tmp/pgcopydb', '/home/me/.local/share/pgcopydb'],
+    ['pgcopydb', { TMPDIR: '/t', XDG_DATA_HOME: '/data' }, '/t/pgcopydb', '/data/pgcopydb'],
+    ['pgcopydb', { TMPDIR: '' }, '/tmp/pgcopydb', '/home/me/.local/share/pgcopydb'],
+  ] as const)(
+    'called as %s with %j the directories are %s and %s',
+    (name, environment, directory, journalDirectory) => {
+      expect(defaultsFor(name, environment, '/home/me')).toEqual({ name, directory, journalDirectory });
+    },
+  );
+
+  test('called as pgcopydb its names hold, and --dir brings the transform files back under it', () => {
+    const command = commandAt('clone');
+    if (command === null) throw new Error('no clone');
+    const defaults = defaultsFor('pgcopydb', {}, '/home/me');
+    const of = (words: readonly string[]) =>
+      readSettings({ command, ...parseOptions(command, 'clone', words), environment: {}, defaults }).settings;
+    expect(of([])).toMatchObject({
+      slotName: 'pgcopydb',
+      origin: 'pgcopydb',
+      defaultName: 'pgcopydb',
+      directory: '/tmp/pgcopydb',
+      journalDirectory: '/home/me/.local/share/pgcopydb',
+    });
+    expect(of(['--dir', '/work'])).toMatchObject({ directory: '/work', journalDirectory: '/work/cdc' });
+  });
+});
+
+describe('every built option reaches its setting', () => {
+  test.each<[string, readonly string[], Partial<Settings>]>([
+    ['clone', ['--source', 'x'], { source: 'x' }],
+    ['clone', ['--target', 'x'], { target: 'x' }],
+    ['clone', ['--dir', '/x'], { directory: '/x', journalDirectory: '/x/cdc' }],
+    ['clone', ['--table-jobs', '7'], { tableJobs: 7 }],
+    ['clone', ['--index-jobs', '7'], { indexJobs: 7, restoreJobs: 7 }],
+    ['clone', ['--restore-jobs', '7'], { indexJobs: 4, restoreJobs: 7 }],
+    ['clone', ['--drop-if-exists'], { dropIfExists: true }],
+    ['clone', ['--no-owner'], { noOwner: true }],
+    ['clone', ['--no-acl'], { noAcl: true }],
+    ['clone', ['--no-comments'], { noComments: true }],
+    ['clone', ['--no-tablespaces'], { noTablespaces: true }],
+    ['clone', ['--skip-large-objects'], { skipLargeObjects: true }],
+    ['clone', ['--skip-vacuum'], { skipVacuum: true }],
+    ['clone', ['--skip-analyze'], { skipAnalyze: true }],
+    ['clone', ['--fail-fast'], { failFast: true }],
+    ['clone', ['--restart'], { restart: true }],
+    ['clone', ['--resume'], { resume: true }],
+    ['clone', ['--snapshot', '00000003-1'], { snapshot: '00000003-1' }],
+    ['clone', ['--follow'], { follow: true }],
+    ['clone', ['--plugin', 'pgoutput'], { plugin: 'pgoutput' }],
+    ['clone', ['--slot-name', 's'], { slotName: 's', origin: 'walferry' }],
+    ['clone', ['--create-slot'], {}],
+    ['clone', ['--origin', 'o'], { origin: 'o' }],
+    ['clone', ['--publication', 'p'], { publication: 'p' }],
+    ['clone', ['--endpos', '1/0'], { endpos: 0x1_0000_0000n as NonNullable<Settings['endpos']> }],
+    ['clone', ['--ack', 'applied'], { acknowledge: 'applied' }],
+    ['clone', ['--json'], { json: true }],
+    ['clone', ['--no-owner', '--table-jobs', '2', '--table-jobs', '3'], { noOwner: true, tableJobs: 3 }],
+    ['stream sentinel get', [], { sentinelField: null }],
+    ['stream sentinel get', ['--startpos'], { sentinelField: 'startpos' }],
+    ['stream sentinel get', ['--endpos'], { sentinelField: 'endpos', endpos: null }],
+    ['stream sentinel get', ['--apply'], { sentinelField: 'apply' }],
+    ['stream sentinel get', ['--write-lsn'], { sentinelField: 'writeLsn' }],
+    ['stream sentinel get', ['--flush-lsn'], { sentinelField: 'flushLsn' }],
+    ['stream sentinel get', ['--transform-lsn'], { sentinelField: 'transformLsn' }],
+    ['stream sentinel get', ['--replay-lsn'], { sentinelField: 'replayLsn' }],
+    ['stream sentinel set endpos', ['--current', '--source', 'x'], { current: true }],
+  ])('%s %j', (path, words, expected) => {
+    const { settings, notBuilt } = path === 'clone' ? clone(words) : read(path, words);
+    expect(settings).toMatchObject(expected);
+    expect(notBuilt).toEqual([]);
+  });
+});
+
+describe('a variable', () => {
+  test.each<[Record<string, string>, Partial<Settings>]>([
+    [{ PGCOPYDB_TABLE_JOBS: '9' }, { tableJobs: 9 }],
+    [{ WALFERRY_TABLE_JOBS: '9' }, { tableJobs: 9 }],
+    [{ PGCOPYDB_INDEX_JOBS: '9' }, { indexJobs: 9, restoreJobs: 9 }],
+    [{ PGCOPYDB_RESTORE_JOBS: '9' }, { restoreJobs: 9 }],
+    [{ PGCOPYDB_DROP_IF_EXISTS: 'yes' }, { dropIfExists: true }],
+    [{ PGCOPYDB_FAIL_FAST: 'on' }, { failFast: true }],
+    [{ PGCOPYDB_SKIP_VACUUM: '1' }, { skipVacuum: true }],
+    [{ PGCOPYDB_SKIP_ANALYZE: 'TRUE' }, { skipAnalyze: true }],
+    [{ PGCOPYDB_SKIP_TABLESPACES: 'true' }, { noTablespaces: true }],
+    [{ PGCOPYDB_SKIP_VACUUM: 'false' }, { skipVacuum: false }],
+    [{ PGCOPYDB_SKIP_VACUUM: '' }, { skipVacuum: false }],
+    [{ PGCOPYDB_SNAPSHOT: 'id' }, { snapshot: 'id' }],
+    [{ PGCOPYDB_OUTPUT_PLUGIN: 'pgoutput' }, { plugin: 'pgoutput' }],
+    [{ WALFERRY_ACK: 'applied' }, { acknowledge: 'applied' }],
+  ])('%j is heard', (environment, expected) => {
+    const { settings, problems, notBuilt, warnings } = clone([], environment);
+    expect(settings).toMatchObject(expected);
+    expect([problems, notBuilt, warnings]).toEqual([[], [], []]);
+  });
+
+  test('gives the connection strings', () => {
+    const environment = { WALFERRY_SOURCE_PGURI: 'postgres://a', PGCOPYDB_TARGET_PGURI: 'postgres://b' };
+    const { settings, problems } = read('clone', [], environment);
+    expect(settings).toMatchObject({ source: 'postgres://a', target: 'postgres://b' });
+    expect(problems).toEqual([]);
+  });
+
+  test('is weaker than the option, and ours is stronger than the peer’s', () => {
+    const environment = { WALFERRY_TABLE_JOBS: '2', PGCOPYDB_TABLE_JOBS: '3' };
+    expect(clone(['--table-jobs', '1'], environment).settings.tableJobs).toBe(1);
+    expect(clone([], environment).settings.tableJobs).toBe(2);
+  });
+
+  test('that differs from its twin is warned about, once and without the values', () => {
+    const differ = { WALFERRY_TARGET_PGURI: 'postgres://u:secret@a', PGCOPYDB_TARGET_PGURI: 'postgres://b' };
+    expect(read('clone', ['--source', 'x'], differ).warnings).toEqual([
+      'WALFERRY_TARGET_PGURI and PGCOPYDB_TARGET_PGURI are both set and differ: WALFERRY_TARGET_PGURI is used',
+    ]);
+    expect(clone([], differ).warnings).toEqual([]);
+    expect(clone([], { WALFERRY_TABLE_JOBS: '2', PGCOPYDB_TABLE_JOBS: '2' }).warnings).toEqual([]);
+  });
+
+  test.each([
+    [
+      { PGCOPYDB_TABLE_JOBS: '129' },
+      'Failed to parse "PGCOPYDB_TABLE_JOBS": "129", expected an integer >= 1 and <= 128',
+    ],
+    [
+      { WALFERRY_INDEX_JOBS: 'x' },
+      'Failed to parse "WALFERRY_INDEX_JOBS": "x", expected an integer >= 1 and <= 128',
+    ],
+    [
+      { PGCOPYDB_SKIP_VACUUM: 'maybe' },
+      'Failed to parse "PGCOPYDB_SKIP_VACUUM": "maybe", expected true, yes, on or 1, or false, no, off or 0',
+    ],
+    [
+      { PGCOPYDB_OUTPUT_PLUGIN: 'decoderbufs' },
+      'Failed to parse "PGCOPYDB_OUTPUT_PLUGIN": "decoderbufs", expected pgoutput, wal2json, test_decoding',
+    ],
+    [
+      { PGCOPYDB_LOG_JSON: 'maybe' },
+      'Failed to parse "PGCOPYDB_LOG_JSON": "maybe", expected true, yes, on or 1, or false, no, off or 0',
+    ],
+    [
+      { PGCOPYDB_USE_COPY_BINARY: 'maybe' },
+      'Failed to parse "PGCOPYDB_USE_COPY_BINARY": "maybe", expected true, yes, on or 1, or false, no, off or 0',
+    ],
+  ])('with a bad value is refused: %j', (environment, problem) => {
+    expect(clone([], environment).problems).toEqual([problem]);
+  });
+});
+
+describe('what is not built yet', () => {
+  const notBuilt = options.filter(({ built, groups }) => !built && groups.K !== undefined);
+
+  test('is more than one option', () => {
+    expect(notBuilt.length).toBeGreaterThan(15);
+  });
+
+  test.each(notBuilt.map(({ names, value }) => [names[0], value.type] as const))(
+    'is refused by name: --%s',
+    (name, type) => {
+      const words = type === 'flag' ? [`--${name}`] : [`--${name}`, type === 'size' ? '1 GB' : '1'];
+      expect(clone(words)).toMatchObject({ notBuilt: [`--${name}`], problems: [] });
+    },
+  );
+
+  test.each(
+    notBuilt.flatMap(({ variable, value }) =>
+      variable === undefined ? [] : [[variable, value.type] as const],
+    ),
+  )('is refused by its variable: %s', (variable, type) => {
+    const text = type === 'flag' ? 'yes' : '1';
+    for (const name of [`PGCOPYDB_${variable}`, `WALFERRY_${variable}`]) {
+      expect(clone([], { [name]: text })).toMatchObject({ notBuilt: [name], problems: [] });
+    }
+  });
+
+  test.each([{ PGCOPYDB_USE_COPY_BINARY: 'no' }, { PGCOPYDB_SPLIT_TABLES_LARGER_THAN: '0' }])(
+    'may be switched off: %j',
+    (environment) => {
+      expect(clone([], environment)).toMatchObject({ notBuilt: [], problems: [] });
+    },
+  );
+
+  test.each([
+    [['--plugin', 'wal2json'], {}, '--plugin wal2json'],
+    [['--plugin', 'test_decoding'], {}, '--plugin test_decoding'],
+    [[], { PGCOPYDB_OUTPUT_PLUGIN: 'wal2json' }, 'PGCOPYDB_OUTPUT_PLUGIN=wal2json'],
+  ])('are other plugins: %j %j', (words, environment, named) => {
+    expect(clone(words, environment as Record<string, string>)).toMatchObject({
+      notBuilt: [named],
+      problems: [],
+    });
+  });
+
+  test('does not matter to a command that has no such option', () => {
+    const variables = { PGCOPYDB_USE_COPY_BINARY: 'yes', PGCOPYDB_TABLE_JOBS: 'x' };
+    expect(read('ping', both, variables)).toMatchObject({ notBuilt: [], problems: [] });
+  });
+});
+
+describe('problems', () => {
+  test('are reported all together', () => {
+    const words = ['--resume', '--restart', '--jobs', '0', '--endpos', 'x', '--slot-name', 'Ä', '--roles'];
+    const { problems, notBuilt } = read('clone', words, { PGCOPYDB_INDEX_JOBS: 'many' });
+    expect(problems).toEqual([
+      'Failed to parse "PGCOPYDB_INDEX_JOBS": "many", expected an integer >= 1 and <= 128',
+      'Failed to parse --table-jobs: "0", expected an integer >= 1 and <= 128',
+      'Failed to parse --slot-name: "Ä", expected up to 63 lower-case letters, digits and underscores',
+      'Failed to parse --endpos: "x", expected an LSN, as 16/B374D848',
+      'Options --resume and --restart exclude each other',
+      'Options --source and --target are mandatory',
+    ]);
+    expect(notBuilt).toEqual(['--roles']);
+  });
+
+  test.each([
+    ['clone', ['--source', 'a'], ['Options --source and --target are mandatory']],
+    ['ping', [], ['Options --source and --target are mandatory']],
+    ['snapshot', [], ['Option --source is mandatory']],
+    ['stream apply', [], ['Option --target is mandatory']],
+    ['stream sentinel get', [], []],
+    ['stream sentinel get', ['--apply', '--endpos'], ['Options --endpos and --apply exclude each other']],
+    [
+      'stream sentinel setup',
+      ['0/1', 'x'],
+      ['Failed to parse <endpos>: "x", expected an LSN, as 16/B374D848'],
+    ],
+    ['stream sentinel set endpos', [], ['Give either an LSN or --current']],
+    ['stream sentinel set endpos', ['0/1'], []],
+    ['stream sentinel set endpos', ['0/1', '--current'], ['Give either an LSN or --current']],
+    ['stream sentinel set endpos', ['--current'], ['Option --source is mandatory with --current']],
+    ['clone', [...both, '--dir', ''], ['Failed to parse --dir: "", expected a value that is not empty']],
+  ])('of %s %j', (path, words, problems) => {
+    expect(read(path, words).problems).toEqual(problems);
+  });
+});
+
+describe('the log', () => {
+  test.each([
+    [[], 'info'],
+    [['-v'], 'notice'],
+    [['--notice'], 'notice'],
+    [['-vv'], 'debug'],
+    [['--debug'], 'debug'],
+    [['--trace'], 'debug'],
+    [['--quiet'], 'error'],
+    [['--quiet', '--debug'], 'debug'],
+  ])('with %j has the level %s', (words, level) => {
+    expect(clone(words).log.level).toBe(level);
+  });
+
+  test.each([
+    [[], {}, 'text'],
+    [['--log-format', 'json'], {}, 'json'],
+    [[], { PGCOPYDB_LOG_JSON: 'yes' }, 'json'],
+    [[], { WALFERRY_LOG_JSON: 'no', PGCOPYDB_LOG_JSON: 'yes' }, 'text'],
+    [['--log-format', 'text'], { PGCOPYDB_LOG_JSON: 'yes' }, 'text'],
+  ])('with %j and %j has the format %s', (words, environment, format) => {
+    expect(clone(words, environment as Record<string, string>).log.format).toBe(format);
+  });
+
+  test('goes to a file as well', () => {
+    const environment = {
+      PGCOPYDB_LOG_FILENAME: '/tmp/x.log',
+      PGCOPYDB_LOG_JSON_FILE: 'on',
+      PGCOPYDB_LOG_TIME_FORMAT: '%s',
+    };
+    expect(clone([], environment).log).toEqual({
+      level: 'info',
+      format: 'text',
+      timeFormat: '%s',
+      file: '/tmp/x.log',
+      fileFormat: 'json',
+    });
+  });
+});
