@@ -43,7 +43,9 @@ export async function startServer(
     // Every character that a connection string has to encode.
     password: `p@ss:w/rd?&=%41 'q"\\${randomBytes(4).toString('hex')}`,
   };
-  const cluster = await startCluster(options);
+  // As on Neon, where nothing is spoken without TLS: an owner who falls back to plain text is found out.
+  const hba = [`hostnossl all ${owner.name} all reject`, ...(options.hba ?? [])];
+  const cluster = await startCluster({ ...options, hba });
   try {
     await createRoles(side, cluster, owner);
   } catch (error) {

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import pg from 'pg';
 import { describe, expect, test } from 'vitest';
+import { connect } from '../../src/postgres/connect.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
 import { clusterUri } from '../../scripts/clusters/cluster.js';
 import { sharedServer, startServer } from './clusters.js';
 import { createDatabase } from './databases.js';
@@ -33,7 +35,17 @@ describe('a database of a test', () => {
       `select current_user::text as role, ssl::text from pg_stat_ssl where pid = pg_backend_pid()`,
     );
     expect(rows).toEqual([{ role: 'walferry_neon', ssl: 'true' }]);
-    expect(existsSync(database.authorityFile)).toBe(true);
+    await using session = await connect(readConninfo(database.neonUri, {}), {
+      side: 'target',
+      applicationName: 'test',
+    });
+    expect(await session.query('select current_user')).toEqual([{ current_user: 'walferry_neon' }]);
+  });
+
+  test('refuses its owner without TLS', async () => {
+    await using database = await createDatabase('target');
+    const plain = database.neonUri.replace('sslmode=require', 'sslmode=disable');
+    await expect(new pg.Client({ connectionString: plain }).connect()).rejects.toThrow(/no encryption/);
   });
 });
 
