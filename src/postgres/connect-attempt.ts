@@ -29,10 +29,10 @@ export type Attempt = {
 export type AttemptOptions = {
   readonly side: Side;
   readonly applicationName: string;
-  readonly signal?: AbortSignal;
-  readonly log?: Log;
-  readonly replication?: boolean;
-  readonly timeZone?: 'UTC' | 'server';
+  readonly signal?: AbortSignal | undefined;
+  readonly log?: Log | undefined;
+  readonly replication?: boolean | undefined;
+  readonly timeZone?: 'UTC' | 'server' | undefined;
 };
 
 /** Makes the attempt. Throws what pg, the server or the network say, or a LoginProblem; nothing stays open then. */

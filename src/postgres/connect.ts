@@ -23,20 +23,20 @@ export type ConnectOptions = {
   /** Shown in pg_stat_activity, for example `walferry copy`. It wins over PGAPPNAME. */
   readonly applicationName: string;
   /** Ends the attempts with `stopped`. A session that is open is not touched by it. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * How long an unreachable server is tried again, in milliseconds; 3 seconds unless told, which bridges a restart of a
    * container and still tells a typing mistake soon. 0 tries once.
    */
-  readonly retryForMs?: number;
-  readonly log?: Log;
+  readonly retryForMs?: number | undefined;
+  readonly log?: Log | undefined;
   /** A walsender connection (`replication=database`). */
-  readonly replication?: boolean;
+  readonly replication?: boolean | undefined;
   /**
    * The session's TimeZone. `UTC` unless told, so that both sides print the same text for the same instant; `server`
    * leaves what role and database say, for sessions in which a user's CHECK constraints are evaluated.
    */
-  readonly timeZone?: 'UTC' | 'server';
+  readonly timeZone?: 'UTC' | 'server' | undefined;
 };
 
 const defaultRetryForMs = 3000;
