@@ -1,0 +1,197 @@
+/**
+ * Messages to lines. Hot: a change costs one JSON.stringify of its row and one concatenation; what repeats from line
+ * to line (xid, LSN, time, relation) is remembered.
+ *
+ * A line is returned *open*, without its closing `}` and newline, because a checksum may still join it.
+ */
+import { formatLsn } from '../model/lsn.js';
+import type { Lsn } from '../model/lsn.js';
+import type { ChangeMessage, StreamMessage } from '../model/message.js';
+import type { Relation } from '../model/relation.js';
+import { journalFormat, journalVersion } from './format.js';
+import type { Header } from './format.js';
+import { formatTimestamp } from './timestamp.js';
+
+/** A relation and the number it goes by in one file. */
+export type Described = { readonly id: number; readonly relation: Relation };
+
+/** The header line, open. */
+export function encodeHeader(header: Header): string {
+  const text = JSON.stringify({
+    action: 'H',
+    format: journalFormat,
+    version: journalVersion,
+    timeline: header.timeline,
+    segment: header.segment,
+    segmentBytes: Number(header.segmentBytes),
+    previous: header.previous,
+    position: header.position === null ? null : formatLsn(header.position),
+    open: Object.fromEntries(header.open),
+    stream: header.stream,
+  });
+  return text.slice(0, -1);
+}
+
+/** The last line of a closed file, open. `next` names the file that goes on. */
+export function encodeSwitch(lsn: Lsn, next: string): string {
+  return `{"action":"X","lsn":"${formatLsn(lsn)}","next":${JSON.stringify(next)}`;
+}
+
+function describe(relation: Relation): string {
+  return (
+    `"schema":${JSON.stringify(relation.schema)},"name":${JSON.stringify(relation.name)}` +
+    `,"identity":"${relation.identity}","columns":[` +
+    relation.columns
+      .map((column) => `{"name":${JSON.stringify(column.name)},"type":${column.typeOid}}`)
+      .join(',') +
+    `],"key":${JSON.stringify(relation.key)}`
+  );
+}
+
+/** Encodes the lines of one file: relation numbers are the file's own. */
+export class LineEncoder {
+  readonly #ids = new WeakMap<Relation, number>();
+  /** Relations by their description: a decoder that makes a new object for each change must not fill the file. */
+  readonly #idsByText = new Map<string, number>();
+  #nextId: number;
+  #described: Described[] = [];
+  #lastRelation: Relation | null = null;
+  #lastId = 0;
+  #lastXid = -1n;
+  #xidText = '';
+  #lastLsn = -1n as Lsn;
+  #lsnText = '';
+  #lastTime: bigint | null = null;
+  #timeText = '';
+
+  /** `firstId`: greater than every relation number that stands in the file already. */
+  constructor(firstId: number) {
+    this.#nextId = firstId;
+  }
+
+  /** The relations described since this was asked last. */
+  takeDescribed(): readonly Described[] {
+    if (this.#described.length === 0) return this.#described;
+    const described = this.#described;
+    this.#described = [];
+    return described;
+  }
+
+  /** The message's line, open; before it, closed, the description of each relation that is new to the file. */
+  encode(message: StreamMessage): string {
+    switch (message.kind) {
+      case 'change':
+        return this.#change(message);
+      case 'begin':
+        return (
+          `{"action":"B","xid":"${this.#xid(message.xid)}"` +
+          (message.commitLsn === null ? '' : `,"lsn":"${this.#lsn(message.commitLsn)}"`) +
+          (message.commitTime === null ? '' : `,"timestamp":"${this.#time(message.commitTime)}"`)
+        );
+      case 'commit':
+        return (
+          `{"action":"C","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.commitLsn)}"` +
+          `,"timestamp":"${this.#time(message.commitTime)}","end":"${formatLsn(message.endLsn)}"`
+        );
+      case 'relation':
+        return this.#relation(message.relation, describe(message.relation), '');
+      case 'message':
+        return (
+          `{"action":"M"${message.xid === null ? '' : `,"xid":"${this.#xid(message.xid)}"`}` +
+          `,"lsn":"${this.#lsn(message.lsn)}","prefix":${JSON.stringify(message.prefix)}` +
+          `,"content":${JSON.stringify(message.content)}`
+        );
+      case 'rollback':
+        return `{"action":"R","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"`;
+      case 'keepalive':
+        return `{"action":"K","lsn":"${formatLsn(message.lsn)}","timestamp":"${formatTimestamp(message.time)}"`;
+      case 'connected':
+        return `{"action":"V","lsn":"${formatLsn(message.lsn)}"`;
+      case 'endpos':
+        break;
+    }
+    return `{"action":"E","lsn":"${formatLsn(message.lsn)}"`;
+  }
+
+  #change(message: ChangeMessage): string {
+    const { change } = message;
+    if (change.kind === 'truncate') return this.#truncate(message);
+    const { relation } = change;
+    const described = relation === this.#lastRelation ? '' : this.#use(relation);
+    const where = `,"xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}","rel":${this.#lastId}`;
+    if (change.kind === 'insert') {
+      return `${described}{"action":"I"${where},"row":${JSON.stringify(change.row)}`;
+    }
+    const key = `,"key":${JSON.stringify(change.key)}`;
+    if (change.kind === 'delete') return `${described}{"action":"D"${where}${key}`;
+    return `${described}{"action":"U"${where}${key},"row":${JSON.stringify(change.row)}`;
+  }
+
+  #truncate(message: ChangeMessage): string {
+    if (message.change.kind !== 'truncate') throw new TypeError('not a truncate');
+    const { relations, restartIdentity, cascade } = message.change;
+    let described = '';
+    const ids = relations.map((relation) => {
+      described += this.#use(relation);
+      return this.#lastId;
+    });
+    return (
+      `${described}{"action":"T","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"` +
+      `,"rels":[${ids.join(',')}],"restart":${restartIdentity},"cascade":${cascade}`
+    );
+  }
+
+  /** Makes `relation` the current one; its description as a closed line when the file does not have it yet. */
+  #use(relation: Relation): string {
+    let described = '';
+    let id = this.#ids.get(relation);
+    if (id === undefined) {
+      const text = describe(relation);
+      id = this.#idsByText.get(text);
+      if (id === undefined) {
+        described = `${this.#relation(relation, text, ',"again":true')}}\n`;
+        id = this.#lastId;
+      } else {
+        this.#ids.set(relation, id);
+      }
+    }
+    this.#lastRelation = relation;
+    this.#lastId = id;
+    return described;
+  }
+
+  #relation(relation: Relation, text: string, again: string): string {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    this.#ids.set(relation, id);
+    this.#idsByText.set(text, id);
+    this.#described.push({ id, relation });
+    this.#lastRelation = relation;
+    this.#lastId = id;
+    return `{"action":"L","rel":${id},${text}${again}`;
+  }
+
+  #xid(xid: bigint): string {
+    if (xid !== this.#lastXid) {
+      this.#lastXid = xid;
+      this.#xidText = xid.toString();
+    }
+    return this.#xidText;
+  }
+
+  #lsn(lsn: Lsn): string {
+    if (lsn !== this.#lastLsn) {
+      this.#lastLsn = lsn;
+      this.#lsnText = formatLsn(lsn);
+    }
+    return this.#lsnText;
+  }
+
+  #time(time: bigint): string {
+    if (time !== this.#lastTime) {
+      this.#lastTime = time;
+      this.#timeText = formatTimestamp(time);
+    }
+    return this.#timeText;
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * Reads the journal in order, from the oldest needed file on. There is one position; where the writer lives in this
+ * process and has the messages after that position in memory, they are taken from there, else the files are read.
+ * Both give the same messages in the same order.
+ *
+ * Looking ahead: after a batch from a file the next one is read already (or the end found), so that `level` is known
+ * and not guessed: an applier that believes it is behind while there is nothing more would sit on what it gathered.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { throwIfStopped } from '../failure.js';
+import type { Lsn } from '../model/lsn.js';
+import type { MessageSource } from '../model/message-source.js';
+import type { StreamMessage } from '../model/message.js';
+import { RelationIntern } from './decode.js';
+import { damaged } from './format.js';
+import { countApplied, listSegments, loadSegments } from './segment.js';
+import type { Segment } from './segment.js';
+import { SegmentReader } from './segment-reader.js';
+import type { TailEntry } from './tail.js';
+import type { JournalWriter } from './writer.js';
+
+export type JournalReaderOptions = {
+  /** `<work directory>/cdc`. */
+  readonly directory: string;
+  /** The writer, when it is in this process. */
+  readonly writer?: JournalWriter;
+  /** Wait for more at the end; without it, the end of what is there is the end. */
+  readonly follow: boolean;
+  /** Applied up to here: files that hold nothing after it need not be read. Some of what is read may be before it. */
+  readonly from?: Lsn;
+};
+
+/** How often the files are looked at when their writer is another process. */
+const pollMs = 50;
+
+export class JournalReader implements MessageSource {
+  /**
+   * The journal holds every transaction that ends after this, from its oldest file on; null when nothing was ever
+   * pruned (or nothing complete was), and it holds all. An applier that stands before it has lost something.
+   */
+  readonly oldestLsn: Lsn | null;
+  readonly #options: JournalReaderOptions;
+  readonly #intern = new RelationIntern();
+  #current: SegmentReader | null;
+  /** Transactions that began in a file which is not read: all of them ended before `from`, or were pruned as applied. */
+  readonly #orphans: Set<bigint>;
+  /** The writer's entry to take next, when the last messages came from its memory too. */
+  #sequence = -1;
+  #ahead: readonly StreamMessage[] | null = null;
+  #failure: unknown = null;
+  /** A file that ended without a switch line although it is not the newest; seen once, it may be a race. */
+  #suspect: string | null = null;
+  readonly #closing = new AbortController();
+
+  private constructor(options: JournalReaderOptions, segments: readonly Segment[]) {
+    this.#options = options;
+    const skipped = options.from === undefined ? 0 : countApplied(segments, options.from);
+    const first = segments[skipped];
+    this.oldestLsn = segments[0]?.header.position ?? null;
+    this.#orphans = new Set(first?.header.open.keys());
+    this.#current =
+      first === undefined ? null : new SegmentReader(options.directory, first.name, this.#intern);
+  }
+
+  /** Opens a journal for reading; it may be empty, even without its directory. Throws `journal-damaged`. */
+  static async open(options: JournalReaderOptions): Promise<JournalReader> {
+    const files = await listSegments(options.directory);
+    const reader = new JournalReader(options, await loadSegments(options.directory, files));
+    await reader.#lookAhead();
+    return reader;
+  }
+
+  get level(): boolean {
+    if (this.#ahead !== null || this.#failure !== null || this.#entry() !== undefined) return false;
+    const published = this.#options.writer?.published;
+    if (published === undefined) return true;
+    if (published === null) return true;
+    return this.#current?.name === published.file && this.#current.offset === published.offset;
+  }
+
+  async next(signal: AbortSignal): Promise<readonly StreamMessage[] | null> {
+    for (;;) {
+      throwIfStopped(signal);
+      if (this.#closing.signal.aborted) return null;
+      const batch = this.#ahead === null ? await this.#takeEntry() : this.#ahead;
+      if (batch !== null) {
+        if (batch === this.#ahead) {
+          this.#ahead = null;
+          await this.#lookAhead();
+        }
+        if (batch.length > 0) return batch;
+        continue;
+      }
+      if (this.#failure !== null) throw this.#failure;
+      const { writer } = this.#options;
+      const published = writer?.published ?? null;
+      const ended = !this.#options.follow || writer?.closed === true;
+      await this.#readOn();
+      if (this.#ahead !== null || this.#entry() !== undefined) continue;
+      if (ended) return null;
+      if (writer !== undefined) await writer.waitBeyond(published, [signal, this.#closing.signal]);
+      else await sleep(pollMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** A `next` that waits gets its end. Not to be called while one reads. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#current?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** The writer's entry that begins where this reader stands. */
+  #entry(): TailEntry | undefined {
+    const tail = this.#options.writer?.tail;
+    if (tail === undefined || this.#current === null) return undefined;
+    if (this.#sequence === -1) {
+      this.#sequence = tail.find({ file: this.#current.name, offset: this.#current.offset });
+      if (this.#sequence === -1) return undefined;
+    }
+    return tail.get(this.#sequence);
+  }
+
+  async #takeEntry(): Promise<readonly StreamMessage[] | null> {
+    const entry = this.#entry();
+    if (entry === undefined) {
+      // Forgotten meanwhile, or not written yet: the files know, and lead back here.
+      this.#sequence = -1;
+      return null;
+    }
+    this.#sequence += 1;
+    let current = this.#current as SegmentReader;
+    if (entry.file !== current.name) {
+      await current.close();
+      current = new SegmentReader(this.#options.directory, entry.file, this.#intern);
+      this.#current = current;
+      // Opened although it is not read now: should it be pruned, its end can still be read.
+      await current.open();
+    }
+    current.skipTo(entry.end, entry.sum, entry.described);
+    return this.#withoutOrphans(entry.messages);
+  }
+
+  /** Reads on; a failure waits until what was read before it is taken. */
+  async #lookAhead(): Promise<void> {
+    try {
+      await this.#readOn();
+    } catch (error) {
+      this.#failure = error;
+    }
+  }
+
+  /** Reads files until there are messages, the writer's memory goes on, or there is nothing more. */
+  async #readOn(): Promise<void> {
+    for (;;) {
+      if (this.#closing.signal.aborted) return;
+      if (this.#current === null) {
+        const [first] = await listSegments(this.#options.directory);
+        if (first === undefined) return;
+        this.#current = new SegmentReader(this.#options.directory, first.name, this.#intern);
+      }
+      if (this.#entry() !== undefined) return;
+      const current = this.#current;
+      const published = this.#options.writer?.published;
+      const isNewest = published?.file === current.name;
+      const result = await current.read(isNewest ? published.offset : Infinity);
+      switch (result.kind) {
+        case 'messages': {
+          const messages = this.#withoutOrphans(result.messages);
+          if (messages.length === 0) break;
+          this.#ahead = messages;
+          return;
+        }
+        case 'switch':
+          if (!(await this.#enter(current, result.next))) return;
+          break;
+        case 'end':
+          if (!(await this.#goesOn(current, isNewest ? published.offset : null))) return;
+          break;
+      }
+    }
+  }
+
+  /** Goes to the next file; false while it is not there. */
+  async #enter(current: SegmentReader, next: string): Promise<boolean> {
+    const reader = new SegmentReader(this.#options.directory, next, this.#intern);
+    const header = await reader.open();
+    if (header === null) {
+      if (await this.#isFollowed(current)) throw damaged(next, 0, 'it is missing');
+      return false;
+    }
+    if (header.previous !== current.name) {
+      throw damaged(next, 0, `it follows ${header.previous ?? 'nothing'}, and not ${current.name}`);
+    }
+    await current.close();
+    this.#current = reader;
+    return true;
+  }
+
+  /** Whether to read on at the end of a file without a switch line; `limit` is where its living writer stands. */
+  async #goesOn(current: SegmentReader, limit: number | null): Promise<boolean> {
+    if (limit !== null) {
+      if (current.offset !== limit)
+        throw damaged(current.name, current.offset, 'its end is not as it was written');
+      const published = this.#options.writer?.published;
+      return published?.file !== current.name || published.offset !== limit;
+    }
+    if (!(await this.#isFollowed(current))) return false;
+    // Its writer, another process, may have closed it after we looked: a second look tells.
+    if (this.#options.writer === undefined && this.#suspect !== current.name) {
+      this.#suspect = current.name;
+      return true;
+    }
+    throw damaged(current.name, current.offset, 'it ends without a switch line, and is not the newest file');
+  }
+
+  /** Whether there is a file after this one. */
+  async #isFollowed(current: SegmentReader): Promise<boolean> {
+    const { writer, directory } = this.#options;
+    if (writer !== undefined) return writer.published !== null && writer.published.file > current.name;
+    return (await listSegments(directory)).some((file) => file.name > current.name);
+  }
+
+  #withoutOrphans(messages: readonly StreamMessage[]): readonly StreamMessage[] {
+    if (this.#orphans.size === 0) return messages;
+    return messages.filter((message) => !this.#isOrphan(message));
+  }
+
+  #isOrphan(message: StreamMessage): boolean {
+    switch (message.kind) {
+      case 'connected':
+        // Every unfinished transaction is void here.
+        this.#orphans.clear();
+        return false;
+      case 'commit':
+      case 'rollback':
+        return this.#orphans.delete(message.xid);
+      case 'begin':
+      case 'change':
+      case 'message':
+        return message.xid !== null && this.#orphans.has(message.xid);
+      case 'relation':
+      case 'keepalive':
+      case 'endpos':
+        break;
+    }
+    return false;
+  }
+}
