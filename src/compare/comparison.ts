@@ -1,0 +1,229 @@
+/**
+ * What comes out of comparing the data of two databases, and every decision on the way to it. Pure.
+ */
+import { Failure } from '../failure.js';
+import { relationLabel } from '../model/relation.js';
+
+/** A table's name, as the catalog has it. */
+export type TableName = { readonly schema: string; readonly name: string };
+
+/** A table as one side lists it. */
+export type ListedTable = TableName & {
+  readonly oid: string;
+  /** A partitioned table holds no rows itself; its leaves are listed as well. */
+  readonly partitioned: boolean;
+  /** The OID of the partitioned table at the top, for a partition; else null. */
+  readonly root: string | null;
+  readonly columns: readonly ListedColumn[];
+  /** Pages when it was last analysed: decides the order of work, nothing else. */
+  readonly pages: number;
+};
+
+export type ListedColumn = { readonly name: string; readonly generated: boolean };
+
+/**
+ * A table of the source and what is to be done about it:
+ *   read        both sides have it with the same columns; `tree` says that a side holds its rows in partitions
+ *   missing     the target has no table of this name
+ *   columns     the target's table has other columns
+ */
+export type PlannedTable =
+  | (TableName & {
+      readonly kind: 'read';
+      readonly columns: readonly string[];
+      readonly sourceTree: boolean;
+      readonly targetTree: boolean;
+      readonly pages: number;
+    })
+  | (TableName & { readonly kind: 'missing' })
+  | (TableName & {
+      readonly kind: 'columns';
+      readonly missing: readonly string[];
+      readonly extra: readonly string[];
+    });
+
+export type ComparisonPlan = {
+  /** In the order of their names. */
+  readonly tables: readonly PlannedTable[];
+  /** Tables that only the target has. */
+  readonly onlyOnTarget: readonly TableName[];
+};
+
+/** What one side holds of a table: both are computed by its server. */
+export type TableContents = {
+  readonly rows: bigint;
+  /** Equal for equal rows in any order: 64 hexadecimal digits. */
+  readonly checksum: string;
+};
+
+export type TableComparison = TableName & {
+  /** Null where the table was not read, because names or columns differ already. */
+  readonly source: TableContents | null;
+  readonly target: TableContents | null;
+  readonly difference: TableDifference | null;
+};
+
+export type TableDifference =
+  /** The target has no table of this name. */
+  | { readonly kind: 'missing' }
+  /** The target's table lacks columns, or has more of them. */
+  | { readonly kind: 'columns'; readonly missing: readonly string[]; readonly extra: readonly string[] }
+  /** The number of rows differs. */
+  | { readonly kind: 'rows' }
+  /** As many rows, but not the same ones. */
+  | { readonly kind: 'values' };
+
+/** The outcome for a database. */
+export type DataComparison = {
+  /** The source database's name. */
+  readonly database: string;
+  /** Every table of the source, in the order of their names. */
+  readonly tables: readonly TableComparison[];
+  /** Tables that only the target has: told, but no difference, since a target may hold more than the copy. */
+  readonly onlyOnTarget: readonly TableName[];
+};
+
+/**
+ * Pairs the tables of both sides by name.
+ *
+ * Case 1: a partitioned table on both sides. Its leaves are tables of their own and compared one by one.
+ * Case 2: partitioned on one side, an ordinary table on the other. The rows of the whole tree are compared with the
+ *         table's, and the leaves are not looked at.
+ * Case 3: an ordinary table (or a leaf) on both sides: compared.
+ * Case 4: on one side only.
+ *
+ * `only` restricts the plan to these tables of the source; one that the source does not have is a `usage` failure.
+ */
+export function planComparison(
+  source: readonly ListedTable[],
+  target: readonly ListedTable[],
+  only?: readonly TableName[],
+): ComparisonPlan {
+  const sourceByName = byName(source);
+  const targetByName = byName(target);
+  const wanted = only === undefined ? null : new Set(only.map(keyOf));
+  for (const table of only ?? []) {
+    if (!sourceByName.has(keyOf(table))) {
+      throw new Failure('usage', `the source has no table ${relationLabel(table)}`);
+    }
+  }
+  // Case 2: the trees whose leaves have no counterpart of their own.
+  const trees = new Set<string>();
+  const noteTrees = (side: string, tables: readonly ListedTable[], other: Map<string, ListedTable>) => {
+    for (const table of tables) {
+      if (table.partitioned && other.get(keyOf(table))?.partitioned === false) trees.add(side + table.oid);
+    }
+  };
+  noteTrees('source', source, targetByName);
+  noteTrees('target', target, sourceByName);
+  const insideTree = (side: string, table: ListedTable) =>
+    table.root !== null && trees.has(side + table.root) && !trees.has(side + table.oid);
+
+  const tables: PlannedTable[] = [];
+  for (const table of source) {
+    const counterpart = targetByName.get(keyOf(table));
+    if (wanted !== null && !wanted.has(keyOf(table))) continue;
+    if (insideTree('source', table)) continue;
+    if (table.partitioned && counterpart?.partitioned !== false) continue;
+    tables.push(planTable(table, counterpart));
+  }
+  const onlyOnTarget = target.filter(
+    (table) =>
+      wanted === null &&
+      !table.partitioned &&
+      !sourceByName.has(keyOf(table)) &&
+      !insideTree('target', table),
+  );
+  return {
+    tables: tables.toSorted(compareNames),
+    onlyOnTarget: onlyOnTarget.map(({ schema, name }) => ({ schema, name })).toSorted(compareNames),
+  };
+}
+
+/**
+ * Columns are matched by name: their order may differ. A column that the source generates is left out, whatever it is
+ * on the target, since it says nothing that the other columns do not, and its expression may depend on the server's
+ * locale.
+ */
+function planTable(source: ListedTable, target: ListedTable | undefined): PlannedTable {
+  const { schema, name } = source;
+  if (target === undefined) return { kind: 'missing', schema, name };
+  const onTarget = new Set(target.columns.map((column) => column.name));
+  const onSource = new Set(source.columns.map((column) => column.name));
+  const columns = source.columns.filter((column) => !column.generated).map((column) => column.name);
+  const missing = columns.filter((column) => !onTarget.has(column));
+  const extra = target.columns.filter((column) => !column.generated && !onSource.has(column.name));
+  if (missing.length > 0 || extra.length > 0) {
+    return { kind: 'columns', schema, name, missing, extra: extra.map((column) => column.name) };
+  }
+  return {
+    kind: 'read',
+    schema,
+    name,
+    // One order for both sides, whatever theirs is.
+    columns: columns.toSorted(compareText),
+    sourceTree: source.partitioned,
+    targetTree: target.partitioned,
+    pages: Math.max(source.pages, target.pages),
+  };
+}
+
+/** What is to be said of a table that was read on both sides. */
+export function judge(source: TableContents, target: TableContents): TableDifference | null {
+  if (source.rows !== target.rows) return { kind: 'rows' };
+  return source.checksum === target.checksum ? null : { kind: 'values' };
+}
+
+/** `public.t has 2 rows on the source and 3 on the target`. Never a value of a row. */
+export function differenceSentence(table: TableComparison): string {
+  const label = relationLabel(table);
+  const difference = table.difference;
+  if (difference === null) return `${label} is equal`;
+  if (difference.kind === 'missing') return `${label} is missing on the target`;
+  if (difference.kind === 'columns') {
+    const list = (names: readonly string[]) => names.map((name) => JSON.stringify(name)).join(', ');
+    const lacks = difference.missing.length === 0 ? [] : [`lacks ${list(difference.missing)}`];
+    const has = difference.extra.length === 0 ? [] : [`has ${list(difference.extra)} besides`];
+    return `${label} has other columns: the target ${[...lacks, ...has].join(' and ')}`;
+  }
+  const onSource = `${table.source?.rows} rows on the source`;
+  if (difference.kind === 'rows') return `${label} has ${onSource} and ${table.target?.rows} on the target`;
+  return `${label} has ${onSource} and on the target, but not the same ones`;
+}
+
+/** So many tables are named in the failure; the rest is in the log and in the output. */
+const namedTables = 10;
+
+/** The failure of a comparison that found differences; null when there is none. */
+export function sidesDiffer(comparison: DataComparison): Failure | null {
+  const different = comparison.tables.filter((table) => table.difference !== null);
+  if (different.length === 0) return null;
+  const total = comparison.tables.length;
+  const named = different.slice(0, namedTables).map((table) => `  ${differenceSentence(table)}`);
+  const rest = different.length - named.length;
+  return new Failure(
+    'sides-differ',
+    [
+      `the sides differ in ${different.length} of ${total} ${total === 1 ? 'table' : 'tables'}:`,
+      ...named,
+      ...(rest > 0 ? [`  and ${rest} more`] : []),
+    ].join('\n'),
+  );
+}
+
+function keyOf(table: TableName): string {
+  return JSON.stringify([table.schema, table.name]);
+}
+
+function byName(tables: readonly ListedTable[]): Map<string, ListedTable> {
+  return new Map(tables.map((table) => [keyOf(table), table]));
+}
+
+/** By code unit: the same on every machine. */
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function compareNames(a: TableName, b: TableName): number {
+  return compareText(a.schema, b.schema) || compareText(a.name, b.name);
+}
