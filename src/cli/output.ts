@@ -63,7 +63,7 @@ export function columns(header: readonly string[], rows: readonly (readonly stri
   const line = (cells: readonly string[]) =>
     cells.map((cell, index) => ' '.repeat((widths[index] ?? 0) - width(cell)) + cell).join(' | ');
   const dashes = widths.map((size) => '-'.repeat(size)).join('-+-');
-  return [`${line(header)} `, `${dashes}-`, ...rows.map(line)].join('\n') + '\n';
+  return [`${line(header)} `, dashes, ...rows.map(line)].join('\n') + '\n';
 }
 
 /** Characters, not UTF-16 units: names may hold any. */

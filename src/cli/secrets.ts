@@ -5,8 +5,8 @@
 
 const mask = '****';
 
-/** `scheme://user:password@` in any text, known secret or not. */
-const uriPassword = /(\b[a-z][a-z0-9+]*:\/\/[^\s:/@?]*):[^\s@]*@/gi;
+/** `scheme://user:password@` in any text, known or not: to the last @, since an unencoded password may hold one. */
+const uriPassword = /(\b[a-z][a-z0-9+]*:\/\/[^\s:/@?]*):\S*@/gi;
 /** `password=…` of keyword/value strings and URI parameters; the value may be quoted. */
 const keywordPassword = /\b((?:ssl)?password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^\s&'"]+)/gi;
 
@@ -32,15 +32,16 @@ export class Secrets {
 
   /** Registers the passwords that a connection string spells out, exactly as it spells them. */
   addConnectionString(text: string): void {
-    for (const match of text.matchAll(/^[a-z][a-z0-9+]*:\/\/[^\s:/@?]*:([^@]*)@/gi))
-      this.addEncoded(match[1]);
-    for (const match of text.matchAll(/[?&](?:ssl)?password=([^&]*)/gi)) this.addEncoded(match[1]);
+    // To the first @ as libpq reads it, and to the last one as a person may have meant it.
+    this.#addEncoded(/^[a-z][a-z0-9+]*:\/\/[^\s:/@?]*:([^@]*)@/i.exec(text)?.[1]);
+    this.#addEncoded(/^[a-z][a-z0-9+]*:\/\/[^\s:/@?]*:(.*)@/i.exec(text)?.[1]);
+    for (const match of text.matchAll(/[?&](?:ssl)?password=([^&]*)/gi)) this.#addEncoded(match[1]);
     for (const match of text.matchAll(/\b(?:ssl)?password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))/gi)) {
       this.add(match[1] ?? match[2]);
     }
   }
 
-  addEncoded(text: string | undefined): void {
+  #addEncoded(text: string | undefined): void {
     this.add(text);
     try {
       this.add(decodeURIComponent(text ?? ''));

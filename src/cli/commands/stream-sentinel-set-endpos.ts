@@ -5,7 +5,7 @@ import type { Command } from '../command.js';
 export const command: Command = {
   path: 'stream sentinel set endpos',
   group: 'S',
-  summary: 'set the end position, or with --current to where the source stands now',
+  summary: 'set the end position (--current: where the source stands)',
   options: ['source', 'dir', 'current'],
   arguments: [{ name: 'lsn', kind: 'lsn', required: false }],
   needs: [],
