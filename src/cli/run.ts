@@ -181,8 +181,8 @@ async function runCommand(
     } satisfies CommandContext);
   } catch (error) {
     const failure = stopped(error, stops.signal) ?? asFailure(error);
-    if (!(isStop(failure) && command.endsByStop === true))
-      status = reportFailure(log, failure, resumeCommand);
+    const wanted = command.endsByStop === true && stops.signal.aborted && isStop(failure);
+    if (!wanted) status = reportFailure(log, failure, resumeCommand);
   } finally {
     stops[Symbol.dispose]();
     process.off('uncaughtException', uncaught).off('unhandledRejection', uncaught);
@@ -265,7 +265,7 @@ function stopped(error: unknown, signal: AbortSignal): Failure | null {
 /** Says what happened and what to do, and with --debug why. Gives the exit status. */
 function reportFailure(log: OpenLog, failure: Failure, resumeCommand: string): number {
   if (isStop(failure)) {
-    log.info(`stopped; go on with: ${resumeCommand}`);
+    log.info(`${failure.message}; go on with: ${resumeCommand}`);
     return failure.policy.exit;
   }
   for (const line of failure.message.split('\n')) log.error(line, { code: failure.code });
@@ -281,6 +281,8 @@ function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(text, (error) => {
       if (error === null || error === undefined) resolve();
+      // `walferry … | head`: nobody reads on, which is a way to be stopped.
+      else if ('code' in error && error.code === 'EPIPE') reject(new Failure('stopped', 'stdout was closed'));
       else reject(new Failure('internal', 'stdout cannot be written', { cause: error }));
     });
   });
