@@ -1,0 +1,296 @@
+/**
+ * A clone from its beginning to its end. With `follow` it ends before finalize and sequences: whoever applies the
+ * changes calls `finalizeTarget` and `setSequences` when the last one is applied.
+ *
+ *     catalog queries, dump      in the snapshot
+ *     pre-data                   pg_restore
+ *     copy phase                 rows, indexes, constraints, statistics
+ *     before-changes             pg_restore: what is left for the target to be able to take changes
+ *     sequences, finalize        without follow only
+ *
+ * A resumed run goes through the same steps; each looks at the target, or at the work directory's files, for what is
+ * left to do. That pre-data is complete is a row of the target's task table like any copied table.
+ */
+import { planTasks, forgetTasks } from '../catalog/tasks.js';
+import type { PlannedTask } from '../catalog/tasks.js';
+import { addTiming } from '../catalog/timings.js';
+import { Failure, throwIfStopped } from '../failure.js';
+import { relationLabel } from '../model/relation.js';
+import { quoteQualified } from '../model/sql.js';
+import type { Session } from '../postgres/connect.js';
+import { catalogOids, dumpSchema, entryLabel, listDump } from '../postgres/dump.js';
+import { fetchEntryIdentities, fetchTargetObjects } from '../postgres/object-identity.js';
+import { fetchSourceSchema, fetchTables } from '../postgres/schema.js';
+import type { SourceSchema, TableFacts } from '../postgres/schema.js';
+import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { fetchDoneTasks, forgetDoneTasks, recordDoneTask } from '../postgres/task-table.js';
+import type { DoneTask } from '../postgres/task-table.js';
+import { fetchPresentIndexes, runCopyPhase } from './copy-phase.js';
+import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
+import type { CloneOptions, Problem } from './options.js';
+import { planClone } from './plan.js';
+import type { ClonePlan } from './plan.js';
+import { ProgressTeller } from './progress.js';
+import { restoreStage, splitStage } from './restore-stage.js';
+import type { StageRestore } from './restore-stage.js';
+import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from './schema-file.js';
+import type { SchemaFile } from './schema-file.js';
+import { setSequences } from './sequences.js';
+import { openInSnapshot, openTarget } from './sessions.js';
+import { loadCloneSummary, stepLabels } from './summary.js';
+import type { CloneSummary } from './summary.js';
+
+export { finalizeTarget } from './finalize.js';
+export { setSequences } from './sequences.js';
+
+/** Tasks of the target's task table that are no table's rows. */
+const preDataTask = 'pre-data';
+const copyPhaseTask = 'copy phase';
+
+/** The tables that a clone copies, and the partitioned parents: read in the session's own snapshot. */
+export function listRelations(session: Session): Promise<TableFacts[]> {
+  return fetchTables(session);
+}
+
+/** Clones the source into the target, or goes on with it. */
+export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary> {
+  const began = performance.now();
+  const problems: Problem[] = [];
+  const progress = new ProgressTeller(options.onProgress);
+  await makeSchemaFolder(options.directory);
+  const done = await prepareTarget(options);
+  const file = await prepareSchema(options, done, progress);
+  const plan = planClone(file.schema);
+  for (const remark of plan.remarks) options.log.warn(remark);
+  storePlan(options, plan);
+  progress.plan({
+    tables: plan.tables.length,
+    indexes: plan.tables.reduce((total, table) => total + table.indexes.length, 0),
+    bytes: plan.tables.reduce((total, { table }) => total + table.bytes, 0),
+  });
+
+  progress.enter('pre-data');
+  if (!done.has(preDataTask)) {
+    problems.push(
+      ...(await timed(options, stepLabels.prepare, 'target', 1, () => restorePreData(options, file, plan))),
+    );
+  }
+  progress.enter('copy');
+  const { table, index } = options.jobs;
+  await timed(options, stepLabels.copyPhase, 'both', table + index, () =>
+    copyEverything(options, file.schema, plan, progress),
+  );
+  progress.enter('post-data');
+  problems.push(...(await restoreBeforeChanges(options, file, plan)));
+  if (!options.follow) {
+    progress.enter('sequences');
+    await setSequences(options);
+    progress.enter('finalize');
+    problems.push(...(await finalizeTarget(options)).problems);
+  }
+  addTiming(options.catalog, {
+    step: stepLabels.total,
+    connection: 'both',
+    durationMs: performance.now() - began,
+    bytes: 0,
+    concurrency: table + index,
+  });
+  progress.enter('done');
+  return loadCloneSummary(options.catalog, options.jobs, problems);
+}
+
+async function timed<Result>(
+  options: CloneOptions,
+  step: string,
+  connection: 'source' | 'target' | 'both',
+  concurrency: number,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  throwIfStopped(options.signal);
+  const began = performance.now();
+  try {
+    return await work();
+  } finally {
+    const durationMs = performance.now() - began;
+    addTiming(options.catalog, { step, connection, durationMs, bytes: 0, concurrency });
+  }
+}
+
+/** The target's own tables, and what it holds of this clone: nothing when the run starts from nothing. */
+async function prepareTarget(options: CloneOptions): Promise<Map<string, DoneTask>> {
+  await using target = await openTarget(options.target, 'clone', options);
+  await ensureTargetSchema(target);
+  if (options.resume) return fetchDoneTasks(target, options.key);
+  forgetTasks(options.catalog);
+  return new Map();
+}
+
+/** The source's schema: from the work directory when it is there, else read and dumped in the snapshot. */
+async function prepareSchema(
+  options: CloneOptions,
+  done: ReadonlyMap<string, DoneTask>,
+  progress: ProgressTeller,
+): Promise<SchemaFile> {
+  const stored = options.resume ? await loadSchemaFile(options.directory) : null;
+  if (stored !== null && stored.snapshot === options.snapshot) return stored;
+  // Once every row is there the snapshot has done its work.
+  if (stored !== null && done.has(copyPhaseTask)) return stored;
+  if (done.size > 0) {
+    throw new Failure(
+      'snapshot-lost',
+      `this clone was begun with ${stored === null ? 'a snapshot that is not known any more' : `the snapshot ${stored.snapshot}`}, and cannot be finished with ${options.snapshot}`,
+    );
+  }
+  await using source = await openInSnapshot(options.source, options.snapshot, 'clone', options);
+  progress.enter('catalog');
+  const schema = await timed(options, stepLabels.catalog, 'source', 1, () => fetchSourceSchema(source));
+  expectReadable(schema);
+  progress.enter('dump');
+  const { dump } = schemaPaths(options.directory);
+  return timed(options, stepLabels.dump, 'source', 1, async () => {
+    await dumpSchema({
+      source: options.source,
+      snapshot: options.snapshot,
+      file: dump,
+      serverVersion: source.serverVersion,
+      log: options.log,
+      signal: options.signal,
+    });
+    const entries = await listDump(dump, {
+      serverVersion: source.serverVersion,
+      log: options.log,
+      signal: options.signal,
+    });
+    const identities = await fetchEntryIdentities(source, entries);
+    return saveSchemaFile(options.directory, {
+      snapshot: options.snapshot,
+      schema,
+      entries,
+      identities: [...identities],
+    });
+  });
+}
+
+function expectReadable(schema: SourceSchema): void {
+  const unreadable = schema.tables.filter((table) => !table.readable);
+  if (unreadable.length === 0) return;
+  throw new Failure(
+    'source-rights',
+    `source: our role may not read ${listLabels(unreadable.map(relationLabel))}`,
+    { remedy: 'Grant SELECT on them (or pg_read_all_data) to the role of --source.' },
+  );
+}
+
+function storePlan(options: CloneOptions, plan: ClonePlan): void {
+  const relations = plan.tables.map(({ table }) => table).toSorted((a, b) => a.oid - b.oid);
+  const tasks = plan.tables.flatMap((one): PlannedTask[] => {
+    const relationOid = one.table.oid;
+    const about = { relationOid, object: one.label };
+    return [
+      { ...about, name: one.task, kind: 'copy' },
+      ...one.indexes.map((index): PlannedTask => ({
+        name: index.task,
+        kind: 'index',
+        relationOid,
+        object: index.label,
+      })),
+      ...(one.finishing.length === 0
+        ? []
+        : [{ ...about, name: `constraints ${one.qualified}`, kind: 'constraint' } as const]),
+      ...(options.skipVacuum
+        ? []
+        : [{ ...about, name: `analyze ${one.qualified}`, kind: 'analyze' } as const]),
+    ];
+  });
+  planTasks(options.catalog, relations, tasks);
+}
+
+/** Restores everything that the rows need. A run that starts from nothing finds nothing of it, or drops it first. */
+async function restorePreData(options: CloneOptions, file: SchemaFile, plan: ClonePlan): Promise<Problem[]> {
+  await using target = await openTarget(options.target, 'clone', options);
+  const clean = options.dropIfExists && !options.resume;
+  if (clean) await dropTables(target, file.schema);
+  const objects = await fetchTargetObjects(target);
+  const restore = { work: options, file, plan, stage: 'pre-data', target: objects, clean } as const;
+  if (!options.resume) {
+    expectNoTables(file, objects.identities);
+    sayWhatIsThere(options, restore);
+    await forgetDoneTasks(target, options.key);
+  }
+  const problems = await restoreStage(restore);
+  if (options.follow) await relaxAlwaysIdentities(target, file);
+  await recordDoneTask(target, options.key, { name: preDataTask, bytes: 0, rows: 0 });
+  return problems;
+}
+
+// A statement that drops thousands of tables would need as many locks at once.
+const dropAtOnce = 200;
+
+async function dropTables(target: Session, schema: SourceSchema): Promise<void> {
+  const names = schema.tables.map((table) => quoteQualified(table.schema, table.name));
+  for (let from = 0; from < names.length; from += dropAtOnce) {
+    const some = names.slice(from, from + dropAtOnce);
+    await target.query(`drop table if exists ${some.join(', ')} cascade`, [], 'could not drop tables');
+  }
+}
+
+/** Dropping was not asked for, and the target is fresh or it is not for us. */
+function expectNoTables(file: SchemaFile, onTarget: ReadonlySet<string>): void {
+  const dumpIds = new Map(
+    file.entries.filter((one) => one.catalogOid === catalogOids.relation).map((one) => [one.oid, one.dumpId]),
+  );
+  const identities = new Map(file.identities);
+  const there = file.schema.tables.filter((table) => {
+    const identity = identities.get(dumpIds.get(table.oid) ?? -1);
+    return identity !== undefined && onTarget.has(identity);
+  });
+  if (there.length === 0) return;
+  throw new Failure(
+    'target-not-empty',
+    `the target has ${there.length} of the source's tables already: ${listLabels(there.map(relationLabel))}`,
+    { remedy: 'Choose another target, or drop these tables and what depends on them with --drop-if-exists.' },
+  );
+}
+
+/** Objects of others that take the place of the source's: their definitions are not compared. */
+function sayWhatIsThere(options: CloneOptions, restore: StageRestore): void {
+  const { present } = splitStage(restore);
+  const others = present.filter((entry) => !['SCHEMA', 'EXTENSION', 'COMMENT'].includes(entry.kind));
+  if (others.length === 0) return;
+  options.log.warn(
+    `the target has ${others.length} objects of these names already, which stay as they are: ${listLabels(others.map(entryLabel))}`,
+  );
+}
+
+async function copyEverything(
+  options: CloneOptions,
+  schema: SourceSchema,
+  plan: ClonePlan,
+  progress: ProgressTeller,
+): Promise<void> {
+  await using target = await openTarget(options.target, 'clone', options);
+  const done = await fetchDoneTasks(target, options.key);
+  const present = await fetchPresentIndexes(target);
+  await runCopyPhase({ options, schema, plan, progress, done, present });
+  // A commit that waits for the disk, after those of the workers that did not.
+  if (!done.has(copyPhaseTask)) {
+    await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
+  }
+}
+
+async function restoreBeforeChanges(
+  options: CloneOptions,
+  file: SchemaFile,
+  plan: ClonePlan,
+): Promise<Problem[]> {
+  await using target = await openTarget(options.target, 'clone', options);
+  const objects = await fetchTargetObjects(target);
+  return restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
+}
+
+const labelsShown = 10;
+
+function listLabels(labels: readonly string[]): string {
+  const shown = labels.slice(0, labelsShown).join(', ');
+  return labels.length <= labelsShown ? shown : `${shown} and ${labels.length - labelsShown} more`;
+}

@@ -1,0 +1,215 @@
+/**
+ * What is created on the target only after the last change (DESIGN 6). Every step looks first what is there, so the
+ * whole may be run again at any time:
+ *
+ *     foreign keys, NOT VALID (from here on new rows are checked)
+ *     identity columns back to GENERATED ALWAYS
+ *     materialized views: indexes, contents
+ *     triggers, rules, policies, row security, privileges, publications
+ *     foreign keys validated, side by side, without keeping anybody from writing
+ *     event triggers: last, they would fire at all of the above
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { planTasks, TaskRecorder } from '../catalog/tasks.js';
+import { addTiming } from '../catalog/timings.js';
+import { Failure, throwIfStopped } from '../failure.js';
+import { failpoint } from '../failpoint.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import type { Session } from '../postgres/connect.js';
+import { fetchTargetObjects } from '../postgres/object-identity.js';
+import { sqlState } from '../postgres/sqlstate.js';
+import { Failures } from './failures.js';
+import type { Problem, TargetWork } from './options.js';
+import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
+import type { ForeignKeyPlan } from './plan.js';
+import { restoreStage } from './restore-stage.js';
+import { loadSchemaFile } from './schema-file.js';
+import type { SchemaFile } from './schema-file.js';
+import { HeldSession, openTarget } from './sessions.js';
+import { stepLabels } from './summary.js';
+import { runWorkers, WorkQueue } from './work-queue.js';
+
+/** Does all of it, or what is left of it. Returns what the role may not do; throws what must not fail. */
+export async function finalizeTarget(work: TargetWork): Promise<{ readonly problems: Problem[] }> {
+  const began = performance.now();
+  const file = await loadSchemaFile(work.directory);
+  if (file === null) {
+    throw new Failure('work-directory-broken', `${work.directory} does not hold the schema of a clone`);
+  }
+  const plan = planClone(file.schema);
+  const failures = new Failures({ failFast: work.failFast, log: work.log, signal: work.signal });
+  const problems: Problem[] = [];
+  await using held = new HeldSession(
+    () => openTarget(work.target, 'finalize', { log: work.log, signal: failures.signal }),
+    failures.signal,
+  );
+  const step = async (what: () => Promise<Problem[] | void>) => {
+    throwIfStopped(work.signal);
+    if (failures.signal.aborted) return;
+    try {
+      problems.push(...((await what()) ?? []));
+    } catch (error) {
+      failures.add(error);
+    }
+  };
+  const restore = (stage: 'refresh' | 'finalize' | 'event-triggers') => async () =>
+    restoreStage({ work, file, plan, stage, target: await fetchTargetObjects(await held.get()) });
+  const keys = planForeignKeys(file.schema.foreignKeys, (await held.get()).serverVersion);
+  const recorder = new TaskRecorder(work.catalog);
+  planTasks(
+    work.catalog,
+    [],
+    keys.map((one) => ({ name: one.task, kind: 'foreign-key', relationOid: 0, object: one.label })),
+  );
+  await step(async () => addForeignKeys(await held.get(), keys, work, recorder, failures));
+  failpoint('clone.finalize');
+  await step(async () => restoreAlwaysIdentities(await held.get(), file));
+  await step(restore('refresh'));
+  await step(restore('finalize'));
+  await step(async () => validateForeignKeys(await held.get(), keys, work, failures));
+  await step(restore('event-triggers'));
+  recorder.flush();
+  addTiming(work.catalog, {
+    step: stepLabels.finalize,
+    connection: 'both',
+    durationMs: performance.now() - began,
+    bytes: 0,
+    concurrency: work.jobs.restore,
+  });
+  failures.throwIfAny();
+  return { problems };
+}
+
+const foreignKeysQuery = `
+  select n.nspname as schema, c.relname as table, k.conname as name, k.convalidated as validated
+  from pg_catalog.pg_constraint k
+  join pg_catalog.pg_class c on c.oid = k.conrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where k.contype = 'f'`;
+
+/** The foreign keys on the target, and whether they are validated. */
+async function fetchForeignKeys(target: Session): Promise<Map<string, boolean>> {
+  const rows = await target.query(foreignKeysQuery);
+  return new Map(
+    rows.map((row) => [
+      keyName({ schema: row['schema'] ?? '', table: row['table'] ?? '', name: row['name'] ?? '' }),
+      row['validated'] === 't',
+    ]),
+  );
+}
+
+function keyName(key: { readonly schema: string; readonly table: string; readonly name: string }): string {
+  return `${quoteQualified(key.schema, key.table)}.${quoteIdentifier(key.name)}`;
+}
+
+// Adding a key locks both tables against writing. While that waits for a long transaction, everybody queues up
+// behind it: better to let them by and try again.
+const lockTimeoutMs = 2000;
+const lockTries = 30;
+const longestPauseMs = 5000;
+
+async function addForeignKeys(
+  target: Session,
+  keys: readonly ForeignKeyPlan[],
+  work: TargetWork,
+  recorder: TaskRecorder,
+  failures: Failures,
+): Promise<void> {
+  const present = await fetchForeignKeys(target);
+  await target.query(`set lock_timeout to ${lockTimeoutMs}`);
+  for (const plan of keys) {
+    throwIfStopped(failures.signal);
+    const began = performance.now();
+    try {
+      if (!present.has(keyName(plan.key))) await addForeignKey(target, plan, work);
+      recorder.done(plan.task, { durationMs: performance.now() - began, bytes: 0, rows: 0 });
+    } catch (error) {
+      failures.add(error);
+    }
+  }
+  await target.query('set lock_timeout to 0');
+}
+
+async function addForeignKey(target: Session, plan: ForeignKeyPlan, work: TargetWork): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await target.query(plan.add, [], `could not add foreign key ${plan.label}`);
+      return;
+    } catch (error) {
+      // 55P03 lock_timeout, 40P01 deadlock.
+      const locked = ['55P03', '40P01'].includes(sqlState(error) ?? '');
+      if (!locked || tries === lockTries) throw error;
+      work.log.notice(`foreign key ${plan.label} waits for a lock; trying again`, { tries });
+      const pauseMs = Math.min(100 * 2 ** tries, longestPauseMs);
+      await sleep(pauseMs, undefined, work.signal === undefined ? {} : { signal: work.signal }).catch(
+        () => {},
+      );
+      throwIfStopped(work.signal);
+    }
+  }
+}
+
+async function validateForeignKeys(
+  target: Session,
+  keys: readonly ForeignKeyPlan[],
+  work: TargetWork,
+  failures: Failures,
+): Promise<void> {
+  const present = await fetchForeignKeys(target);
+  const queue = new WorkQueue<ForeignKeyPlan>();
+  const open = keys.filter((plan) => plan.validate !== null && present.get(keyName(plan.key)) === false);
+  for (const plan of open) queue.push(plan);
+  queue.close();
+  await runWorkers(Math.min(work.jobs.restore, open.length), async () => {
+    await using held = new HeldSession(
+      () => openTarget(work.target, 'validate', { log: work.log, signal: failures.signal }),
+      failures.signal,
+    );
+    for (let plan = await queue.next(); plan !== null; plan = await queue.next()) {
+      if (failures.signal.aborted) return;
+      try {
+        const session = await held.get();
+        await session.query(plan.validate ?? '', [], `could not validate foreign key ${plan.label}`);
+      } catch (error) {
+        failures.add(error);
+      }
+    }
+  });
+}
+
+const identitiesQuery = `
+  select n.nspname as schema, c.relname as table, a.attname as column, a.attidentity as identity
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_class c on c.oid = a.attrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where a.attidentity <> '' and not a.attisdropped`;
+
+/** The statements that make the columns `always` or `by default`; none for columns that are so already. */
+async function setIdentities(target: Session, file: SchemaFile, to: 'always' | 'by default'): Promise<void> {
+  const other = to === 'always' ? 'd' : 'a';
+  const rows = await target.query(identitiesQuery);
+  const name = (table: string, column: string) => `${table}.${quoteIdentifier(column)}`;
+  const toChange = new Set(
+    rows
+      .filter((row) => row['identity'] === other)
+      .map((row) => name(quoteQualified(row['schema'] ?? '', row['table'] ?? ''), row['column'] ?? '')),
+  );
+  for (const { schema, table, column } of alwaysIdentities(file.schema)) {
+    const qualified = quoteQualified(schema, table);
+    if (!toChange.has(name(qualified, column))) continue;
+    await target.query(
+      `alter table ${qualified} alter column ${quoteIdentifier(column)} set generated ${to}`,
+      [],
+      `could not set the identity of ${name(qualified, column)}`,
+    );
+  }
+}
+
+/** GENERATED ALWAYS refuses every UPDATE of the column, even to the same value (DESIGN 11.17). */
+export function relaxAlwaysIdentities(target: Session, file: SchemaFile): Promise<void> {
+  return setIdentities(target, file, 'by default');
+}
+
+function restoreAlwaysIdentities(target: Session, file: SchemaFile): Promise<void> {
+  return setIdentities(target, file, 'always');
+}

@@ -1,0 +1,68 @@
+/**
+ * What a clone is told, and what it tells back. Its three parts can run in one process or days apart:
+ * `cloneDatabase`, `setSequences`, `finalizeTarget`.
+ */
+import type { Catalog } from '../catalog/database.js';
+import type { Log } from '../log.js';
+import type { StreamKey } from '../model/stream-key.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+
+/** How objects are restored: pgcopydb's options of the same names. */
+export type RestoreChoices = {
+  readonly noOwner: boolean;
+  readonly noAcl: boolean;
+  readonly noComments: boolean;
+  readonly noTablespaces: boolean;
+};
+
+export type CloneJobs = { readonly table: number; readonly index: number; readonly restore: number };
+
+/** What all parts need. */
+export type TargetWork = RestoreChoices & {
+  readonly target: Conninfo;
+  readonly key: StreamKey;
+  readonly catalog: Catalog;
+  /** The work directory; files of ours are in `schema/` below it. */
+  readonly directory: string;
+  readonly jobs: CloneJobs;
+  /** Stop at the first failure; otherwise everything else is finished first. */
+  readonly failFast: boolean;
+  /** Objects of the source that are the run's own. */
+  readonly leaveOut: { readonly publications: readonly string[] };
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type CloneOptions = TargetWork & {
+  readonly source: Conninfo;
+  /** The snapshot to import, held by somebody else until `cloneDatabase` returns. */
+  readonly snapshot: string;
+  /** Changes will be applied afterwards: finalize and sequences are left for later, identities stay writable. */
+  readonly follow: boolean;
+  /** Drop the source's tables on the target first. */
+  readonly dropIfExists: boolean;
+  /** Neither VACUUM nor ANALYZE. */
+  readonly skipVacuum: boolean;
+  /** Go on with what this work directory has begun. */
+  readonly resume: boolean;
+  readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
+};
+
+/** Where a clone stands. */
+export type CloneProgress = {
+  readonly step: 'catalog' | 'dump' | 'pre-data' | 'copy' | 'post-data' | 'sequences' | 'finalize' | 'done';
+  readonly tables: { readonly total: number; readonly done: number };
+  readonly indexes: { readonly total: number; readonly done: number };
+  /** `total` is the tables' size on the source's disk, `done` what was copied as text: alike, not equal. */
+  readonly bytes: { readonly total: number; readonly done: number };
+  /** Bytes copied per second since the copy began. */
+  readonly bytesPerSecond: number;
+};
+
+/** Something that the role may not do on the target, or that the target lacks; the rest was done. */
+export type Problem = {
+  readonly object: string;
+  readonly message: string;
+  /** What to run as somebody who may; null where there is no such statement. */
+  readonly sql: string | null;
+};

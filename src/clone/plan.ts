@@ -1,0 +1,243 @@
+/**
+ * What is to be done for each table, and in which order: decided from the source's catalog alone. Pure.
+ */
+import { relationLabel } from '../model/relation.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import type {
+  ForeignKeyFacts,
+  IdentityColumn,
+  IndexFacts,
+  SourceSchema,
+  TableFacts,
+} from '../postgres/schema.js';
+
+/** One table's way: rows, then indexes (all at once), then what needs the whole table for itself. */
+export type TablePlan = {
+  readonly table: TableFacts;
+  /** Quoted, for messages and SQL. */
+  readonly qualified: string;
+  readonly label: string;
+  /** Name of its task on the target and in the catalog. */
+  readonly task: string;
+  /** Columns that hold data; generated ones do not. */
+  readonly columns: readonly string[];
+  /** Indexes to be built, constraints' ones among them. */
+  readonly indexes: readonly IndexPlan[];
+  /** Each takes the table exclusively, so they follow one after the other when all indexes are there. */
+  readonly finishing: readonly FinishingStep[];
+};
+
+export type IndexPlan = {
+  readonly task: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly label: string;
+  readonly sql: string;
+  readonly tablespace: string | null;
+};
+
+export type FinishingStep = {
+  /** The constraint that it adds; null for a step that may be run again without harm. */
+  readonly constraint: string | null;
+  readonly sql: string;
+};
+
+export type ClonePlan = {
+  /** Largest first: a large table that begins last would be waited for alone. */
+  readonly tables: readonly TablePlan[];
+  /** OIDs of pg_class and pg_constraint that we make, and pg_restore therefore does not. */
+  readonly ownIndexes: ReadonlySet<number>;
+  readonly ownConstraints: ReadonlySet<number>;
+  /** Sentences about what is not copied. */
+  readonly remarks: readonly string[];
+};
+
+/** Plans the clone of everything in the schema. */
+export function planClone(schema: SourceSchema): ClonePlan {
+  const byTable = new Map<number, IndexFacts[]>();
+  for (const index of schema.indexes) {
+    const others = byTable.get(index.tableOid);
+    if (others === undefined) byTable.set(index.tableOid, [index]);
+    else others.push(index);
+  }
+  const tables = schema.tables
+    .filter((table) => table.kind === 'table')
+    .toSorted((a, b) => b.bytes - a.bytes || a.oid - b.oid);
+  const built = tables.flatMap((table) => (byTable.get(table.oid) ?? []).filter(canBeBuilt));
+  return {
+    tables: tables.map((table) => planTable(table, schema, byTable.get(table.oid) ?? [])),
+    ownIndexes: new Set(built.map((index) => index.oid)),
+    ownConstraints: new Set([
+      ...built.flatMap((index) => index.constraint?.oid ?? []),
+      ...schema.foreignKeys.flatMap((key) => (key.definition === null ? [] : [key.oid])),
+    ]),
+    remarks: remarksOn(schema),
+  };
+}
+
+function planTable(table: TableFacts, schema: SourceSchema, indexes: readonly IndexFacts[]): TablePlan {
+  const qualified = quoteQualified(table.schema, table.name);
+  const good = indexes.filter(canBeBuilt);
+  return {
+    table,
+    qualified,
+    label: relationLabel(table),
+    task: `copy ${qualified}`,
+    columns: (schema.columns[table.oid] ?? []).filter((one) => !one.generated).map((one) => one.name),
+    indexes: good.filter((index) => !isMadeByConstraint(index)).map(planIndex),
+    finishing: good.flatMap((index) => finishingSteps(index, qualified)),
+  };
+}
+
+/** Valid, and still there to tell its definition. */
+function canBeBuilt(index: IndexFacts): boolean {
+  if (!index.valid || index.definition === null) return false;
+  return !isMadeByConstraint(index) || (index.constraint?.definition ?? null) !== null;
+}
+
+/** Exclusion constraints, and keys without overlaps, cannot take over a built index: they build their own. */
+function isMadeByConstraint(index: IndexFacts): boolean {
+  return (
+    index.constraint !== null && (index.constraint.type === 'exclusion' || index.accessMethod !== 'btree')
+  );
+}
+
+function planIndex(index: IndexFacts): IndexPlan {
+  return {
+    task: `index ${quoteQualified(index.schema, index.name)}`,
+    schema: index.schema,
+    name: index.name,
+    label: relationLabel(index),
+    sql: index.definition ?? '',
+    tablespace: index.tablespace,
+  };
+}
+
+function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
+  const steps: FinishingStep[] = [];
+  const name = quoteIdentifier(index.name);
+  const again = (sql: string) => steps.push({ constraint: null, sql });
+  if (index.constraint !== null) {
+    steps.push({ constraint: index.constraint.name, sql: addConstraint(index, index.constraint, table) });
+  }
+  // pg_dump writes these into the index's own entry, which is not restored.
+  for (const { column, target } of index.statistics) {
+    again(
+      `alter index ${quoteQualified(index.schema, index.name)} alter column ${column} set statistics ${target}`,
+    );
+  }
+  if (index.clustered) again(`alter table ${table} cluster on ${name}`);
+  if (index.replicaIdentity) again(`alter table only ${table} replica identity using index ${name}`);
+  return steps;
+}
+
+function addConstraint(
+  index: IndexFacts,
+  constraint: NonNullable<IndexFacts['constraint']>,
+  table: string,
+): string {
+  const add = `alter table only ${table} add constraint ${quoteIdentifier(constraint.name)}`;
+  if (isMadeByConstraint(index)) return `${add} ${constraint.definition}`;
+  const type = constraint.type === 'primary' ? 'primary key' : 'unique';
+  const deferrable = constraint.deferrable ? ' deferrable' : '';
+  const deferred = constraint.deferred ? ' initially deferred' : '';
+  return `${add} ${type} using index ${quoteIdentifier(index.name)}${deferrable}${deferred}`;
+}
+
+function remarksOn(schema: SourceSchema): string[] {
+  const remarks: string[] = [];
+  const leaves = new Set(schema.tables.filter((table) => table.kind === 'table').map((table) => table.oid));
+  for (const index of schema.indexes) {
+    if (!leaves.has(index.tableOid)) continue;
+    if (!index.valid) remarks.push(`index ${relationLabel(index)} is invalid on the source and is not built`);
+    else if (index.definition === null)
+      remarks.push(`index ${relationLabel(index)} was dropped on the source`);
+  }
+  if (schema.largeObjects) remarks.push('the source holds large objects: they are not copied yet');
+  for (const name of schema.subscriptions) remarks.push(`subscription ${name} is not copied`);
+  return remarks;
+}
+
+/** `copy … to stdout` on the source. A table without columns has no list: `()` is no SQL. */
+export function copyOutStatement(plan: TablePlan): string {
+  return `copy ${plan.qualified}${columnList(plan)} to stdout`;
+}
+
+/** `copy … from stdin` on the target. */
+export function copyInStatement(plan: TablePlan, freeze: boolean): string {
+  return `copy ${plan.qualified}${columnList(plan)} from stdin${freeze ? ' with (freeze)' : ''}`;
+}
+
+function columnList(plan: TablePlan): string {
+  return plan.columns.length === 0 ? '' : ` (${plan.columns.map(quoteIdentifier).join(', ')})`;
+}
+
+// FREEZE spares the table a later VACUUM that would write every page again; it asks for a TRUNCATE in the same
+// transaction, which costs two files and their fsync. Below this size that is more than it saves.
+const freezeFromBytes = 1024 * 1024;
+
+/** Whether a table's rows are written frozen (DESIGN 11.21: only a whole table, never a partitioned one). */
+export function isFrozen(table: TableFacts): boolean {
+  return table.kind === 'table' && table.bytes >= freezeFromBytes;
+}
+
+/** How one foreign key comes to the target. */
+export type ForeignKeyPlan = {
+  readonly key: ForeignKeyFacts;
+  readonly label: string;
+  readonly task: string;
+  readonly add: string;
+  /** Null when adding it has validated it, or when it is not valid on the source either. */
+  readonly validate: string | null;
+};
+
+// NOT VALID on a partitioned referencing table: from version 18 on (DESIGN 11.22).
+const notValidOnPartitionedFrom = 180000;
+
+/** Plans the foreign keys; those dropped since the snapshot are left out. */
+export function planForeignKeys(keys: readonly ForeignKeyFacts[], targetVersion: number): ForeignKeyPlan[] {
+  return keys.flatMap((key) => {
+    if (key.definition === null) return [];
+    const table = quoteQualified(key.schema, key.table);
+    const name = quoteIdentifier(key.name);
+    const partitioned = key.tableKind === 'partitioned';
+    const add = `alter table ${partitioned ? '' : 'only '}${table} add constraint ${name} ${key.definition}`;
+    const later = key.validated && (!partitioned || targetVersion >= notValidOnPartitionedFrom);
+    return [
+      {
+        key,
+        label: `${key.name} of ${relationLabel({ schema: key.schema, name: key.table })}`,
+        task: `foreign-key ${table}.${name}`,
+        // A definition that was not valid on the source says NOT VALID itself.
+        add: later ? `${add} not valid` : add,
+        validate: later ? `alter table ${table} validate constraint ${name}` : null,
+      },
+    ];
+  });
+}
+
+/** The GENERATED ALWAYS identity columns, which refuse updates until finalize (DESIGN 11.17). */
+export function alwaysIdentities(schema: SourceSchema): IdentityColumn[] {
+  return schema.tables.flatMap((table) => {
+    // From 17 on a partition has its identity from its parent, and cannot be altered by itself.
+    if (table.partition && schema.serverVersion >= 170000) return [];
+    return (schema.columns[table.oid] ?? [])
+      .filter((column) => column.identity === 'always')
+      .map((column) => ({ schema: table.schema, table: table.name, column: column.name }));
+  });
+}
+
+// A share of what the target says is its memory for caching, over all index workers: a small hosted server dies of
+// four times 1 GB. Beyond 1 GB an index build gains little.
+const maintenanceShare = 4;
+const maintenanceMostKb = 1024 * 1024;
+
+/** maintenance_work_mem of an index session in kB; never below what the server is set to. */
+export function maintenanceWorkMemKb(settings: {
+  readonly currentKb: number;
+  readonly effectiveCacheKb: number;
+  readonly indexJobs: number;
+}): number {
+  const share = Math.floor(settings.effectiveCacheKb / (maintenanceShare * settings.indexJobs));
+  return Math.max(settings.currentKb, Math.min(share, maintenanceMostKb));
+}

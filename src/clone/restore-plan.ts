@@ -1,0 +1,196 @@
+/**
+ * Decides, for every entry of the dump, when it is restored, or that it is not. Pure.
+ *
+ * The stages, in their order, and what holds after each:
+ *
+ * | stage           | entries                                                          | then                        |
+ * |-----------------|------------------------------------------------------------------|-----------------------------|
+ * | pre-data        | schemas, types, functions, tables, views, …, statistics objects   | rows can be copied          |
+ * | before-changes  | indexes and constraints that are not ours to build, view bodies   | changes can be applied      |
+ * | refresh         | materialized views' indexes and contents                         | (all rows are final)        |
+ * | finalize        | triggers, rules, policies, row security, publications, privileges | it behaves like the source  |
+ * | event-triggers  | event triggers: they would fire at our own DDL                    |                             |
+ *
+ * Nothing that fires exists before the last change is applied (DESIGN 6). Privileges come late because a table's
+ * owner may have revoked his own.
+ */
+import { catalogOids } from '../postgres/dump.js';
+import type { DumpEntry } from '../postgres/dump.js';
+import type { SourceSchema } from '../postgres/schema.js';
+
+export const restoreStages = ['pre-data', 'before-changes', 'refresh', 'finalize', 'event-triggers'] as const;
+export type RestoreStage = (typeof restoreStages)[number];
+
+/** What happens to an entry. `ours`: made by our own statements, there from that stage on. */
+export type Placement =
+  | { readonly kind: 'restore'; readonly stage: RestoreStage }
+  | { readonly kind: 'ours'; readonly stage: RestoreStage }
+  | { readonly kind: 'never' };
+
+export type PlacementRules = {
+  readonly schema: Pick<SourceSchema, 'viewRules' | 'publications'>;
+  /** OIDs of pg_class: indexes that we build. */
+  readonly ownIndexes: ReadonlySet<number>;
+  /** OIDs of pg_constraint: constraints that we add. */
+  readonly ownConstraints: ReadonlySet<number>;
+  /** Publications of the run itself, by name. */
+  readonly ownPublications: ReadonlySet<string>;
+};
+
+// Entries that say something about another entry, and go where it goes.
+const attachedKinds = new Set(['COMMENT', 'SECURITY LABEL']);
+
+// Entries without sense when anything they need is left out.
+const dependentKinds = new Set([
+  ...attachedKinds,
+  'ACL',
+  'TABLE ATTACH',
+  'INDEX ATTACH',
+  'PUBLICATION TABLE',
+  'PUBLICATION TABLES IN SCHEMA',
+]);
+
+/** Places every entry of a dump; the result is by dump id. */
+export function placeEntries(entries: readonly DumpEntry[], rules: PlacementRules): Map<number, Placement> {
+  const byId = new Map(entries.map((entry) => [entry.dumpId, entry]));
+  const placements = new Map<number, Placement>();
+  const viewRules = new Set(rules.schema.viewRules);
+  const ownPublications = new Set(
+    rules.schema.publications.filter((one) => rules.ownPublications.has(one.name)).map((one) => one.oid),
+  );
+  for (const entry of entries) {
+    const needs = entry.dependencies.flatMap((id) => placements.get(id) ?? []);
+    const alone = placeAlone(entry, byId, rules, viewRules, ownPublications);
+    placements.set(entry.dumpId, withNeeds(entry, alone, needs));
+  }
+  return placements;
+}
+
+/** The entry for itself, without regard to what it needs. */
+function placeAlone(
+  entry: DumpEntry,
+  byId: ReadonlyMap<number, DumpEntry>,
+  rules: PlacementRules,
+  viewRules: ReadonlySet<number>,
+  ownPublications: ReadonlySet<number>,
+): Placement {
+  switch (entry.kind) {
+    // 1. What belongs to the database itself, to other servers, or to the data section.
+    case 'DATABASE':
+    case 'DATABASE PROPERTIES':
+    case 'ENCODING':
+    case 'STDSTRINGS':
+    case 'SEARCHPATH':
+    case 'SUBSCRIPTION':
+    case 'SUBSCRIPTION TABLE':
+    case 'TABLE DATA':
+    case 'SEQUENCE SET':
+    case 'STATISTICS DATA':
+      return { kind: 'never' };
+    case 'PUBLICATION':
+      return ownPublications.has(entry.oid) ? { kind: 'never' } : { kind: 'restore', stage: 'finalize' };
+    // 2. Indexes and their constraints: ours when their table is copied by us.
+    case 'INDEX':
+      if (rules.ownIndexes.has(entry.oid)) return { kind: 'ours', stage: 'before-changes' };
+      return { kind: 'restore', stage: isOnMaterializedView(entry, byId) ? 'refresh' : 'before-changes' };
+    case 'CONSTRAINT':
+      return { kind: rules.ownConstraints.has(entry.oid) ? 'ours' : 'restore', stage: 'before-changes' };
+    case 'INDEX ATTACH':
+      return { kind: 'restore', stage: 'before-changes' };
+    case 'FK CONSTRAINT':
+      return { kind: rules.ownConstraints.has(entry.oid) ? 'ours' : 'restore', stage: 'finalize' };
+    // 3. A view that groups by a primary key is a dummy in pre-data; its rule is its body (DESIGN 11.11).
+    case 'RULE':
+      return { kind: 'restore', stage: viewRules.has(entry.oid) ? 'before-changes' : 'finalize' };
+    // 4. What fires or forbids.
+    case 'TRIGGER':
+    case 'POLICY':
+    case 'ROW SECURITY':
+    case 'CHECK CONSTRAINT':
+    case 'PUBLICATION TABLE':
+    case 'PUBLICATION TABLES IN SCHEMA':
+    case 'ACL':
+    case 'DEFAULT ACL':
+      return { kind: 'restore', stage: 'finalize' };
+    case 'EVENT TRIGGER':
+      return { kind: 'restore', stage: 'event-triggers' };
+    // 5. Contents computed from rows.
+    case 'MATERIALIZED VIEW DATA':
+      return { kind: 'restore', stage: 'refresh' };
+    // 6. Everything else is there before the rows; statistics objects too, so that ANALYZE fills them.
+    default:
+      return { kind: 'restore', stage: 'pre-data' };
+  }
+}
+
+/**
+ * No entry comes before what it needs: pg_dump puts functions and materialized views that need a primary key
+ * behind it, and so do we.
+ */
+function withNeeds(entry: DumpEntry, alone: Placement, needs: readonly Placement[]): Placement {
+  if (alone.kind === 'never') return alone;
+  if (dependentKinds.has(entry.kind) && needs.some((need) => need.kind === 'never')) return { kind: 'never' };
+  const stages = needs.flatMap((need) => (need.kind === 'never' ? [] : [need.stage]));
+  return { ...alone, stage: [alone.stage, ...stages].reduce(later) };
+}
+
+function later(a: RestoreStage, b: RestoreStage): RestoreStage {
+  return restoreStages.indexOf(a) >= restoreStages.indexOf(b) ? a : b;
+}
+
+function isOnMaterializedView(index: DumpEntry, byId: ReadonlyMap<number, DumpEntry>): boolean {
+  return index.dependencies.some(
+    (id) => byId.get(id)?.kind === 'MATERIALIZED VIEW' && byId.get(id)?.catalogOid === catalogOids.relation,
+  );
+}
+
+/** The entries that pg_restore is given at a stage, in the dump's order. */
+export function entriesOfStage(
+  entries: readonly DumpEntry[],
+  placements: ReadonlyMap<number, Placement>,
+  stage: RestoreStage,
+): DumpEntry[] {
+  return entries.filter((entry) => {
+    const placement = placements.get(entry.dumpId);
+    return placement?.kind === 'restore' && placement.stage === stage;
+  });
+}
+
+/** What the target holds already, as Postgres identifies objects. */
+export type TargetObjects = {
+  /** `type identity` of every object. */
+  readonly identities: ReadonlySet<string>;
+  /** Of every attached partition, its parent: identities both. */
+  readonly parents: ReadonlyMap<string, string>;
+};
+
+/**
+ * Whether an entry's object is on the target already, so that restoring it would fail. Entries that may be run again
+ * without harm (privileges, comments, defaults, row security, attached indexes) are not left out: a run that was
+ * killed may have made the object and not them.
+ */
+export function isPresent(
+  entry: DumpEntry,
+  identities: ReadonlyMap<number, string>,
+  target: TargetObjects,
+  schema: Pick<SourceSchema, 'viewRules' | 'inheritedTriggers'>,
+): boolean {
+  if (entry.kind === 'TABLE ATTACH') {
+    const named = entry.dependencies.flatMap((id) => identities.get(id) ?? []);
+    return named.some((child) => named.includes(target.parents.get(child) ?? ''));
+  }
+  // An extension that was there brought its own comment, which only its owner may change.
+  if (entry.kind === 'COMMENT') {
+    return entry.dependencies.some((id) => {
+      const needed = identities.get(id);
+      return needed?.startsWith('extension ') === true && target.identities.has(needed);
+    });
+  }
+  // The dummy view has a rule of this name too: the entry replaces it.
+  if (entry.kind === 'RULE' && schema.viewRules.includes(entry.oid)) return false;
+  // The parent's trigger has made it: the entry only sets its enabled state.
+  if (entry.kind === 'TRIGGER' && schema.inheritedTriggers.includes(entry.oid)) return false;
+  if (entry.kind === 'DEFAULT' || entry.kind === 'DEFAULT ACL') return false;
+  const identity = identities.get(entry.dumpId);
+  return identity !== undefined && target.identities.has(identity);
+}

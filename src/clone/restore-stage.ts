@@ -1,0 +1,89 @@
+/**
+ * Restores one stage of the dump: what is on the target already is left out, what may not be done is reported, what
+ * must not fail ends the run.
+ */
+import { join } from 'node:path';
+import { Failure } from '../failure.js';
+import { restoreEntries } from '../postgres/dump.js';
+import type { DumpEntry } from '../postgres/dump.js';
+import { judgeRestoreErrors } from './restore-errors.js';
+import { isPresent, placeEntries, entriesOfStage } from './restore-plan.js';
+import type { RestoreStage, TargetObjects } from './restore-plan.js';
+import { schemaPaths } from './schema-file.js';
+import type { SchemaFile } from './schema-file.js';
+import type { Problem, TargetWork } from './options.js';
+import type { ClonePlan } from './plan.js';
+
+export type StageRestore = {
+  readonly work: TargetWork;
+  readonly file: SchemaFile;
+  readonly plan: ClonePlan;
+  readonly stage: RestoreStage;
+  readonly target: TargetObjects;
+  /** Drop what is there and make it anew; only schemas and extensions that are there are left. */
+  readonly clean?: boolean;
+};
+
+/** Restores the stage and returns what was refused. Throws `target-statement` for what cannot be done without. */
+export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
+  const { work, file, stage } = restore;
+  const { folder, dump } = schemaPaths(work.directory);
+  const { wanted } = splitStage(restore);
+  const errors = await restoreEntries({
+    target: work.target,
+    file: dump,
+    serverVersion: file.schema.serverVersion,
+    listFile: join(folder, `${stage}.list`),
+    entries: wanted,
+    noOwner: work.noOwner,
+    noAcl: work.noAcl,
+    noComments: work.noComments,
+    noTablespaces: work.noTablespaces,
+    clean: restore.clean === true,
+    log: work.log,
+    signal: work.signal,
+  });
+  const { problems, fatal } = judgeRestoreErrors(
+    errors,
+    new Map(file.entries.map((one) => [one.dumpId, one])),
+  );
+  for (const problem of [...problems, ...fatal]) {
+    work.log.warn(
+      `target: ${problem.object}: ${problem.message}`,
+      problem.sql === null ? {} : { sql: problem.sql },
+    );
+  }
+  const [first] = fatal;
+  if (first !== undefined) {
+    const others = fatal.length === 1 ? '' : ` (and ${fatal.length - 1} more, see the log)`;
+    throw new Failure(
+      'target-statement',
+      `target: ${first.object} could not be created: ${first.message}${others}`,
+      {
+        remedy:
+          'Make it possible on the target (an extension, a right, a setting), then run the same command with --resume.',
+      },
+    );
+  }
+  return problems;
+}
+
+/** The stage's entries: those to be restored, and those that the target has. */
+export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; present: DumpEntry[] } {
+  const { file, plan, work, target } = restore;
+  const placements = placeEntries(file.entries, {
+    schema: file.schema,
+    ownIndexes: plan.ownIndexes,
+    ownConstraints: plan.ownConstraints,
+    ownPublications: new Set(work.leaveOut.publications),
+  });
+  const identities = new Map(file.identities);
+  const wanted: DumpEntry[] = [];
+  const present: DumpEntry[] = [];
+  for (const entry of entriesOfStage(file.entries, placements, restore.stage)) {
+    const mayStay = restore.clean !== true || entry.kind === 'SCHEMA' || entry.kind === 'EXTENSION';
+    if (mayStay && isPresent(entry, identities, target, file.schema)) present.push(entry);
+    else wanted.push(entry);
+  }
+  return { wanted, present };
+}

@@ -1,0 +1,76 @@
+/**
+ * What a clone knows of the source's schema, kept in the work directory: finalize may come days after the copy, and
+ * in another process. The dump lies beside it.
+ */
+import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure } from '../failure.js';
+import type { DumpEntry } from '../postgres/dump.js';
+import type { SourceSchema } from '../postgres/schema.js';
+
+/** Grows by one with every change of the file. */
+const fileVersion = 1;
+
+export type SchemaFile = {
+  readonly version: typeof fileVersion;
+  /** The snapshot that schema and dump were read in. */
+  readonly snapshot: string;
+  readonly schema: SourceSchema;
+  /** The dump's entries, and the identities of their objects by dump id. */
+  readonly entries: readonly DumpEntry[];
+  readonly identities: readonly (readonly [dumpId: number, identity: string])[];
+};
+
+/** `<work directory>/schema` and the files in it. */
+export function schemaPaths(directory: string): { folder: string; source: string; dump: string } {
+  const folder = join(directory, 'schema');
+  return { folder, source: join(folder, 'source.json'), dump: join(folder, 'schema.dump') };
+}
+
+export async function makeSchemaFolder(directory: string): Promise<void> {
+  await mkdir(schemaPaths(directory).folder, { recursive: true, mode: 0o700 });
+}
+
+/** Writes the file whole or not at all. It comes after the dump: where it is, the dump is complete. */
+export async function saveSchemaFile(
+  directory: string,
+  content: Omit<SchemaFile, 'version'>,
+): Promise<SchemaFile> {
+  const { source } = schemaPaths(directory);
+  const file: SchemaFile = { version: fileVersion, ...content };
+  const handle = await open(`${source}.partial`, 'w', 0o600);
+  try {
+    await handle.writeFile(JSON.stringify(file));
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(`${source}.partial`, source);
+  return file;
+}
+
+/** Reads the file; null when there is none, or no dump with it. Throws `work-directory-broken`. */
+export async function loadSchemaFile(directory: string): Promise<SchemaFile | null> {
+  const { source, dump } = schemaPaths(directory);
+  let text: string;
+  try {
+    await stat(dump);
+    text = await readFile(source, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw new Failure('work-directory-broken', `${source} cannot be read`, { cause: error });
+  }
+  let file: Omit<SchemaFile, 'version'> & { readonly version: number };
+  try {
+    file = JSON.parse(text) as typeof file;
+  } catch (error) {
+    throw new Failure('work-directory-broken', `${source} is damaged`, { cause: error });
+  }
+  if (file.version !== fileVersion) {
+    throw new Failure(
+      'work-directory-broken',
+      `${source} has version ${file.version}, this walferry reads version ${fileVersion}`,
+    );
+  }
+  return { ...file, version: fileVersion };
+}

@@ -1,0 +1,128 @@
+/**
+ * Sequences: read from the live source, not from the snapshot (their values move outside of transactions, and a
+ * stream does not carry them), and set on the target. Two queries for each few hundred sequences.
+ */
+import { addTiming } from '../catalog/timings.js';
+import type { Catalog } from '../catalog/database.js';
+import type { Log } from '../log.js';
+import { relationLabel } from '../model/relation.js';
+import { quoteLiteral, quoteQualified } from '../model/sql.js';
+import type { Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { sqlState } from '../postgres/sqlstate.js';
+import { openSource, openTarget } from './sessions.js';
+import { stepLabels } from './summary.js';
+
+export type SequenceOptions = {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly catalog: Catalog;
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+};
+
+type SequenceValue = {
+  readonly schema: string;
+  readonly name: string;
+  readonly lastValue: string;
+  readonly isCalled: string;
+};
+
+const sequencesQuery = `
+  select n.nspname as schema, c.relname as name
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind = 'S' and c.relpersistence <> 't'
+    and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
+    and not exists (
+      select from pg_catalog.pg_depend d
+      where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  order by 1, 2`;
+
+const atOnce = 500;
+
+/**
+ * Sets every sequence on the target to where it stands on the source now. May be run again at any time.
+ * Throws what the servers refuse: `source-rights` when the role may not read a sequence.
+ */
+export async function setSequences(options: SequenceOptions): Promise<{ readonly count: number }> {
+  const began = performance.now();
+  await using source = await openSource(options.source, 'sequences', options);
+  const values = await fetchValues(source);
+  await using target = await openTarget(options.target, 'sequences', options);
+  const set = await setValues(target, values);
+  const missing = values.filter((one) => !set.has(quoteQualified(one.schema, one.name)));
+  for (const one of missing) {
+    options.log.warn(
+      `sequence ${relationLabel(one)} is not on the target: it was made after the schema was copied`,
+    );
+  }
+  addTiming(options.catalog, {
+    step: stepLabels.sequences,
+    connection: 'both',
+    durationMs: performance.now() - began,
+    bytes: 0,
+    concurrency: 1,
+  });
+  return { count: set.size };
+}
+
+// A sequence may be dropped between the list and its turn.
+const triesWhenDropped = 3;
+
+async function fetchValues(source: Session): Promise<SequenceValue[]> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await fetchValuesOnce(source);
+    } catch (error) {
+      if (sqlState(error) !== '42P01' || tries === triesWhenDropped) throw error;
+    }
+  }
+}
+
+async function fetchValuesOnce(source: Session): Promise<SequenceValue[]> {
+  const sequences = await source.query(sequencesQuery);
+  const values: SequenceValue[] = [];
+  for (let from = 0; from < sequences.length; from += atOnce) {
+    const some = sequences.slice(from, from + atOnce);
+    const selects = some.map(({ schema, name }, position) => {
+      const qualified = quoteQualified(schema ?? '', name ?? '');
+      return `select ${position} as position, last_value, is_called from ${qualified}`;
+    });
+    const rows = await source.query(selects.join(' union all '), [], 'could not read the sequences');
+    for (const row of rows) {
+      const sequence = some[Number(row['position'])];
+      values.push({
+        schema: sequence?.['schema'] ?? '',
+        name: sequence?.['name'] ?? '',
+        lastValue: row['last_value'] ?? '',
+        isCalled: row['is_called'] ?? '',
+      });
+    }
+  }
+  return values;
+}
+
+/** The sequences that were there to be set. */
+async function setValues(target: Session, values: readonly SequenceValue[]): Promise<Set<string>> {
+  const set = new Set<string>();
+  for (let from = 0; from < values.length; from += atOnce) {
+    const some = values.slice(from, from + atOnce);
+    const list = some.map(
+      (one, position) =>
+        `(${position}, ${quoteLiteral(quoteQualified(one.schema, one.name))}, ${one.lastValue}::bigint, '${one.isCalled}'::boolean)`,
+    );
+    const rows = await target.query(
+      `select v.position, pg_catalog.setval(c.oid::regclass, v.last_value, v.is_called)
+       from (values ${list.join(', ')}) v(position, name, last_value, is_called)
+       join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(v.name) and c.relkind = 'S'`,
+      [],
+      'could not set the sequences',
+    );
+    for (const row of rows) {
+      const one = some[Number(row['position'])];
+      if (one !== undefined) set.add(quoteQualified(one.schema, one.name));
+    }
+  }
+  return set;
+}

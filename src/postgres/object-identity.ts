@@ -1,0 +1,92 @@
+/**
+ * Objects by the names that Postgres itself gives them (pg_identify_object): the same text on source and target,
+ * where OIDs differ. So it is known which entries of a dump the target holds already.
+ */
+import type { Session } from './connect.js';
+import type { DumpEntry } from './dump.js';
+
+const entryIdentitiesQuery = `
+  select e.id, i.type || ' ' || i.identity as identity
+  from pg_catalog.unnest($1::int[], $2::oid[], $3::oid[]) as e(id, class, object),
+    lateral pg_catalog.pg_identify_object(e.class, e.object, 0) i
+  where i.identity is not null`;
+
+/** Identities of a dump's entries, by dump id, asked from the source. What is dropped by now has none. */
+export async function fetchEntryIdentities(
+  source: Session,
+  entries: readonly DumpEntry[],
+): Promise<Map<number, string>> {
+  const objects = entries.filter((entry) => entry.catalogOid !== 0);
+  const list = (values: readonly number[]) => `{${values.join(',')}}`;
+  const rows = await source.query(entryIdentitiesQuery, [
+    list(objects.map((entry) => entry.dumpId)),
+    list(objects.map((entry) => entry.catalogOid)),
+    list(objects.map((entry) => entry.oid)),
+  ]);
+  return new Map(rows.map((row) => [Number(row['id']), row['identity'] ?? '']));
+}
+
+// Catalogs whose rows a dump may make; a shell type is not yet the type. 16384: the first OID that is not the
+// server's own.
+const dumpedCatalogs = [
+  ['pg_class', `relkind not in ('t')`],
+  ['pg_proc', 'true'],
+  ['pg_type', 'typisdefined'],
+  ['pg_constraint', 'true'],
+  ['pg_rewrite', 'true'],
+  ['pg_trigger', 'not tgisinternal'],
+  ['pg_policy', 'true'],
+  ['pg_event_trigger', 'true'],
+  ['pg_publication', 'true'],
+  ['pg_publication_rel', 'true'],
+  ['pg_statistic_ext', 'true'],
+  ['pg_operator', 'true'],
+  ['pg_opclass', 'true'],
+  ['pg_opfamily', 'true'],
+  ['pg_collation', 'true'],
+  ['pg_conversion', 'true'],
+  ['pg_cast', 'true'],
+  ['pg_language', 'true'],
+  ['pg_am', 'true'],
+  ['pg_transform', 'true'],
+  ['pg_ts_config', 'true'],
+  ['pg_ts_dict', 'true'],
+  ['pg_ts_parser', 'true'],
+  ['pg_ts_template', 'true'],
+  ['pg_foreign_data_wrapper', 'true'],
+  ['pg_foreign_server', 'true'],
+] as const;
+
+const identitiesQuery = `
+  with object as (
+    ${dumpedCatalogs
+      .map(
+        ([catalog, condition]) => `
+    select 'pg_catalog.${catalog}'::regclass::oid as class, oid from pg_catalog.${catalog}
+    where oid >= 16384 and ${condition}`,
+      )
+      .join(' union all ')}
+    union all select 'pg_catalog.pg_namespace'::regclass::oid, oid from pg_catalog.pg_namespace
+    union all select 'pg_catalog.pg_extension'::regclass::oid, oid from pg_catalog.pg_extension)
+  select i.type || ' ' || i.identity as identity
+  from object o, lateral pg_catalog.pg_identify_object(o.class, o.oid, 0) i
+  where i.identity is not null`;
+
+const parentsQuery = `
+  select c.type || ' ' || c.identity as child, p.type || ' ' || p.identity as parent
+  from pg_catalog.pg_inherits h
+  join pg_catalog.pg_class k on k.oid = h.inhrelid and k.relispartition and k.relkind in ('r', 'p', 'f'),
+    lateral pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, h.inhrelid, 0) c,
+    lateral pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, h.inhparent, 0) p`;
+
+/** Everything on the target that a dump could make, and which partition is attached to which table. */
+export async function fetchTargetObjects(
+  target: Session,
+): Promise<{ identities: Set<string>; parents: Map<string, string> }> {
+  const identities = await target.query(identitiesQuery);
+  const parents = await target.query(parentsQuery);
+  return {
+    identities: new Set(identities.map((row) => row['identity'] ?? '')),
+    parents: new Map(parents.map((row) => [row['child'] ?? '', row['parent'] ?? ''])),
+  };
+}

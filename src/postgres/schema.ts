@@ -1,0 +1,304 @@
+/**
+ * What the source holds, read from its catalogs in a handful of queries whatever the number of tables: one query
+ * per kind of object, never one per object. Every query runs in the caller's transaction, so that with an imported
+ * snapshot the catalog's rows are the snapshot's. Functions such as pg_get_indexdef read the catalog as it is now
+ * and give null for what was dropped since.
+ */
+import type { ReplicaIdentity } from '../model/relation.js';
+import type { Session, TextRow } from './connect.js';
+
+/** A table whose rows are copied and published, or the partitioned parent of such tables. */
+export type TableFacts = {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: 'table' | 'partitioned';
+  readonly persistence: 'permanent' | 'unlogged';
+  /** Whether it is a partition of another table. */
+  readonly partition: boolean;
+  /** Heap, TOAST and maps, without indexes. 0 for a partitioned parent, which holds no rows of its own. */
+  readonly bytes: number;
+  /** reltuples: -1 when never analysed. */
+  readonly estimatedRows: number;
+  readonly replicaIdentity: ReplicaIdentity;
+  /**
+   * Whether updates and deletes can be published: FULL, or a valid identity index, or a primary key that is valid
+   * and immediate (a deferrable one identifies nothing).
+   */
+  readonly identifiable: boolean;
+  /** Whether our role may read it. */
+  readonly readable: boolean;
+  /** Whether our role owns it, which adding it to a publication asks for. */
+  readonly owned: boolean;
+};
+
+export type ColumnFacts = {
+  readonly name: string;
+  readonly generated: boolean;
+  readonly identity: 'none' | 'always' | 'by default';
+};
+
+/** An index on a table or a partitioned parent. */
+export type IndexFacts = {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly tableOid: number;
+  readonly accessMethod: string;
+  /** pg_get_indexdef; null when the index was dropped after the snapshot. */
+  readonly definition: string | null;
+  readonly valid: boolean;
+  /** Null for the database's default. */
+  readonly tablespace: string | null;
+  readonly clustered: boolean;
+  readonly replicaIdentity: boolean;
+  /** Statistics targets of the index's own (expression) columns. */
+  readonly statistics: readonly { readonly column: number; readonly target: number }[];
+  readonly constraint: {
+    readonly oid: number;
+    readonly name: string;
+    readonly type: 'primary' | 'unique' | 'exclusion';
+    readonly definition: string | null;
+    readonly deferrable: boolean;
+    readonly deferred: boolean;
+  } | null;
+};
+
+/** A foreign key as it was declared (those that partitions inherit are not listed). */
+export type ForeignKeyFacts = {
+  readonly oid: number;
+  readonly name: string;
+  readonly schema: string;
+  readonly table: string;
+  readonly tableKind: 'table' | 'partitioned';
+  readonly definition: string | null;
+  readonly validated: boolean;
+};
+
+export type IdentityColumn = { readonly schema: string; readonly table: string; readonly column: string };
+
+/** Everything that the clone decides by. Plain data: it is kept in the work directory for finalize and resume. */
+export type SourceSchema = {
+  readonly serverVersion: number;
+  readonly encoding: string;
+  readonly tables: readonly TableFacts[];
+  /** By table OID, in the order of the columns. */
+  readonly columns: Readonly<Record<string, readonly ColumnFacts[]>>;
+  readonly indexes: readonly IndexFacts[];
+  readonly foreignKeys: readonly ForeignKeyFacts[];
+  /** OIDs of the `_RETURN` rules of views. */
+  readonly viewRules: readonly number[];
+  /** OIDs of triggers that a partition has from its parent. */
+  readonly inheritedTriggers: readonly number[];
+  readonly publications: readonly { readonly oid: number; readonly name: string }[];
+  readonly subscriptions: readonly string[];
+  readonly largeObjects: boolean;
+};
+
+/** Schemas that are never copied: the system's, temporary ones, and our own. Speaks of `n`, a pg_namespace. */
+const userSchema = `n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')`;
+
+/** Members of an extension come with it. Speaks of `c`, a pg_class. */
+const notOfExtension = `not exists (
+    select from pg_catalog.pg_depend d
+    where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')`;
+
+const tablesQuery = `
+  select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
+    c.relispartition as partition,
+    case c.relkind when 'r' then coalesce(pg_catalog.pg_table_size(c.oid), 0) else 0 end as bytes,
+    c.reltuples as estimated_rows,
+    c.relreplident as replica_identity,
+    case c.relreplident
+      when 'f' then true
+      when 'n' then false
+      when 'i' then exists (select from pg_catalog.pg_index i
+        where i.indrelid = c.oid and i.indisreplident and i.indisvalid)
+      else exists (select from pg_catalog.pg_index i
+        where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate)
+    end as identifiable,
+    pg_catalog.has_table_privilege(c.oid, 'select') as readable,
+    pg_catalog.pg_has_role(c.relowner, 'usage') as owned
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and c.relpersistence <> 't' and ${userSchema} and ${notOfExtension}
+  order by c.oid`;
+
+/** Every table that is copied, and the partitioned parents, by OID. */
+export async function fetchTables(session: Session): Promise<TableFacts[]> {
+  const rows = await session.query(tablesQuery);
+  return rows.map((row) => ({
+    oid: Number(row['oid']),
+    schema: text(row, 'schema'),
+    name: text(row, 'name'),
+    kind: row['kind'] === 'p' ? 'partitioned' : 'table',
+    persistence: row['persistence'] === 'u' ? 'unlogged' : 'permanent',
+    partition: flag(row, 'partition'),
+    bytes: Number(row['bytes']),
+    estimatedRows: Number(row['estimated_rows']),
+    replicaIdentity: readReplicaIdentity(text(row, 'replica_identity')),
+    identifiable: flag(row, 'identifiable'),
+    readable: flag(row, 'readable'),
+    owned: flag(row, 'owned'),
+  }));
+}
+
+function readReplicaIdentity(letter: string): ReplicaIdentity {
+  if (letter === 'f') return 'full';
+  if (letter === 'n') return 'nothing';
+  return letter === 'i' ? 'index' : 'default';
+}
+
+const columnsQuery = `
+  select a.attrelid as table_oid, a.attname as name, a.attgenerated as generated, a.attidentity as identity
+  from pg_catalog.pg_attribute a
+  join pg_catalog.pg_class c on c.oid = a.attrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and c.relpersistence <> 't' and ${userSchema} and ${notOfExtension}
+    and a.attnum > 0 and not a.attisdropped
+  order by a.attrelid, a.attnum`;
+
+async function fetchColumns(session: Session): Promise<Record<string, ColumnFacts[]>> {
+  const byTable: Record<string, ColumnFacts[]> = {};
+  for (const row of await session.query(columnsQuery)) {
+    (byTable[text(row, 'table_oid')] ??= []).push({
+      name: text(row, 'name'),
+      generated: row['generated'] !== '',
+      identity: row['identity'] === 'a' ? 'always' : row['identity'] === 'd' ? 'by default' : 'none',
+    });
+  }
+  return byTable;
+}
+
+// An index that is not ready or not live is the rest of a CONCURRENTLY that failed: neither is it valid.
+const indexesQuery = `
+  select i.indexrelid as oid, n.nspname as schema, x.relname as name, i.indrelid as table_oid, am.amname as method,
+    pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
+    i.indisvalid and i.indisready and i.indislive as valid,
+    ts.spcname as tablespace, i.indisclustered as clustered, i.indisreplident as replica_identity,
+    k.oid as constraint_oid, k.conname as constraint_name, k.contype as constraint_type,
+    pg_catalog.pg_get_constraintdef(k.oid) as constraint_definition,
+    k.condeferrable as deferrable, k.condeferred as deferred,
+    (select pg_catalog.string_agg(a.attnum || ' ' || a.attstattarget, ',' order by a.attnum)
+      from pg_catalog.pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0) as statistics
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_class x on x.oid = i.indexrelid
+  join pg_catalog.pg_am am on am.oid = x.relam
+  join pg_catalog.pg_class c on c.oid = i.indrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  left join pg_catalog.pg_tablespace ts on ts.oid = x.reltablespace
+  left join pg_catalog.pg_constraint k on k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')
+    and k.conrelid = i.indrelid
+  where c.relkind in ('r', 'p') and c.relpersistence <> 't' and ${userSchema} and ${notOfExtension}
+  order by i.indexrelid`;
+
+async function fetchIndexes(session: Session): Promise<IndexFacts[]> {
+  const rows = await session.query(indexesQuery);
+  return rows.map((row) => ({
+    oid: Number(row['oid']),
+    schema: text(row, 'schema'),
+    name: text(row, 'name'),
+    tableOid: Number(row['table_oid']),
+    accessMethod: text(row, 'method'),
+    definition: row['definition'] ?? null,
+    valid: flag(row, 'valid'),
+    tablespace: row['tablespace'] ?? null,
+    clustered: flag(row, 'clustered'),
+    replicaIdentity: flag(row, 'replica_identity'),
+    statistics: readStatistics(row['statistics'] ?? null),
+    constraint: readIndexConstraint(row),
+  }));
+}
+
+function readStatistics(list: string | null): IndexFacts['statistics'] {
+  if (list === null) return [];
+  return list.split(',').map((pair) => {
+    const [column, target] = pair.split(' ').map(Number);
+    return { column: column ?? 0, target: target ?? 0 };
+  });
+}
+
+function readIndexConstraint(row: TextRow): IndexFacts['constraint'] {
+  const oid = row['constraint_oid'] ?? null;
+  if (oid === null) return null;
+  const letter = row['constraint_type'];
+  return {
+    oid: Number(oid),
+    name: text(row, 'constraint_name'),
+    type: letter === 'p' ? 'primary' : letter === 'u' ? 'unique' : 'exclusion',
+    definition: row['constraint_definition'] ?? null,
+    deferrable: flag(row, 'deferrable'),
+    deferred: flag(row, 'deferred'),
+  };
+}
+
+const foreignKeysQuery = `
+  select k.oid, k.conname as name, n.nspname as schema, c.relname as table, c.relkind as kind,
+    pg_catalog.pg_get_constraintdef(k.oid) as definition, k.convalidated as validated
+  from pg_catalog.pg_constraint k
+  join pg_catalog.pg_class c on c.oid = k.conrelid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where k.contype = 'f' and k.conparentid = 0 and c.relkind in ('r', 'p') and c.relpersistence <> 't'
+    and ${userSchema} and ${notOfExtension}
+  order by k.oid`;
+
+async function fetchForeignKeys(session: Session): Promise<ForeignKeyFacts[]> {
+  const rows = await session.query(foreignKeysQuery);
+  return rows.map((row) => ({
+    oid: Number(row['oid']),
+    name: text(row, 'name'),
+    schema: text(row, 'schema'),
+    table: text(row, 'table'),
+    tableKind: row['kind'] === 'p' ? 'partitioned' : 'table',
+    definition: row['definition'] ?? null,
+    validated: flag(row, 'validated'),
+  }));
+}
+
+const viewRulesQuery = `select oid from pg_catalog.pg_rewrite where rulename = '_RETURN' and oid >= 16384`;
+const inheritedTriggersQuery = `select oid from pg_catalog.pg_trigger where tgparentid <> 0`;
+const publicationsQuery = `select oid, pubname as name from pg_catalog.pg_publication order by oid`;
+const subscriptionsQuery = `
+  select s.subname as name from pg_catalog.pg_subscription s
+  join pg_catalog.pg_database d on d.oid = s.subdbid
+  where d.datname = pg_catalog.current_database() order by 1`;
+const databaseQuery = `
+  select pg_catalog.current_setting('server_version_num') as version,
+    pg_catalog.getdatabaseencoding() as encoding,
+    exists (select from pg_catalog.pg_largeobject_metadata) as large_objects`;
+
+/**
+ * Reads everything in the session's open transaction. The search path is emptied first: definitions then name
+ * their objects in full.
+ */
+export async function fetchSourceSchema(session: Session): Promise<SourceSchema> {
+  await session.query(`select pg_catalog.set_config('search_path', '', false)`);
+  const [facts] = await session.query(databaseQuery);
+  const oids = async (query: string) => (await session.query(query)).map((row) => Number(row['oid']));
+  return {
+    serverVersion: Number(facts?.['version']),
+    encoding: facts?.['encoding'] ?? '',
+    largeObjects: facts?.['large_objects'] === 't',
+    tables: await fetchTables(session),
+    columns: await fetchColumns(session),
+    indexes: await fetchIndexes(session),
+    foreignKeys: await fetchForeignKeys(session),
+    viewRules: await oids(viewRulesQuery),
+    inheritedTriggers: await oids(inheritedTriggersQuery),
+    publications: (await session.query(publicationsQuery)).map((row) => ({
+      oid: Number(row['oid']),
+      name: text(row, 'name'),
+    })),
+    subscriptions: (await session.query(subscriptionsQuery)).map((row) => text(row, 'name')),
+  };
+}
+
+function text(row: TextRow, column: string): string {
+  const value = row[column];
+  if (value === null || value === undefined) throw new TypeError(`the catalog gave no ${column}`);
+  return value;
+}
+
+function flag(row: TextRow, column: string): boolean {
+  return row[column] === 't';
+}

@@ -1,0 +1,48 @@
+/**
+ * The task table on the target, `walferry.task`: which pieces of the copy this target holds. A row is written in the
+ * same transaction as the rows it speaks of, so that it is there if and only if they are. It alone decides what a
+ * resumed run copies; the catalog in the work directory may lag behind it.
+ */
+import type { StreamKey } from '../model/stream-key.js';
+import type { Session } from './connect.js';
+
+export type DoneTask = { readonly name: string; readonly bytes: number; readonly rows: number };
+
+const fetchQuery = `
+  select name, bytes, rows from walferry.task
+  where stream = $1 and system_identifier = $2 and database = $3`;
+
+/** The tasks of this stream that the target holds, by name. */
+export async function fetchDoneTasks(session: Session, key: StreamKey): Promise<Map<string, DoneTask>> {
+  const rows = await session.query(fetchQuery, keyValues(key));
+  const done = new Map<string, DoneTask>();
+  for (const row of rows) {
+    const name = row['name'] ?? '';
+    done.set(name, { name, bytes: Number(row['bytes']), rows: Number(row['rows']) });
+  }
+  return done;
+}
+
+const recordStatement = `
+  insert into walferry.task (stream, system_identifier, database, name, bytes, rows)
+  values ($1, $2, $3, $4, $5::bigint, $6::bigint)`;
+
+/**
+ * Writes the row of a task, inside the caller's transaction. Fails when the row exists already: somebody else has
+ * done the task, and this transaction must not commit.
+ */
+export async function recordDoneTask(session: Session, key: StreamKey, task: DoneTask): Promise<void> {
+  await session.query(recordStatement, [...keyValues(key), task.name, String(task.bytes), String(task.rows)]);
+}
+
+const forgetStatement = `
+  delete from walferry.task where stream = $1 and system_identifier = $2 and database = $3`;
+
+/** Forgets every task of this stream: for a run that starts from nothing. */
+export async function forgetDoneTasks(session: Session, key: StreamKey): Promise<void> {
+  await session.query(forgetStatement, keyValues(key));
+}
+
+function keyValues(key: StreamKey): string[] {
+  return [key.stream, key.systemIdentifier, key.database];
+}
