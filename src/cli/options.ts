@@ -138,12 +138,12 @@ export const options: readonly Option[] = [
   option(['skip-vacuum'], {
     groups: { K: '-U' },
     variable: 'SKIP_VACUUM',
-    about: 'do not vacuum the copied tables',
+    about: 'do not vacuum and analyze the copied tables',
   }),
   option(['skip-analyze'], {
     groups: { K: '-a' },
     variable: 'SKIP_ANALYZE',
-    about: 'do not analyze the copied tables',
+    about: 'accepted for compatibility: the source is never analyzed',
   }),
   option(['skip-db-properties'], {
     groups: { K: '-g' },

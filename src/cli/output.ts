@@ -48,7 +48,8 @@ export type TableSummary = {
 /** One step of a clone. */
 export type StepSummary = {
   readonly step: string;
-  readonly connection: 'source' | 'target' | 'both';
+  /** Null where nothing was done. */
+  readonly connection: 'source' | 'target' | 'both' | null;
   readonly durationMs: number;
   /** 0 where nothing is transferred. */
   readonly bytes: number;
@@ -116,12 +117,12 @@ function stepRow(
   return ` ${step.padStart(50)}   ${cells.join('  ')}\n`;
 }
 
-/** The table of steps; `total` is the last line's. */
-export function stepsSummary(steps: readonly StepSummary[], total: StepSummary): string {
+/** The table of steps; the last one is the total and stands below a line. */
+export function stepsSummary(steps: readonly StepSummary[]): string {
   const row = (step: StepSummary) =>
     stepRow(
       step.step,
-      step.connection,
+      step.connection ?? '(null)',
       prettyDuration(step.durationMs),
       step.bytes === 0 ? '' : prettySize(step.bytes),
       String(step.concurrency),
@@ -129,17 +130,13 @@ export function stepsSummary(steps: readonly StepSummary[], total: StepSummary):
   return [
     stepRow('Step', 'Connection', 'Duration', 'Transfer', 'Concurrency'),
     stepDashes,
-    ...steps.map(row),
+    ...steps.slice(0, -1).map(row),
     stepDashes,
-    row(total),
+    ...steps.slice(-1).map(row),
   ].join('');
 }
 
 /** Everything that a clone prints at its end: empty line, tables, two empty lines, steps, empty line. */
-export function cloneSummary(
-  tables: readonly TableSummary[],
-  steps: readonly StepSummary[],
-  total: StepSummary,
-): string {
-  return `\n${tablesSummary(tables)}\n\n${stepsSummary(steps, total)}\n`;
+export function cloneSummary(tables: readonly TableSummary[], steps: readonly StepSummary[]): string {
+  return `\n${tablesSummary(tables)}\n\n${stepsSummary(steps)}\n`;
 }

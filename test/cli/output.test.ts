@@ -103,6 +103,13 @@ describe('the table of steps', () => {
     bytes: 0,
     concurrency: 1,
   };
+  const none: StepSummary = {
+    step: 'Large Objects (cumulative)',
+    connection: null,
+    durationMs: 0,
+    bytes: 0,
+    concurrency: 0,
+  };
   const total: StepSummary = {
     step: 'Total Wall Clock Duration',
     connection: 'both',
@@ -112,12 +119,13 @@ describe('the table of steps', () => {
   };
 
   test('is the peer’s', () => {
-    expect(stepsSummary([queries, copy], total)).toBe(
+    expect(stepsSummary([queries, copy, none, total])).toBe(
       [
         '                                               Step   Connection    Duration    Transfer   Concurrency',
         ' --------------------------------------------------   ----------  ----------  ----------  ------------',
         '   Catalog Queries (table ordering, filtering, etc)       source       3s775                         1',
         '                                  COPY (cumulative)         both         23s       73 MB             4',
+        '                         Large Objects (cumulative)       (null)         0ms                         0',
         ' --------------------------------------------------   ----------  ----------  ----------  ------------',
         '                          Total Wall Clock Duration         both       1m17s                        20',
         '',
@@ -126,9 +134,9 @@ describe('the table of steps', () => {
   });
 
   test('stands under the other, with the peer’s empty lines', () => {
-    expect(cloneSummary([], [copy], total)).toMatch(/^\nOID \| Schema/);
-    expect(cloneSummary([], [copy], total).endsWith('20\n\n')).toBe(true);
-    expect(cloneSummary([], [copy], total).split('\n').slice(2, 6)).toEqual([
+    expect(cloneSummary([], [copy, total])).toMatch(/^\nOID \| Schema/);
+    expect(cloneSummary([], [copy, total]).endsWith('20\n\n')).toBe(true);
+    expect(cloneSummary([], [copy, total]).split('\n').slice(2, 6)).toEqual([
       expect.stringMatching(/^-+\+/),
       '',
       '',
