@@ -10,7 +10,7 @@ export function pooledHostProblem(
   conninfo: Pick<Conninfo, 'host' | 'port'>,
 ): { problem: string; remedy: string } | null {
   const host = conninfo.host.toLowerCase();
-  const neon = /^([^.]+)-pooler(\..*\.?neon\.(?:tech|build))\.?$/.exec(host);
+  const neon = /^([^.]+)-pooler(\.(?:.*\.)?neon\.(?:tech|build))\.?$/.exec(host);
   if (neon !== null) {
     return {
       problem: `${conninfo.host} is Neon's connection pooler, which cannot be used for a migration`,

@@ -67,7 +67,7 @@ const pgConnectionEnd =
 
 /** Codes of a certificate or a handshake that is not as demanded. */
 const tlsCode =
-  /^(?:ERR_SSL_|ERR_TLS_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED|ERROR_IN_)/;
+  /^(?:EPROTO$|ERR_SSL_|ERR_TLS_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED|ERROR_IN_)/;
 
 /** pg's words for a server that answers the request for TLS with no. */
 const noTlsWords = 'The server does not support SSL connections';
