@@ -85,6 +85,7 @@ export function makeLog(options: LogOptions): OpenLog {
   const at =
     (level: keyof typeof levels) =>
     (message: string, fields?: LogFields): void => {
+      if (!logger.isLevelEnabled(level)) return;
       logger[level](fields === undefined ? {} : redactFields(fields, secrets), secrets.redact(message));
     };
   return {

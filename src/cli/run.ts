@@ -103,7 +103,8 @@ function helpCommand(call: Call, program: string): number {
   return 1;
 }
 
-async function runCommand(
+/** Runs a command whose words are known. */
+export async function runCommand(
   call: Call,
   program: 'walferry' | 'pgcopydb',
   command: Command,
