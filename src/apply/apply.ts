@@ -1,0 +1,301 @@
+/**
+ * Journal → target. `apply` reads transactions from a source of messages and applies them in groups until the end
+ * position is reached, the source ends, or it is asked to stop.
+ *
+ * It works in *readings*. A reading begins at the position row: the source is opened there, and everything that ends
+ * behind it is applied (reading.ts). Whatever goes wrong, the reading is thrown away, the position row is read, and a
+ * new one begins there; so nothing that was sent need be kept, and there is one way to continue, not many. What a
+ * reading learned on the way to its end is handed to the next (`Lessons`).
+ *
+ * After a statement failed, the next reading is careful: every transaction a group, every change a statement, so that
+ * the change at fault is known. Should all go well this time, the order inside of a set was the problem (two unique
+ * values that swap), and it goes on as before behind the group that failed.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { Failure } from '../failure.js';
+import type { Log } from '../log.js';
+import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
+import type { MessageSource } from '../model/message-source.js';
+import type { StreamKey } from '../model/stream-key.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { positionQuery, streamKeyParameters } from '../postgres/position-row.js';
+import { serverFailure } from '../postgres/sqlstate.js';
+import { WireSession } from '../postgres/wire-session.js';
+import { countedRows, isGuardError, isPassing } from './culprit.js';
+import { Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
+import { RelationPlans } from './relation-plans.js';
+import { StopClock } from './stop-clock.js';
+
+/** A source that may want to be closed when its reading ends. */
+export type OpenedSource = MessageSource & { close?(): Promise<void> };
+
+export type ApplyOptions = {
+  /**
+   * Opens the messages such that every transaction ending behind `from` comes whole; earlier ones may come too. Called
+   * at the start and after every interruption.
+   */
+  readonly openSource: (from: Lsn) => Promise<OpenedSource>;
+  readonly target: Conninfo;
+  readonly key: StreamKey;
+  /** The end position, zeroLsn while none is set. Asked at every transaction's edge, and while idle. */
+  readonly endpos: () => Lsn;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Told after each COMMIT reply. */
+  readonly onApplied: (applied: Lsn) => void;
+  /** How long a lost target or a passing error is tried again without any progress; a minute unless told. */
+  readonly retryForMs?: number;
+};
+
+export type ApplyResult = {
+  /** `endpos`: everything ending at or before the end position is applied. `end`: the source has ended. */
+  readonly reason: 'endpos' | 'end';
+  readonly applied: Lsn;
+};
+
+const defaultRetryForMs = 60_000;
+const longestPauseMs = 5000;
+
+/** A guard that fails on a position that stands where it should has met another applier's lock: look again, not for ever. */
+const guardTries = 3;
+
+/**
+ * Applies until the end. Throws a Failure: `row-missing`, `relation-missing`, `target-statement` and the like with the
+ * change at fault; `position-moved`, `target-disconnected`, `stopped`, or what the source throws.
+ */
+export async function apply(options: ApplyOptions): Promise<ApplyResult> {
+  return await new Applier(options).run();
+}
+
+class Applier {
+  readonly #options: ApplyOptions;
+  readonly #retryForMs: number;
+  readonly #clock: StopClock;
+  readonly #plans = new RelationPlans();
+  #session: WireSession | null = null;
+  /** The session before, while its backend may still work through what it was sent. */
+  #lostBackend: { readonly pid: number; readonly startedAt: string } | null = null;
+  #backendStartedAt = '';
+  /** What the position row may say; null before it was read for the first time. */
+  #possible: readonly Lsn[] | null = null;
+  #lessons: Lessons = freshLessons;
+  #progressAt = Date.now();
+  #pauseMs = 0;
+  #guardFailures = 0;
+
+  constructor(options: ApplyOptions) {
+    this.#options = options;
+    this.#retryForMs = options.retryForMs ?? defaultRetryForMs;
+    this.#clock = new StopClock(options.signal, () => this.#session?.close());
+  }
+
+  async run(): Promise<ApplyResult> {
+    try {
+      for (;;) {
+        const result = await this.#read();
+        if (result !== null) return result;
+      }
+    } finally {
+      this.#clock.end();
+      this.#session?.close();
+    }
+  }
+
+  /** One reading; null when another is needed. */
+  async #read(): Promise<ApplyResult | null> {
+    let reading: Reading | null = null;
+    let source: OpenedSource | null = null;
+    try {
+      this.#clock.throwIfStopping();
+      const session = await this.#connected();
+      const position = await this.#position(session);
+      source = await this.#options.openSource(position);
+      reading = new Reading({
+        session,
+        source,
+        position,
+        key: this.#options.key,
+        plans: this.#plans,
+        lessons: this.#lessons,
+        endpos: this.#options.endpos,
+        clock: this.#clock,
+        onApplied: (applied) => this.#progressed(applied),
+      });
+      return { reason: await reading.run(), applied: reading.pipeline.applied };
+    } catch (error) {
+      await this.#recover(error, reading);
+      return null;
+    } finally {
+      await source?.close?.();
+    }
+  }
+
+  #progressed(applied: Lsn): void {
+    this.#progressAt = Date.now();
+    this.#pauseMs = 0;
+    this.#guardFailures = 0;
+    this.#options.onApplied(applied);
+  }
+
+  async #connected(): Promise<WireSession> {
+    if (this.#session !== null && this.#session.broken === null) return this.#session;
+    this.#disconnect();
+    const { target, log, signal } = this.#options;
+    const session = await WireSession.open(target, {
+      side: 'target',
+      applicationName,
+      signal,
+      log,
+      timeZone: 'server',
+      retryForMs: Math.max(0, this.#progressAt + this.#retryForMs - Date.now()),
+    });
+    this.#session = session;
+    await session.run(sessionSettings);
+    await this.#endLostBackend(session);
+    const [row] = await session.query(backendQuery);
+    this.#backendStartedAt = row?.[0] ?? '';
+    return session;
+  }
+
+  /**
+   * A connection that broke on our side only leaves a backend that goes on with what it has received: groups that
+   * commit after the position row was read. It is ended first; where that is not possible the guard is enough, since
+   * those positions are expected.
+   */
+  async #endLostBackend(session: WireSession): Promise<void> {
+    const lost = this.#lostBackend;
+    if (lost === null) return;
+    const parameters = [String(lost.pid), lost.startedAt, applicationName];
+    const until = Date.now() + lostBackendMs;
+    while (Date.now() < until && (await session.query(endBackendQuery, parameters)).length > 0)
+      await sleep(20);
+    this.#lostBackend = null;
+  }
+
+  /** Reads the position row, and whether it stands where this applier left it (DESIGN 3.3). */
+  async #position(session: WireSession): Promise<Lsn> {
+    const { key } = this.#options;
+    const [row] = await session.query(positionQuery, streamKeyParameters(key));
+    const text = row?.[0] ?? null;
+    if (text === null) {
+      throw new Failure('target-setup', `target: there is no position of the stream "${key.stream}"`, {
+        remedy: 'Make it with `walferry stream setup`, or check --origin and --source.',
+      });
+    }
+    const position = readLsn(text);
+    if (this.#possible !== null && !this.#possible.includes(position)) {
+      throw positionMoved(key, position);
+    }
+    this.#possible = [position];
+    return position;
+  }
+
+  /** Decides what follows from a failure: throws it, or leaves everything ready for another reading. */
+  async #recover(error: unknown, reading: Reading | null): Promise<void> {
+    this.#plans.forgetAll();
+    if (reading !== null) this.#lessons = reading.lessons;
+    const failing = reading?.pipeline.failing ?? null;
+    await this.#settle(reading);
+    // 1. Asked to stop, and out of time.
+    this.#clock.throwIfOver();
+    // 2. The connection is lost: a new one, for as long as there is hope.
+    const broken = this.#session?.broken ?? null;
+    if (broken !== null) {
+      this.#disconnect();
+      this.#options.log.warn(`${broken.message}; connecting again`);
+      return await this.#pause(broken);
+    }
+    // 3. Nothing was wrong with the target: the same source must be read again with what is known now.
+    if (error instanceof ReadAgain) return;
+    // 4. Not a statement. What was sent before it is good, and committed by now.
+    if (!(error instanceof pg.DatabaseError)) throw error;
+    // 5. The guard: the position row, read again, tells whether somebody else is at work.
+    if (isGuardError(error)) {
+      this.#guardFailures += 1;
+      if (this.#guardFailures < guardTries) return;
+      throw new Failure(
+        'position-moved',
+        `target: ${this.#options.key.stream}: the position row is being moved`,
+        {
+          cause: error,
+        },
+      );
+    }
+    // 6. Deadlocks and the like.
+    if (isPassing(error)) return await this.#pause(serverFailure(error, 'target', ''));
+    // 7. A careful reading has said all it could (it throws Failures), and a group without rows has no change at fault.
+    if (failing === null || failing.lastXid === null || this.#lessons.carefulThrough !== null) {
+      throw serverFailure(error, 'target', '');
+    }
+    // 8. Which change is it?
+    this.#options.log.notice('a group failed on the target; applying its changes one by one', {
+      from: formatLsn(failing.from),
+      reason: countedRows(error) === null ? (error.code ?? '') : 'rows',
+    });
+    this.#lessons = { ...this.#lessons, carefulThrough: failing.lastXid };
+  }
+
+  /**
+   * Ends what the reading has under way on the target. With every reply at hand, the position row can only be where
+   * those say; where the connection is lost, each group whose COMMIT was sent may have been committed.
+   */
+  async #settle(reading: Reading | null): Promise<void> {
+    try {
+      if (this.#session !== null && this.#session.broken === null) await this.#session.settle();
+    } catch (error) {
+      if (this.#session?.broken === null) throw error;
+    }
+    if (reading === null) return;
+    const { applied, unanswered } = reading.pipeline;
+    const lost = this.#session === null || this.#session.broken !== null;
+    this.#possible = lost ? [applied, ...unanswered] : [applied];
+  }
+
+  #disconnect(): void {
+    if (this.#session === null) return;
+    this.#lostBackend = { pid: this.#session.backendPid, startedAt: this.#backendStartedAt };
+    this.#session.close();
+    this.#session = null;
+  }
+
+  /** Waits a little longer each time; gives up with `failure` when nothing was applied for too long. */
+  async #pause(failure: Failure): Promise<void> {
+    if (Date.now() - this.#progressAt >= this.#retryForMs) throw failure;
+    await this.#clock.sleep(this.#pauseMs);
+    this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 50);
+  }
+}
+
+const applicationName = 'walferry apply';
+
+/** How long the backend of a lost connection may take to end. */
+const lostBackendMs = 5000;
+
+/**
+ * Generic plans, and keys looked up by their index whatever the statistics say: they are those of an empty table when
+ * the stream begins. JIT would take such costs for a long query. What is applied must be durable on the target.
+ */
+const sessionSettings = `
+  set plan_cache_mode = force_generic_plan;
+  set enable_seqscan = off;
+  set enable_hashjoin = off;
+  set enable_mergejoin = off;
+  set jit = off;
+  select pg_catalog.set_config('synchronous_commit', 'on', false)
+    where pg_catalog.current_setting('synchronous_commit') = 'off'`;
+
+const backendQuery = `
+  select backend_start::pg_catalog.text from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()`;
+
+/** Rows as long as it is there. A process id may be another session's by now: its start tells. */
+const endBackendQuery = `
+  select pg_catalog.pg_terminate_backend(pid)::pg_catalog.text from pg_catalog.pg_stat_activity
+  where pid = $1::pg_catalog.int4 and backend_start = $2::pg_catalog.timestamptz and application_name = $3`;
+
+function positionMoved(key: StreamKey, position: Lsn): Failure {
+  return new Failure(
+    'position-moved',
+    `target: the position of the stream "${key.stream}" was moved to ${formatLsn(position)} by somebody else`,
+  );
+}

@@ -1,0 +1,232 @@
+/**
+ * Groups: whole consecutive source transactions as one transaction on the target, several of them in flight.
+ *
+ * A group's statements are sent as they come: begin, constraints deferred, the guard, the rows. What decides is when it
+ * ends: then the position row is moved, COMMIT follows, and the next group begins behind it without waiting for the
+ * reply. *Applied* is what COMMIT replies say, nothing else.
+ */
+import { failpoint } from '../failpoint.js';
+import { Failure } from '../failure.js';
+import { formatLsn, type Lsn } from '../model/lsn.js';
+import type { StreamKey } from '../model/stream-key.js';
+import { guardStatement, moveStatement, streamKeyParameters } from '../postgres/position-row.js';
+import type { UnitReply, WireSession } from '../postgres/wire-session.js';
+import type { Run } from './run.js';
+import type { Statement } from './statement.js';
+
+export type GroupBounds = {
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  /** Groups whose COMMIT was sent and not answered. */
+  readonly maxInFlight: number;
+};
+
+/**
+ * Large enough that COMMITs cost nothing beside the rows, small enough that little is done again after a failure and
+ * that the target shows progress. Three groups in flight hide a round trip; the window in bytes is the socket's.
+ */
+export const groupBounds: GroupBounds = {
+  maxRows: 10_000,
+  maxBytes: 4 * 1024 * 1024,
+  maxAgeMs: 250,
+  maxInFlight: 3,
+};
+
+export type GroupState = {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly ageMs: number;
+  readonly inFlight: number;
+  /** Whether the source has nothing more at the moment. */
+  readonly level: boolean;
+};
+
+/**
+ * Whether a group ends at this transaction's end. Level with the source: at once, unless another COMMIT is on its way;
+ * what comes until its reply goes together. Behind: when it is large or old enough.
+ */
+export function endsGroup(state: GroupState, bounds: GroupBounds = groupBounds): boolean {
+  if (state.level && state.inFlight === 0) return true;
+  return state.rows >= bounds.maxRows || state.bytes >= bounds.maxBytes || state.ageMs >= bounds.maxAgeMs;
+}
+
+/** A group on its way. */
+export type Group = {
+  /** Where the position row must stand. */
+  readonly from: Lsn;
+  rows: number;
+  bytes: number;
+  readonly openedAt: number;
+  /** The last transaction that has rows in it; null for a group that only moves the position. */
+  lastXid: bigint | null;
+};
+
+const beginStatement = 'begin isolation level read committed read write';
+// Deferrable constraints are checked where the source checked them: at the end.
+const deferStatement = 'set constraints all deferred';
+// Without a key an index that happens to be there may be far worse than reading the table.
+const scanStatement = 'set local enable_seqscan = on';
+const noScanStatement = 'set local enable_seqscan = off';
+
+const commitTag = 'COMMIT';
+
+export class GroupPipeline {
+  readonly #session: WireSession;
+  readonly #key: readonly string[];
+  readonly #onCommitted: (applied: Lsn) => void;
+  /** Keeps, for each statement of the unit under way, the run it came from. */
+  readonly #careful: boolean;
+  /** Groups whose COMMIT was sent, oldest first, with where they end. */
+  readonly #inFlight: { readonly group: Group; readonly to: Lsn }[] = [];
+  #group: Group | null = null;
+  /** Where the next group begins. */
+  #sentTo: Lsn;
+  #applied: Lsn;
+  #unitRuns: (Run | null)[] = [];
+  #trouble: Failure | null = null;
+  #waiting: (() => void) | null = null;
+  /** Called after each answer: for a loop that waits for something else. */
+  onAnswer: (() => void) | null = null;
+
+  constructor(
+    session: WireSession,
+    key: StreamKey,
+    applied: Lsn,
+    options: { readonly careful: boolean; readonly onCommitted: (applied: Lsn) => void },
+  ) {
+    this.#session = session;
+    this.#key = streamKeyParameters(key);
+    this.#applied = applied;
+    this.#sentTo = applied;
+    this.#careful = options.careful;
+    this.#onCommitted = options.onCommitted;
+  }
+
+  /** Committed on the target, as its replies said. */
+  get applied(): Lsn {
+    return this.#applied;
+  }
+
+  /** Where the position row stands once everything that was sent is committed. */
+  get sentTo(): Lsn {
+    return this.#sentTo;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.length;
+  }
+
+  /** Ends of the groups whose COMMIT was sent and not answered: each may have been committed. */
+  get unanswered(): readonly Lsn[] {
+    return this.#inFlight.map(({ to }) => to);
+  }
+
+  /** The group that has no COMMIT yet. */
+  get open(): Group | null {
+    return this.#group;
+  }
+
+  /** The group that an error is about: the server takes them in order. */
+  get failing(): Group | null {
+    return this.#inFlight[0]?.group ?? this.#group;
+  }
+
+  /** Throws what went wrong with anything that was sent. */
+  throwIfFailed(): void {
+    if (this.#session.broken !== null) throw this.#session.broken;
+    if (this.#session.failed !== null) throw this.#session.failed;
+    // Last, since a transaction that failed is answered like this, and its error is the one to tell.
+    if (this.#trouble !== null) throw this.#trouble;
+  }
+
+  /** Sends one run of a transaction as part of the open group. */
+  send(run: Run, statement: Statement, xid: bigint): void {
+    const group = this.#begin();
+    group.lastXid = xid;
+    group.rows += run.kind === 'truncate' ? 1 : run.changes.length;
+    group.bytes += run.bytes;
+    if (statement.scan) this.#send(scanStatement);
+    this.#session.send(statement);
+    if (this.#careful) this.#unitRuns.push(run);
+    if (statement.scan) this.#send(noScanStatement);
+  }
+
+  /** Ends the open group, or makes one that only moves the position. */
+  end(to: Lsn): void {
+    const group = this.#begin();
+    this.#session.flush();
+    failpoint('apply.group-sent');
+    this.#send(moveStatement, [...this.#key, formatLsn(group.from), formatLsn(to)]);
+    this.#send('commit');
+    this.#group = null;
+    this.#unitRuns = [];
+    this.#sentTo = to;
+    this.#inFlight.push({ group, to });
+    const reply = this.#session.sync();
+    failpoint('apply.commit-sent');
+    reply.then(
+      (answer) => this.#answered(answer, to),
+      () => this.#wake(),
+    );
+  }
+
+  /** Resolves when at most `count` groups are in flight. Throws as `throwIfFailed`. */
+  async untilInFlight(count: number): Promise<void> {
+    this.throwIfFailed();
+    while (this.#inFlight.length > count) {
+      await new Promise<void>((resolve) => {
+        this.#waiting = resolve;
+      });
+      this.throwIfFailed();
+    }
+  }
+
+  /**
+   * Waits for everything sent so far, without ending the group: while looking for the change at fault. Returns the
+   * server's error with the run it is about, null where it is about a statement of ours.
+   */
+  async check(): Promise<{ error: NonNullable<UnitReply['error']>; run: Run | null } | null> {
+    const runs = this.#unitRuns;
+    this.#unitRuns = [];
+    const { error, executed } = await this.#session.sync();
+    return error === null ? null : { error, run: runs[executed] ?? null };
+  }
+
+  #begin(): Group {
+    if (this.#group !== null) return this.#group;
+    this.#send(beginStatement);
+    this.#send(deferStatement);
+    this.#send(guardStatement, [...this.#key, formatLsn(this.#sentTo)]);
+    this.#group = { from: this.#sentTo, rows: 0, bytes: 0, openedAt: Date.now(), lastXid: null };
+    return this.#group;
+  }
+
+  #send(sql: string, parameters: readonly string[] = []): void {
+    this.#session.send({ sql, parameters });
+    if (this.#careful) this.#unitRuns.push(null);
+  }
+
+  #answered({ error, tag }: UnitReply, to: Lsn): void {
+    if (error === null && this.#trouble === null) {
+      if (tag === commitTag) {
+        failpoint('apply.committed');
+        this.#inFlight.shift();
+        this.#applied = to;
+        this.#onCommitted(to);
+        failpoint('apply.recorded');
+      } else {
+        // A COMMIT of a failed transaction succeeds with the tag ROLLBACK.
+        this.#trouble = new Failure('target-statement', `target: COMMIT was answered with ${tag}`);
+      }
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    waiting?.();
+    this.onAnswer?.();
+  }
+}

@@ -1,0 +1,432 @@
+/**
+ * One reading of the source, from the position row on: messages → verdict → runs → statements → groups. It ends by
+ * returning, or by throwing; then nothing of it is used any more but what was committed and its lessons.
+ *
+ * The hot path is synchronous: `#take` returns a promise only where something must be waited for.
+ */
+import pg from 'pg';
+import { Failure } from '../failure.js';
+import type { Change, Truncate } from '../model/change.js';
+import { formatLsn, laterLsn, type Lsn } from '../model/lsn.js';
+import type { MessageSource } from '../model/message-source.js';
+import type { Begin, ChangeMessage, Commit, StreamMessage } from '../model/message.js';
+import type { Relation } from '../model/relation.js';
+import type { StreamKey } from '../model/stream-key.js';
+import type { WireSession } from '../postgres/wire-session.js';
+import { culpritFailure, isGuardError, isPassing, transactionLabel } from './culprit.js';
+import { GroupPipeline, endsGroup, groupBounds } from './group.js';
+import type { RelationPlan } from './relation-plan.js';
+import type { RelationPlans } from './relation-plans.js';
+import { RunBuilder, oneByOne, type Run } from './run.js';
+import { runStatement } from './statement.js';
+import type { StopClock } from './stop-clock.js';
+import { reachesEnd, relationVerdict, verdictAtBegin, verdictHolds } from './verdict.js';
+
+/** What one reading tells the next. */
+export type Lessons = {
+  /** Until this transaction is committed every transaction is a group, every change a statement. */
+  readonly carefulThrough: bigint | null;
+  /** A transaction whose end was not known at its begin, and is now. */
+  readonly known: { readonly xid: bigint; readonly endLsn: Lsn } | null;
+  /** By xid: how often the transaction begins in the source without coming to its end. */
+  readonly voided: ReadonlyMap<bigint, number>;
+};
+
+export const freshLessons: Lessons = { carefulThrough: null, known: null, voided: new Map() };
+
+/** Not a failure: what was sent must be taken back, and the source read again with what was learned. */
+export class ReadAgain extends Error {}
+
+export type ReadingOptions = {
+  readonly session: WireSession;
+  readonly source: MessageSource;
+  /** Where the position row stands. */
+  readonly position: Lsn;
+  readonly key: StreamKey;
+  readonly plans: RelationPlans;
+  readonly lessons: Lessons;
+  readonly endpos: () => Lsn;
+  readonly clock: StopClock;
+  readonly onApplied: (applied: Lsn) => void;
+};
+
+/** The transaction that the messages are in, and what is done with it. */
+type OpenTransaction = {
+  readonly xid: bigint;
+  readonly commitLsn: Lsn | null;
+  readonly doing: 'skip' | 'apply';
+};
+
+/** While idle: how often the end position is asked for, and the position row is moved behind keepalives. */
+const idlePollMs = 100;
+const idleMoveMs = 10_000;
+
+/** While looking for the change at fault: statements sent before their replies are waited for. */
+const carefulUnit = 100;
+
+export class Reading {
+  readonly pipeline: GroupPipeline;
+  readonly #options: ReadingOptions;
+  readonly #ended = new AbortController();
+  readonly #builder: RunBuilder;
+  readonly #careful: boolean;
+  #lessons: Lessons;
+  #transaction: OpenTransaction | null = null;
+  /** Everything ending here or before was seen; at a transaction's edge the position row may be moved here. */
+  #seen: Lsn;
+  /** The last transaction that was applied; for the runs that are still open at its end. */
+  #xid = 0n;
+  /** A transaction of this reading was new to the target. */
+  #beyond = false;
+  #reachedEnd = false;
+  #movedAt = Date.now();
+  readonly #begun = new Map<bigint, number>();
+  #unitStatements = 0;
+  /** Something happened since the idle loop last looked. */
+  #woken = false;
+  #resume: (() => void) | null = null;
+
+  constructor(options: ReadingOptions) {
+    this.#options = options;
+    this.#lessons = options.lessons;
+    this.#careful = options.lessons.carefulThrough !== null;
+    this.#builder = new RunBuilder(this.#careful ? oneByOne : undefined);
+    this.#seen = options.position;
+    this.pipeline = new GroupPipeline(options.session, options.key, options.position, {
+      careful: this.#careful,
+      onCommitted: options.onApplied,
+    });
+  }
+
+  get lessons(): Lessons {
+    return this.#lessons;
+  }
+
+  async run(): Promise<'endpos' | 'end'> {
+    const wake = () => this.#wake();
+    this.pipeline.onAnswer = wake;
+    this.#options.session.onTrouble = wake;
+    this.#options.clock.onStopping = wake;
+    try {
+      return await this.#read();
+    } finally {
+      // A wait for the next batch that nobody is interested in any more.
+      this.#ended.abort(new Failure('stopped', 'the reading has ended'));
+      this.#options.session.onTrouble = null;
+      this.#options.clock.onStopping = null;
+    }
+  }
+
+  async #read(): Promise<'endpos' | 'end'> {
+    const signal = AbortSignal.any([this.#ended.signal, this.#options.clock.sourceSignal]);
+    for (;;) {
+      const next = this.#options.source.next(signal);
+      // Nobody waits for it when the reading ends first.
+      next.catch(() => {});
+      const edge = await this.#idleUntil(next);
+      if (edge === 'endpos') return await this.#finish('endpos');
+      const batch = await next;
+      if (batch === null) return await this.#end();
+      for (const message of batch) {
+        const wait = this.#take(message);
+        if (wait !== null) await wait;
+        if (this.#reachedEnd) return await this.#finish('endpos');
+        if (this.#transaction === null && this.#options.clock.stopping) await this.#stop();
+      }
+      this.pipeline.throwIfFailed();
+    }
+  }
+
+  /** Waits for a batch. Meanwhile ends groups, asks for the end position, and looks whether all is well. */
+  async #idleUntil(next: Promise<unknown>): Promise<'batch' | 'endpos'> {
+    let arrived = false;
+    const arrive = () => {
+      arrived = true;
+      this.#wake();
+    };
+    next.then(arrive, arrive);
+    // One turn of the event loop, so that a batch that is there is taken before anything else is done.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (;;) {
+      this.#woken = false;
+      this.pipeline.throwIfFailed();
+      if (arrived) return 'batch';
+      // What there is goes to the target now: it works while we wait.
+      await this.#flushRun();
+      if (this.#transaction === null) {
+        if (reachesEnd(this.#seen, this.#options.endpos())) return 'endpos';
+        if (this.#options.clock.stopping) await this.#stop();
+        this.#endGroup();
+      }
+      this.#options.session.flush();
+      await this.#pause();
+    }
+  }
+
+  /** Until something happens; not for long, since nobody tells when the end position is set. */
+  async #pause(): Promise<void> {
+    if (this.#woken) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, idlePollMs);
+      this.#resume = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#resume = null;
+  }
+
+  #wake(): void {
+    this.#woken = true;
+    this.#resume?.();
+  }
+
+  #take(message: StreamMessage): Promise<void> | null {
+    switch (message.kind) {
+      case 'change':
+        return this.#change(message);
+      case 'begin':
+        this.#begin(message);
+        return null;
+      case 'commit':
+        return this.#commit(message);
+      case 'relation':
+        this.#options.plans.describe(message.relation);
+        return null;
+      case 'keepalive':
+        // Inside of a transaction it proves nothing about that one; its commit will.
+        if (this.#transaction !== null) return null;
+        this.#seen = laterLsn(this.#seen, message.lsn);
+        this.#reachedEnd = reachesEnd(this.#seen, this.#options.endpos());
+        return null;
+      case 'endpos':
+        // The position row stays where it is: this is what somebody asked for, not the end of a record, and a slot
+        // that is told such a position may skip the transaction whose commit record it falls into.
+        if (this.#transaction === null) this.#reachedEnd = reachesEnd(message.lsn, this.#options.endpos());
+        return null;
+      case 'connected':
+        if (this.#transaction !== null) this.#void(this.#transaction);
+        return null;
+      case 'rollback':
+        if (this.#transaction?.xid === message.xid) this.#void(this.#transaction);
+        return null;
+      case 'message':
+        // Logical messages are for others; the transaction that carries one counts all the same.
+        return null;
+    }
+  }
+
+  #begin({ xid, commitLsn }: Begin): void {
+    if (this.#transaction !== null) {
+      throw new Failure(
+        'message-unreadable',
+        `transaction ${xid} begins inside of ${transactionLabel(this.#transaction)}`,
+      );
+    }
+    const attempt = (this.#begun.get(xid) ?? 0) + 1;
+    // Only transactions that were void once need to be counted.
+    if (this.#lessons.voided.has(xid) || attempt > 1) this.#begun.set(xid, attempt);
+    const known = this.#lessons.known?.xid === xid ? this.#lessons.known.endLsn : null;
+    const endpos = this.#options.endpos();
+    const place = { applied: this.#seen, beyond: this.#beyond, endpos };
+    const verdict = verdictAtBegin({ commitLsn, endLsn: known }, place);
+    if (verdict === 'stop') {
+      this.#reachedEnd = true;
+      return;
+    }
+    const isVoid = attempt <= (this.#lessons.voided.get(xid) ?? 0);
+    this.#transaction = { xid, commitLsn, doing: isVoid ? 'skip' : verdict };
+    if (this.#transaction.doing === 'apply') this.#xid = xid;
+  }
+
+  #change(message: ChangeMessage): Promise<void> | null {
+    const transaction = this.#transaction;
+    if (transaction === null || transaction.xid !== message.xid) {
+      throw new Failure(
+        'message-unreadable',
+        `a change of transaction ${message.xid} stands outside of it, at ${formatLsn(message.lsn)}`,
+      );
+    }
+    if (transaction.doing === 'skip') return null;
+    const { change } = message;
+    if (change.kind === 'truncate') return this.#truncate(change, transaction);
+    if (relationVerdict(message.xid, change.relation) === 'skip') return null;
+    const plan = this.#options.plans.get(change.relation);
+    if (plan === undefined) return this.#planFirst(message, change.relation);
+    return this.#addChange(plan, change);
+  }
+
+  #addChange(plan: RelationPlan, change: Exclude<Change, Truncate>): Promise<void> | null {
+    const run = this.#builder.add(plan, change);
+    return run === null ? null : this.#send(run);
+  }
+
+  async #planFirst(message: ChangeMessage, relation: Relation): Promise<void> {
+    await this.#fetchPlan(relation);
+    await this.#change(message);
+  }
+
+  async #fetchPlan(relation: Relation): Promise<RelationPlan> {
+    try {
+      return await this.#options.plans.fetch(this.#options.session, relation);
+    } catch (error) {
+      // Refused because the transaction has failed before: that failure is the one to tell.
+      this.pipeline.throwIfFailed();
+      if (error instanceof Failure && error.code === 'relation-missing' && this.#transaction !== null) {
+        const message = `${error.message} (needed by ${transactionLabel(this.#transaction)})`;
+        throw new Failure(error.code, message, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  async #truncate(change: Truncate, { xid }: OpenTransaction): Promise<void> {
+    const plans: RelationPlan[] = [];
+    for (const relation of change.relations) {
+      if (relationVerdict(xid, relation) === 'skip') continue;
+      plans.push(this.#options.plans.get(relation) ?? (await this.#fetchPlan(relation)));
+    }
+    await this.#flushRun();
+    if (plans.length > 0) await this.#send({ kind: 'truncate', plans, change, bytes: 0 });
+  }
+
+  async #commit({ xid, endLsn }: Commit): Promise<void> {
+    const transaction = this.#transaction;
+    if (transaction === null || transaction.xid !== xid) {
+      throw new Failure('message-unreadable', `the commit of transaction ${xid} stands outside of it`);
+    }
+    if (!verdictHolds(transaction.doing, endLsn, this.#seen, this.#options.endpos())) {
+      const voided = new Map(this.#lessons.voided);
+      voided.delete(xid);
+      this.#lessons = { ...this.#lessons, known: { xid, endLsn }, voided };
+      throw new ReadAgain();
+    }
+    this.#transaction = null;
+    if (transaction.doing === 'apply') {
+      this.#beyond = true;
+      this.#seen = endLsn;
+    }
+    this.#reachedEnd = reachesEnd(this.#seen, this.#options.endpos());
+    if (this.#careful) return await this.#commitCarefully(transaction);
+    if (this.#groupIsFull()) {
+      await this.pipeline.untilInFlight(groupBounds.maxInFlight - 1);
+      await this.#flushRun();
+      this.pipeline.end(this.#seen);
+    }
+  }
+
+  /** In a careful reading every transaction is committed, and waited for, before the next. */
+  async #commitCarefully(transaction: OpenTransaction): Promise<void> {
+    await this.#flushRun();
+    if (this.pipeline.open !== null) {
+      await this.#check(transaction);
+      this.pipeline.end(this.#seen);
+      try {
+        await this.pipeline.untilInFlight(0);
+      } catch (error) {
+        throw this.#culprit(error, null, transaction);
+      }
+    }
+    if (transaction.xid === this.#lessons.carefulThrough) {
+      this.#lessons = { ...this.#lessons, carefulThrough: null };
+      throw new ReadAgain();
+    }
+  }
+
+  #groupIsFull(): boolean {
+    const group = this.pipeline.open;
+    if (group === null) return false;
+    const { rows, bytes, openedAt } = group;
+    const ageMs = Date.now() - openedAt;
+    return endsGroup({ rows, bytes, ageMs, inFlight: this.pipeline.inFlight, level: false });
+  }
+
+  /** At a transaction's edge, with nothing more to read for now and every run sent. */
+  #endGroup(): void {
+    const { inFlight, open } = this.pipeline;
+    if (open !== null) {
+      const state = { rows: open.rows, bytes: open.bytes, ageMs: Date.now() - open.openedAt, inFlight };
+      if (!endsGroup({ ...state, level: this.#options.source.level })) return;
+      if (inFlight >= groupBounds.maxInFlight) return;
+    } else if (
+      this.#seen === this.pipeline.sentTo ||
+      inFlight > 0 ||
+      Date.now() - this.#movedAt < idleMoveMs
+    ) {
+      return;
+    }
+    this.#movedAt = Date.now();
+    this.pipeline.end(this.#seen);
+  }
+
+  async #flushRun(): Promise<void> {
+    const run = this.#builder.flush();
+    if (run !== null) await this.#send(run);
+  }
+
+  /** Sends a run; the promise is there only where the socket or a careful reading asks to wait. */
+  #send(run: Run): Promise<void> | null {
+    this.pipeline.send(run, runStatement(run), this.#xid);
+    this.#unitStatements += 1;
+    if (this.#careful && this.#unitStatements >= carefulUnit) return this.#checkUnit();
+    return this.#options.session.congested ? this.#drained() : null;
+  }
+
+  async #drained(): Promise<void> {
+    await this.#options.session.drained();
+    this.pipeline.throwIfFailed();
+  }
+
+  async #checkUnit(): Promise<void> {
+    if (this.#transaction !== null) await this.#check(this.#transaction);
+  }
+
+  async #check(transaction: OpenTransaction): Promise<void> {
+    this.#unitStatements = 0;
+    const wrong = await this.pipeline.check();
+    if (wrong !== null) throw this.#culprit(wrong.error, wrong.run, transaction);
+  }
+
+  /** The Failure of the change at fault; errors that say nothing about it stay as they are. */
+  #culprit(error: unknown, run: Run | null, transaction: OpenTransaction): unknown {
+    if (!(error instanceof pg.DatabaseError) || isGuardError(error) || isPassing(error)) return error;
+    return culpritFailure(error, run, transaction);
+  }
+
+  /** The transaction will not come to its end here; it may begin again behind this. */
+  #void({ xid, doing }: OpenTransaction): void {
+    this.#transaction = null;
+    const attempt = this.#begun.get(xid) ?? 1;
+    this.#begun.set(xid, attempt);
+    if (doing === 'skip') return;
+    const voided = new Map(this.#lessons.voided);
+    voided.set(xid, Math.max(attempt, voided.get(xid) ?? 0));
+    this.#lessons = { ...this.#lessons, voided };
+    throw new ReadAgain();
+  }
+
+  /** At a transaction's edge: everything before it is kept. */
+  async #stop(): Promise<void> {
+    await this.#complete();
+    this.#options.clock.throwIfStopping();
+  }
+
+  /** The source has ended: a transaction without its end is not applied. */
+  async #end(): Promise<'end'> {
+    if (this.#transaction !== null && this.#transaction.doing === 'apply') this.#void(this.#transaction);
+    await this.#complete();
+    return 'end';
+  }
+
+  async #finish(reason: 'endpos'): Promise<'endpos'> {
+    await this.#complete();
+    return reason;
+  }
+
+  /** At a transaction's edge: commits everything, the position behind keepalives included, and waits for the replies. */
+  async #complete(): Promise<void> {
+    await this.#flushRun();
+    if (this.pipeline.open !== null || this.#seen !== this.pipeline.sentTo) this.pipeline.end(this.#seen);
+    await this.pipeline.untilInFlight(0);
+  }
+}

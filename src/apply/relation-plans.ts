@@ -1,0 +1,72 @@
+import type { Relation } from '../model/relation.js';
+import type { WireSession } from '../postgres/wire-session.js';
+import { planRelation, type RelationPlan } from './relation-plan.js';
+import { fetchTargetTables } from './target-table.js';
+
+/**
+ * The plans of the relations met so far. They are made when they are needed, for all relations described by then at
+ * once, so that a thousand tables do not cost a thousand round trips.
+ */
+export class RelationPlans {
+  #byRelation = new WeakMap<Relation, RelationPlan>();
+  /** By content: every transform file describes its relations anew. */
+  #byDescription = new Map<string, RelationPlan>();
+  /** Described by the stream and not planned. */
+  #described = new Map<string, Relation>();
+
+  /** Notes a description; it is planned together with the next one that is needed. */
+  describe(relation: Relation): void {
+    const description = descriptionOf(relation);
+    if (!this.#byDescription.has(description)) this.#described.set(description, relation);
+  }
+
+  /** The plan of a relation, where it is known already. */
+  get(relation: Relation): RelationPlan | undefined {
+    const plan = this.#byRelation.get(relation);
+    if (plan !== undefined) return plan;
+    const same = this.#byDescription.get(descriptionOf(relation));
+    if (same !== undefined) this.#byRelation.set(relation, same);
+    return same;
+  }
+
+  /** Makes the plan of `needed`, and of all others described by now that can be made. Throws `relation-missing`. */
+  async fetch(session: WireSession, needed: Relation): Promise<RelationPlan> {
+    this.#described.set(descriptionOf(needed), needed);
+    const described = [...this.#described];
+    const tables = await fetchTargetTables(
+      session,
+      described.map(([, relation]) => relation),
+    );
+    for (const [n, [description, relation]] of described.entries()) {
+      const table = tables[n] ?? null;
+      // One that nothing was changed in yet may still be created.
+      if (relation === needed || table !== null)
+        this.#tryPlan(description, relation, table, relation === needed);
+    }
+    return this.#byDescription.get(descriptionOf(needed)) as RelationPlan;
+  }
+
+  #tryPlan(
+    description: string,
+    relation: Relation,
+    table: Parameters<typeof planRelation>[1],
+    needed: boolean,
+  ): void {
+    try {
+      this.#byDescription.set(description, planRelation(relation, table));
+      this.#described.delete(description);
+    } catch (error) {
+      if (needed) throw error;
+    }
+  }
+
+  /** After a failure: the target's tables may have been changed since. */
+  forgetAll(): void {
+    this.#byRelation = new WeakMap();
+    this.#byDescription = new Map();
+  }
+}
+
+function descriptionOf({ schema, name, identity, columns, key }: Relation): string {
+  return JSON.stringify([schema, name, identity, columns.map((column) => column.name), key]);
+}

@@ -1,0 +1,52 @@
+/**
+ * Arrays of text as the server's binary wire format has them: one dimension, element type text. Nothing is quoted or
+ * escaped, so that any value travels as it is.
+ * `array_recv` in src/backend/utils/adt/arrayfuncs.c is the reader's side.
+ */
+
+/** `text` and `text[]`: the only types that parameters of ours are declared with. */
+export const textOid = 25;
+export const textArrayOid = 1009;
+
+/** Dimensions, null flag, element type; then length and lower bound of the one dimension. */
+const headerBytes = 12;
+const dimensionBytes = 8;
+
+/** An upper bound of what `writeTextArray` writes, exact where a cheap estimate would waste memory. */
+export function textArrayBytesAtMost(values: readonly (string | null)[]): number {
+  let bytes = headerBytes + dimensionBytes;
+  for (const value of values) bytes += 4 + (value === null ? 0 : utf8BytesAtMost(value));
+  return bytes;
+}
+
+/** Writes the array at `offset`; returns the offset behind it. */
+export function writeTextArray(buffer: Buffer, offset: number, values: readonly (string | null)[]): number {
+  let at = offset;
+  at = buffer.writeInt32BE(values.length === 0 ? 0 : 1, at);
+  const nullFlagAt = at;
+  at = buffer.writeInt32BE(0, at);
+  at = buffer.writeInt32BE(textOid, at);
+  // An array without elements has no dimensions.
+  if (values.length === 0) return at;
+  at = buffer.writeInt32BE(values.length, at);
+  at = buffer.writeInt32BE(1, at);
+  for (const value of values) {
+    if (value === null) {
+      buffer.writeInt32BE(1, nullFlagAt);
+      at = buffer.writeInt32BE(-1, at);
+    } else {
+      const bytes = buffer.write(value, at + 4, 'utf8');
+      buffer.writeInt32BE(bytes, at);
+      at += 4 + bytes;
+    }
+  }
+  return at;
+}
+
+/** Below this many characters three bytes each are reserved; above it the bytes are counted first. */
+const countedFrom = 4096;
+
+/** How many bytes a string needs at most in UTF-8. */
+export function utf8BytesAtMost(text: string): number {
+  return text.length < countedFrom ? text.length * 3 : Buffer.byteLength(text, 'utf8');
+}
