@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { checksumSql } from '../../src/compare/checksum.js';
 import { compareData, type CompareDataOptions } from '../../src/compare/data.js';
 import type { DataComparison } from '../../src/compare/comparison.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
@@ -36,14 +37,13 @@ async function differences(source: TestDatabase, target: TestDatabase): Promise<
   );
 }
 
-const people = `
-  create table t (id int, a text, b text);
-  insert into t values (1, 'one', 'x'), (2, 'two', 'y'), (3, null, ''), (3, null, '');
-`;
+const peopleRows = `(1, 'one', 'x'), (2, 'two', 'y'), (3, null, ''), (3, null, '')`;
 
 describe('one table', () => {
   test('equal rows are equal, in whatever order and place they lie', async () => {
-    const [source, target] = await both(people);
+    const [source, target] = await both(
+      `create table t (id int, a text, b text); insert into t values ${peopleRows}`,
+    );
     await using _ = source;
     await using __ = target;
     // The second update puts the row at the end of the table.
@@ -55,39 +55,52 @@ describe('one table', () => {
     expect(tables[0]?.target).toEqual(tables[0]?.source);
   });
 
-  test.each([
-    ['a changed cell', `update t set a = 'One' where id = 1`, 'values'],
-    ['a missing row', `delete from t where id = 2`, 'rows'],
-    ['an extra row', `insert into t values (9, 'nine', '')`, 'rows'],
-    [
-      'values swapped between two rows',
-      `update t set a = case id when 1 then 'two' else 'one' end where id < 3`,
-      'values',
-    ],
-    ['values swapped between two columns', `update t set a = b, b = a where id = 1`, 'values'],
-    ['an empty string in place of null', `update t set a = '' where id = 3`, 'values'],
-    ['null in place of an empty string', `update t set b = null where id = 3`, 'values'],
-    ['the word NULL in place of null', `update t set a = 'NULL' where id = 3`, 'values'],
-    ['a pair of equal rows replaced by another', `update t set b = 'x' where id = 3`, 'values'],
-    [
-      'a duplicate in place of another row',
-      `delete from t where id = 2; insert into t select * from t where id = 1`,
-      'values',
-    ],
-    [
-      'a duplicated row, another one missing twice',
-      `delete from t where id = 3; insert into t values (1, 'one', 'x'), (1, 'one', 'x')`,
-      'values',
-    ],
-    ['cells that only look alike together', `update t set a = 'one,x', b = null where id = 1`, 'values'],
-    ['a quote', `update t set a = '"one"' where id = 1`, 'values'],
-    ['a blank at the end', `update t set a = 'one ' where id = 1`, 'values'],
-  ])('%s is found', async (_, tampering, kind) => {
-    const [source, target] = await both(people);
-    await using __ = source;
-    await using ___ = target;
-    await target.sql(tampering);
-    expect(await differences(source, target)).toEqual({ t: kind });
+  test('every kind of difference is found', async () => {
+    const cases: readonly (readonly [what: string, tampering: string, found: string])[] = [
+      ['nothing', `update TABLE set a = a`, 'equal'],
+      ['a changed cell', `update TABLE set a = 'One' where id = 1`, 'values'],
+      ['a missing row', `delete from TABLE where id = 2`, 'rows'],
+      ['an extra row', `insert into TABLE values (9, 'nine', '')`, 'rows'],
+      [
+        'values swapped between two rows',
+        `update TABLE set a = case id when 1 then 'two' else 'one' end where id < 3`,
+        'values',
+      ],
+      ['values swapped between two columns', `update TABLE set a = b, b = a where id = 1`, 'values'],
+      ['an empty string in place of null', `update TABLE set a = '' where id = 3`, 'values'],
+      ['null in place of an empty string', `update TABLE set b = null where id = 3`, 'values'],
+      ['the word NULL in place of null', `update TABLE set a = 'NULL' where id = 3`, 'values'],
+      ['a pair of equal rows replaced by another', `update TABLE set b = 'x' where id = 3`, 'values'],
+      [
+        'a duplicate in place of another row',
+        `delete from TABLE where id = 2; insert into TABLE select * from TABLE where id = 1`,
+        'values',
+      ],
+      [
+        'a duplicated row, another one missing twice',
+        `delete from TABLE where id = 3; insert into TABLE values (1, 'one', 'x'), (1, 'one', 'x')`,
+        'values',
+      ],
+      [
+        'cells that only look alike together',
+        `update TABLE set a = 'one,x', b = null where id = 1`,
+        'values',
+      ],
+      ['a quote', `update TABLE set a = '"one"' where id = 1`, 'values'],
+      ['a blank at the end', `update TABLE set a = 'one ' where id = 1`, 'values'],
+    ];
+    const setup = cases
+      .map(
+        ([what]) =>
+          `create table "${what}" (id int, a text, b text); insert into "${what}" values ${peopleRows};`,
+      )
+      .join('\n');
+    const [source, target] = await both(setup);
+    await using _ = source;
+    await using __ = target;
+    for (const [what, tampering] of cases) await target.sql(tampering.replaceAll('TABLE', `"${what}"`));
+    const expected = cases.filter(([, , found]) => found !== 'equal').map(([what, , found]) => [what, found]);
+    expect(await differences(source, target)).toEqual(Object.fromEntries(expected));
   });
 
   test('columns in another order are the same columns', async () => {
@@ -427,22 +440,39 @@ describe('the run', () => {
   });
 
   test('all sessions of a side see the same moment', async () => {
-    const [source, target] = await both(`
-      create table a (id int); create table b (id int); insert into a values (1); insert into b values (1)`);
+    const [source, target] = await both('create table a (id int); create table b (id int)');
     await using _ = source;
     await using __ = target;
-    // Between the first session's snapshot and the second session's start the source changes both tables.
-    let changed = false;
+    // The first pair of sessions is held at table a, so that table b is left to the second pair.
+    await using blocker = await target.session();
+    await blocker.sql('begin; lock table a in access exclusive mode');
     const { tables } = await compare(source, target, {
       jobs: 2,
       onProgress: ({ done }) => {
-        if (done !== 0 || changed) return;
-        changed = true;
-        void source.sql('insert into a values (2); insert into b values (2)');
+        // The first session has taken its snapshot, the second one is not connected yet.
+        if (done === 0) void source.sql('insert into a values (1); insert into b values (1)');
+        if (done === 1) void blocker.sql('commit');
       },
     });
-    expect(changed).toBe(true);
-    expect(tables.map((table) => table.source?.rows)).toEqual([1n, 1n]);
+    expect(await source.sql('select count(*) from b')).toEqual([{ count: '1' }]);
+    expect(tables.map((table) => [table.name, table.source?.rows])).toEqual([
+      ['a', 0n],
+      ['b', 0n],
+    ]);
+  });
+
+  test('a large table is read by parallel workers where the server has them', async () => {
+    await using source = await createDatabase('source');
+    await source.sql('create table t (a int, b text)');
+    for (const kind of ['hashtext', 'sha256'] as const) {
+      const hash = kind === 'hashtext' ? { kind } : { kind, encoding: 'UTF8' as const };
+      const plan = await source.sql(`set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
+        set min_parallel_table_scan_size = 0; explain (verbose) ${checksumSql({ schema: 'public', name: 't' }, ['a', 'b'], false, hash)}`);
+      const text = plan.map((row) => row['QUERY PLAN']).join('\n');
+      expect(text).toContain('Parallel Seq Scan');
+      // The text of a row is computed below the hashes, once.
+      expect(text).toMatch(/Parallel Seq Scan.*\n\s+Output: .*clock_timestamp\(\)/);
+    }
   });
 
   test('stopping ends the queries on both servers and is told as stopped', async () => {
