@@ -17,12 +17,21 @@ export default defineConfig({
           exclude: ['test/**/*.pg.test.ts', 'test/**/*.soak.test.ts'],
         },
       },
-      { test: { name: 'servers', include: ['test/**/*.pg.test.ts'], testTimeout: 120_000, ...servers } },
+      {
+        test: {
+          name: 'servers',
+          include: ['test/**/*.pg.test.ts'],
+          testTimeout: 120_000,
+          sequence: { groupOrder: 1 },
+          ...servers,
+        },
+      },
       {
         test: {
           name: 'soak',
           include: ['test/**/*.soak.test.ts'],
           testTimeout: 3_600_000,
+          sequence: { groupOrder: 2 },
           ...servers,
           maxWorkers: 1,
         },
