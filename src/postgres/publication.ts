@@ -1,0 +1,277 @@
+/**
+ * The publications a stream is read through. Two of them, since publishing a table for UPDATE and DELETE that has no
+ * replica identity makes the application's own UPDATE fail:
+ *   NAME           tables with a replica identity, every operation
+ *   NAME_inserts   tables without one, INSERT and TRUNCATE only; made only when there are such tables
+ * They must be committed before the slot is created: decoding a change under a catalog that does not know the
+ * publication yet fails for ever.
+ * https://www.postgresql.org/docs/current/sql-createpublication.html
+ */
+import { Failure } from '../failure.js';
+import { relationLabel } from '../model/relation.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import type { Session } from './connect.js';
+import { serverFailure, sqlState } from './sqlstate.js';
+
+/** A table that is copied. Partitioned tables are published through their leaves, which must be in the list. */
+export type PublishedTable = { readonly oid: string; readonly schema: string; readonly name: string };
+
+/** What identifies a row in the stream. */
+export type TableIdentity =
+  | 'full'
+  | 'index'
+  | 'primary-key'
+  /** None: no primary key, a deferrable or invalid one, REPLICA IDENTITY NOTHING, its index dropped. */
+  | 'none'
+  /** It holds a generated column, which the stream does not carry. */
+  | 'generated';
+
+/** Why a table is in no publication. */
+export type LeftOutReason = 'partitioned' | 'unlogged' | 'not-a-table';
+
+/** What the catalog says of a table that is to be published. */
+export type PublicationFacts = PublishedTable & {
+  readonly identity: TableIdentity;
+  readonly owned: boolean;
+  readonly leftOut: LeftOutReason | null;
+};
+
+/** Which table goes where. */
+export type PublicationPlan = {
+  readonly everything: readonly PublicationFacts[];
+  readonly insertsOnly: readonly PublicationFacts[];
+  readonly leftOut: readonly PublicationFacts[];
+};
+
+export type CreatedPublications = PublicationPlan & {
+  /** The names, in the order START_REPLICATION is to be given them. */
+  readonly names: readonly string[];
+};
+
+/** How many tables go into one statement: 20,000 tables must not become one text of megabytes. */
+const tablesPerStatement = 500;
+
+const maxNameBytes = 63;
+
+/** The publication of the tables without a replica identity. */
+export function insertsPublicationName(name: string): string {
+  return `${name}_inserts`;
+}
+
+/** Postgres cuts longer names silently, and then nothing finds them again. */
+export function checkPublicationName(name: string): void {
+  const bytes = Buffer.byteLength(insertsPublicationName(name));
+  if (name === '' || bytes > maxNameBytes || name.includes('\0')) {
+    throw new Failure(
+      'usage',
+      `"${name}" cannot be the name of the publications: with "_inserts" behind it, it may have up to ${maxNameBytes} bytes`,
+    );
+  }
+}
+
+/** Every table's identity, owner and kind, in one query. */
+const publicationFacts = `
+  select t.ordinality::text, c.oid::text, n.nspname as schema, c.relname as name,
+         pg_catalog.pg_has_role(c.relowner, 'USAGE')::text as owned,
+         case when c.relkind = 'p' then 'partitioned'
+              when c.relkind <> 'r' then 'not-a-table'
+              when c.relpersistence <> 'p' then 'unlogged' end as left_out,
+         case when c.relreplident = 'f' then 'full'
+              when i.indexrelid is null then 'none'
+              when exists (select from pg_catalog.pg_attribute a
+                            where a.attrelid = c.oid and a.attnum = any (i.indkey::int2[]) and a.attgenerated <> '')
+                then 'generated'
+              when c.relreplident = 'i' then 'index'
+              else 'primary-key' end as identity
+    from pg_catalog.unnest($1::oid[]) with ordinality as t(oid, ordinality)
+    join pg_catalog.pg_class c on c.oid = t.oid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join pg_catalog.pg_index i
+      on i.indrelid = c.oid and i.indisvalid and i.indimmediate
+     and (c.relreplident = 'i' and i.indisreplident or c.relreplident = 'd' and i.indisprimary)
+   order by t.ordinality`;
+
+/** Asks the catalog about the tables; one that is gone meanwhile is left out of the answer. */
+export async function fetchPublicationFacts(
+  session: Session,
+  tables: readonly PublishedTable[],
+): Promise<PublicationFacts[]> {
+  const rows = await session.query(publicationFacts, [`{${tables.map((table) => table.oid).join(',')}}`]);
+  return rows.map((row) => ({
+    oid: row['oid'] ?? '',
+    schema: row['schema'] ?? '',
+    name: row['name'] ?? '',
+    identity: row['identity'] as TableIdentity,
+    owned: row['owned'] === 'true',
+    leftOut: (row['left_out'] ?? null) as LeftOutReason | null,
+  }));
+}
+
+/** Decides which table goes into which publication. */
+export function planPublications(facts: readonly PublicationFacts[]): PublicationPlan {
+  const published = facts.filter((table) => table.leftOut === null);
+  const identified = (table: PublicationFacts) => table.identity !== 'none' && table.identity !== 'generated';
+  return {
+    everything: published.filter(identified),
+    insertsOnly: published.filter((table) => !identified(table)),
+    leftOut: facts.filter((table) => table.leftOut !== null),
+  };
+}
+
+/** The statements that make the publications of a plan, in order. */
+export function publicationStatements(name: string, plan: PublicationPlan): string[] {
+  const statements = publishStatements(name, plan.everything, 'insert, update, delete, truncate');
+  if (plan.insertsOnly.length === 0) return statements;
+  return [
+    ...statements,
+    ...publishStatements(insertsPublicationName(name), plan.insertsOnly, 'insert, truncate'),
+  ];
+}
+
+function publishStatements(name: string, tables: readonly PublishedTable[], operations: string): string[] {
+  const publication = quoteIdentifier(name);
+  const batches: string[] = [];
+  for (let first = 0; first < tables.length; first += tablesPerStatement) {
+    const batch = tables.slice(first, first + tablesPerStatement);
+    // ONLY: the tables that inherit from it are in the list themselves, or are not to be published.
+    batches.push(batch.map((table) => `only ${quoteQualified(table.schema, table.name)}`).join(', '));
+  }
+  const [head, ...rest] = batches;
+  const options = `with (publish = '${operations}')`;
+  return [
+    `create publication ${publication}${head === undefined ? '' : ` for table ${head}`} ${options}`,
+    ...rest.map((batch) => `alter publication ${publication} add table ${batch}`),
+  ];
+}
+
+export type CreatePublicationsOptions = {
+  readonly name: string;
+  readonly tables: readonly PublishedTable[];
+  /** Drops what an earlier, unfinished start of this stream left behind, in the same transaction. */
+  readonly replace?: boolean;
+};
+
+/**
+ * Makes the publications and commits them, on an ordinary session without a transaction. Throws `source-rights` when
+ * the role owns not all of the tables or may not create in the database, `source-setup` when the name is taken.
+ */
+export async function createPublications(
+  session: Session,
+  options: CreatePublicationsOptions,
+): Promise<CreatedPublications> {
+  const { name, tables, replace = false } = options;
+  checkPublicationName(name);
+  const facts = await fetchPublicationFacts(session, tables);
+  const plan = planPublications(facts);
+  checkOwned([...plan.everything, ...plan.insertsOnly]);
+  try {
+    await session.query('begin');
+    if (replace) await dropPublications(session, name);
+    for (const statement of publicationStatements(name, plan)) await session.query(statement);
+    await session.query('commit');
+  } catch (error) {
+    await session.query('rollback').catch(() => {});
+    throw creationFailure(error, name);
+  }
+  const names = plan.insertsOnly.length === 0 ? [name] : [name, insertsPublicationName(name)];
+  return { ...plan, names };
+}
+
+const byOthers =
+  'Let their owner or a superuser make a publication of these tables and give its name with --publication.';
+
+function checkOwned(tables: readonly PublicationFacts[]): void {
+  const foreign = tables.filter((table) => !table.owned);
+  if (foreign.length === 0) return;
+  const shown = foreign.slice(0, 20).map(relationLabel).join(', ');
+  const more = foreign.length > 20 ? ` and ${foreign.length - 20} more` : '';
+  throw new Failure(
+    'source-rights',
+    `only its owner can publish a table, and this role does not own ${foreign.length} of them: ${shown}${more}`,
+    { remedy: byOthers },
+  );
+}
+
+function creationFailure(error: unknown, name: string): Failure {
+  const state = sqlState(error);
+  if (state === '42710') {
+    return new Failure(
+      'source-setup',
+      `a publication named "${name}" or "${insertsPublicationName(name)}" exists`,
+      {
+        cause: error,
+        remedy:
+          'Use it with --publication, choose another slot name, or drop it with `walferry stream cleanup`.',
+      },
+    );
+  }
+  if (state === '42501') {
+    return new Failure('source-rights', `the role may not make the publication "${name}" on the source`, {
+      cause: error,
+      remedy: `Let the owner of the database run: grant create on database … to this role. Or: ${byOthers}`,
+    });
+  }
+  return serverFailure(error, 'source', `creating the publication "${name}" failed`);
+}
+
+/** Drops both publications of this name where they exist. Drop the slot first: it cannot be decoded without them. */
+export async function dropPublications(session: Session, name: string): Promise<void> {
+  const names = [name, insertsPublicationName(name)].map(quoteIdentifier).join(', ');
+  try {
+    await session.query(`drop publication if exists ${names}`);
+  } catch (error) {
+    throw serverFailure(error, 'source', `dropping the publication "${name}" failed`);
+  }
+}
+
+/** A table as a publication of somebody else carries it. */
+export type CarriedTable = {
+  readonly publication: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly insert: boolean;
+  readonly update: boolean;
+  readonly delete: boolean;
+  readonly truncate: boolean;
+};
+
+const carriedTables = `
+  select p.pubname, t.schemaname, t.tablename, p.pubinsert::text, p.pubupdate::text, p.pubdelete::text,
+         p.pubtruncate::text
+    from pg_catalog.pg_publication p
+    left join pg_catalog.pg_publication_tables t on t.pubname = p.pubname
+   where p.pubname = any ($1::name[])
+   order by 1, 2, 3`;
+
+/** What publications made by somebody else carry. Throws `source-setup` when one of them does not exist. */
+export async function fetchCarriedTables(
+  session: Session,
+  publications: readonly string[],
+): Promise<CarriedTable[]> {
+  const list = `{${publications.map((name) => `"${name.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
+  const rows = await session.query(carriedTables, [list]);
+  const found = new Set(rows.map((row) => row['pubname']));
+  const missing = publications.filter((name) => !found.has(name));
+  if (missing.length > 0) {
+    throw new Failure(
+      'source-setup',
+      `the source has no publication named ${missing.map(quoteIdentifier).join(', ')}`,
+      {
+        remedy: 'Publications must exist before the slot is made. Check --publication.',
+      },
+    );
+  }
+  return rows.flatMap((row) =>
+    row['schemaname'] === null
+      ? []
+      : {
+          publication: row['pubname'] ?? '',
+          schema: row['schemaname'] ?? '',
+          name: row['tablename'] ?? '',
+          insert: row['pubinsert'] === 'true',
+          update: row['pubupdate'] === 'true',
+          delete: row['pubdelete'] === 'true',
+          truncate: row['pubtruncate'] === 'true',
+        },
+  );
+}

@@ -1,0 +1,115 @@
+/**
+ * From one connection's frames to the messages of the journal: decoded, widened, checked; keepalives in their order;
+ * the end position seen. No input or output of its own, so every case is a table test.
+ *
+ * The end position E is reached (nothing at or before it can still come) with the first of:
+ *   1. a commit whose end is at or past E: it is taken, and the verdict of the applier tells whether it is needed;
+ *   2. a begin whose commit record starts at or past E: its end lies behind E, so it is not taken;
+ *   3. a keepalive at or past E: every commit that ended before it has arrived. A transaction that is open then ends
+ *      behind it.
+ *
+ * Of keepalives only those are kept that tell something new. A busy cluster whose other databases write sends hundreds
+ * a second; one that nothing follows is held back and kept at most once an interval, unless the server waits for an
+ * answer (it shuts down) or the end position waits for it.
+ */
+import type { Keepalive, StreamMessage } from '../model/message.js';
+import { laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+import type { Decoder } from '../model/plugin.js';
+import type { KeepaliveFrame, StreamFrame, XLogData } from '../postgres/feedback.js';
+import { CommitOrder } from './commit-order.js';
+import { XidWidener } from './widen-xid.js';
+
+export type StreamReaderOptions = {
+  readonly decoder: Decoder;
+  /** Where the connection was asked to start. */
+  readonly startLsn: Lsn;
+  /** The server's next xid at connect time, 64 bits. */
+  readonly nextXid: bigint;
+  /** A lone keepalive is kept when the last one was this long ago, in milliseconds. */
+  readonly keepaliveIntervalMs: number;
+};
+
+/** What became of a batch. */
+export type ReadBatch = {
+  readonly messages: StreamMessage[];
+  /** Whether the end position was reached; frames behind that point were not looked at. */
+  readonly reached: boolean;
+};
+
+export class StreamReader {
+  readonly #decoder: Decoder;
+  readonly #order: CommitOrder;
+  readonly #xids: XidWidener;
+  readonly #keepaliveIntervalMs: number;
+  #position: Lsn;
+  #held: Keepalive | null = null;
+  #heldIsAwaited = false;
+  #lastKeptMs = 0;
+
+  constructor(options: StreamReaderOptions) {
+    this.#decoder = options.decoder;
+    this.#order = new CommitOrder(options.startLsn);
+    this.#xids = new XidWidener(options.nextXid);
+    this.#keepaliveIntervalMs = options.keepaliveIntervalMs;
+    this.#position = options.startLsn;
+  }
+
+  /** The last commit's end, or a later keepalive, among the messages given out. */
+  get position(): Lsn {
+    return this.#position;
+  }
+
+  /** Reads a batch, which may be empty: held keepalives become due with time. */
+  read(frames: readonly StreamFrame[], endpos: Lsn, nowMs: number): ReadBatch {
+    const messages: StreamMessage[] = [];
+    const end = endpos === zeroLsn ? null : endpos;
+    let reached = end !== null && this.#position >= end;
+    for (const frame of frames) {
+      if (reached) break;
+      reached =
+        frame.kind === 'data' ? this.#readData(frame, end, messages) : this.#readKeepalive(frame, end);
+    }
+    if (this.#keepaliveIsDue(end, nowMs)) {
+      this.#lastKeptMs = nowMs;
+      this.#releaseKeepalive(messages);
+    }
+    return { messages, reached: reached || (end !== null && this.#position >= end) };
+  }
+
+  #readData(frame: XLogData, end: Lsn | null, messages: StreamMessage[]): boolean {
+    const message = this.#decoder.decode(frame.payload, frame.walStart);
+    if (message === null) return false;
+    this.#xids.widenMessage(message);
+    this.#order.check(message);
+    if (message.kind === 'begin' && end !== null && message.commitLsn !== null && message.commitLsn >= end) {
+      return true;
+    }
+    if (this.#held !== null) this.#releaseKeepalive(messages);
+    messages.push(message);
+    if (message.kind !== 'commit') return false;
+    this.#position = message.endLsn;
+    return end !== null && message.endLsn >= end;
+  }
+
+  #readKeepalive(frame: KeepaliveFrame, end: Lsn | null): boolean {
+    if (frame.lsn > laterLsn(this.#position, this.#held?.lsn ?? zeroLsn)) {
+      this.#held = { kind: 'keepalive', lsn: frame.lsn, time: frame.time };
+    }
+    if (frame.replyRequested && this.#held !== null) this.#heldIsAwaited = true;
+    return end !== null && frame.lsn >= end;
+  }
+
+  #keepaliveIsDue(end: Lsn | null, nowMs: number): boolean {
+    if (this.#held === null) return false;
+    if (this.#heldIsAwaited || (end !== null && this.#held.lsn >= end)) return true;
+    return nowMs - this.#lastKeptMs >= this.#keepaliveIntervalMs;
+  }
+
+  #releaseKeepalive(messages: StreamMessage[]): void {
+    if (this.#held === null) return;
+    this.#position = this.#held.lsn;
+    messages.push(this.#held);
+    this.#held = null;
+    this.#heldIsAwaited = false;
+  }
+}
