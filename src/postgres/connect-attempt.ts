@@ -8,6 +8,7 @@
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
  */
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { throwIfStopped, type Side } from '../failure.js';
@@ -46,9 +47,11 @@ export async function attempt(conninfo: Conninfo, way: Attempt, options: Attempt
     parameters.set(message.parameterName, message.parameterValue);
   });
   const stop = () => connection.stream.destroy();
+  const releaseParser = guardParser(connection);
   options.signal?.addEventListener('abort', stop);
   try {
     await opened(client, conninfo);
+    releaseParser();
     throwIfStopped(options.signal);
     const serverVersion = readServerVersion(parameters.get('server_version') ?? '');
     const answer = await client.query<{ pid: string; in_recovery: string }>(
@@ -125,6 +128,37 @@ async function opened(client: pg.Client, conninfo: Conninfo): Promise<void> {
     if (!(error instanceof Error) || error.message !== 'timeout expired') throw error;
     throw new LoginProblem('unreachable', `no answer within ${conninfo.connectTimeoutSeconds} s`);
   }
+}
+
+/**
+ * pg's parser throws at a request for a login that it does not know (GSSAPI, SSPI): from the socket's event, where
+ * nobody can catch it, so that the process would end. Until the function returned is called, it fails the login.
+ */
+function guardParser(connection: pg.Connection): () => void {
+  const inner = connection as unknown as { attachListeners: (stream: Duplex) => void };
+  const attach = inner.attachListeners.bind(connection);
+  let release = () => {};
+  inner.attachListeners = (stream) => {
+    attach(stream);
+    const parse = stream.listeners('data').at(-1) as ((chunk: Buffer) => void) | undefined;
+    if (parse === undefined) return;
+    const guarded = (chunk: Buffer) => {
+      try {
+        parse(chunk);
+      } catch {
+        connection.emit(
+          'error',
+          new LoginProblem(
+            'setup',
+            'the server asks for a way to log in that walferry does not have, such as GSSAPI',
+          ),
+        );
+      }
+    };
+    stream.removeListener('data', parse).on('data', guarded);
+    release = () => void stream.on('data', parse).removeListener('data', guarded);
+  };
+  return () => release();
 }
 
 type AuthenticationRequest = { readonly name: string; readonly mechanisms?: readonly string[] };

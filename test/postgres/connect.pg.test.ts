@@ -234,8 +234,7 @@ describe('sslmode means what libpq means by it', () => {
     const unproved = await failureOf(
       read(clusterUri(address, { database: 'plain' }), { channel_binding: 'require' }),
     );
-    expect(unproved.code).not.toBe(undefined);
-    expect(['target-tls', 'target-login']).toContain(unproved.code);
+    expect(unproved.code).toBe('target-tls');
   });
 });
 
@@ -459,6 +458,53 @@ describe('a session', () => {
     await using session = await open(conninfo);
     const printed = inspect(session, { depth: 20 }) + inspect(conninfo) + JSON.stringify(conninfo);
     expect(printed).not.toContain(password);
+  });
+});
+
+describe('a server that does not speak as expected fails the login, and never the process', () => {
+  const message = (type: string, ...body: number[]) =>
+    Buffer.from([type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body]);
+  test.each<
+    [claim: string, answer: Buffer, parameters: Record<string, string>, code: FailureCode, words: RegExp]
+  >([
+    [
+      'GSSAPI',
+      message('R', 0, 0, 0, 7),
+      { sslmode: 'disable' },
+      'target-setup',
+      /a way to log in that walferry does not have/,
+    ],
+    ['another protocol', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), {}, 'target-unreachable', /./],
+    ['neither yes nor no to TLS', Buffer.from('X'), { sslmode: 'require' }, 'target-unreachable', /SSL/],
+    ['no TLS', Buffer.from('N'), { sslmode: 'require' }, 'target-tls', /does not offer TLS/],
+    [
+      'no proof of the password',
+      message('R', 0, 0, 0, 0),
+      { sslmode: 'disable', require_auth: 'scram-sha-256' },
+      'target-tls',
+      /require_auth/,
+    ],
+    [
+      'the password in clear',
+      message('R', 0, 0, 0, 3),
+      { sslmode: 'disable', require_auth: 'scram-sha-256' },
+      'target-tls',
+      /require_auth/,
+    ],
+  ])('%s', async (_claim, answer, parameters, code, words) => {
+    const heard: Buffer[] = [];
+    const server = createServer((socket) => {
+      socket.on('error', () => {}).on('data', (chunk) => heard.push(chunk));
+      socket.once('data', () => socket.end(answer));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const conninfo = read(`postgres://u:${encodeURIComponent(canary)}@127.0.0.1:${port}/d`, parameters);
+    const failure = await failureOf(conninfo);
+    await new Promise((resolve) => server.close(resolve));
+    expect(failure.message).toMatch(words);
+    expect(failure.code).toBe(code);
+    expect(Buffer.concat(heard).toString('latin1')).not.toContain('canary');
   });
 });
 
