@@ -10,7 +10,7 @@ import { Failure, throwIfStopped } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
 import { formatLsn, laterLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
-import { quoteIdentifier } from '../model/sql.js';
+import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { connect, type Session, type TextRow } from './connect.js';
 import type { Conninfo } from './connection-string.js';
 import { identifySource, type SourceIdentity } from './identify.js';
@@ -306,11 +306,12 @@ function either(one: AbortSignal, other: AbortSignal): Promise<void> {
 const slotFacts = `
   select slot_name, plugin, database, active_pid::text, restart_lsn::text, confirmed_flush_lsn::text, wal_status
     from pg_catalog.pg_replication_slots
-   where slot_name = $1`;
+   where slot_name = `;
 
-/** What the source says of the slot now; null when there is none of this name. */
+/** What the source says of the slot now, over a session of either kind; null when there is none of this name. */
 export async function fetchSlot(session: Session, name: string): Promise<SlotFacts | null> {
-  const [row] = await session.query(slotFacts, [name]);
+  // A literal, since a replication connection takes no parameters.
+  const [row] = await session.query(slotFacts + quoteLiteral(name));
   if (row === undefined) return null;
   const lsn = (text: string | null | undefined) =>
     text === null || text === undefined ? null : readLsn(text);
