@@ -21,11 +21,11 @@ export type TestDatabase = AsyncDisposable & {
   /** The authority that signed the server's certificate, for sslrootcert. */
   readonly authorityFile: string;
   /** Runs statements on one session that stays open, as the superuser; returns the last one's rows. */
-  sql(text: string): Promise<TestRow[]>;
+  readonly sql: (text: string) => Promise<TestRow[]>;
   /** As sql, on a session of the owner. */
-  sqlAsOwner(text: string): Promise<TestRow[]>;
+  readonly sqlAsOwner: (text: string) => Promise<TestRow[]>;
   /** Another session, to be used at the same time; closed with the database. */
-  session(as?: 'superuser' | 'owner'): Promise<TestSession>;
+  readonly session: (as?: 'superuser' | 'owner') => Promise<TestSession>;
 };
 
 export type TestSession = AsyncDisposable & {
