@@ -11,7 +11,7 @@ import { unchanged } from '../model/row.js';
 import type { Key, Row } from '../model/row.js';
 import { damaged, journalFormat, journalVersion } from './format.js';
 import type { Header, SwitchLine } from './format.js';
-import { parseTimestamp } from './timestamp.js';
+import { TimestampScanner } from './timestamp.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -52,10 +52,6 @@ function text(value: unknown, name: string): string {
 
 function lsnOf(value: unknown, name: string): Lsn {
   return parseLsn(text(value, name)) ?? bad(`"${name}" is not an LSN`);
-}
-
-function timeOf(value: unknown): bigint {
-  return parseTimestamp(text(value, 'timestamp')) ?? bad('"timestamp" is not a time');
 }
 
 function xidOf(value: unknown): bigint {
@@ -214,6 +210,7 @@ export class LineDecoder {
   #lastXid = 0n;
   #lastLsnText: string | null = null;
   #lastLsn = 0n as Lsn;
+  readonly #times = new TimestampScanner();
   #lastRelationId = -1;
   #lastRelation: Relation | null = null;
   #maxRelationId = -1;
@@ -274,7 +271,7 @@ export class LineDecoder {
           kind: 'begin',
           xid: this.#xid(xid),
           commitLsn: lsn === undefined ? null : this.#lsn(lsn),
-          commitTime: timestamp === undefined ? null : timeOf(timestamp),
+          commitTime: timestamp === undefined ? null : this.#time(timestamp),
         };
       }
       case 'C':
@@ -283,7 +280,7 @@ export class LineDecoder {
           xid: this.#xid(fields['xid']),
           commitLsn: this.#lsn(fields['lsn']),
           endLsn: lsnOf(fields['end'], 'end'),
-          commitTime: timeOf(fields['timestamp']),
+          commitTime: this.#time(fields['timestamp']),
         };
       case 'L':
         return this.#describe(fields);
@@ -298,7 +295,7 @@ export class LineDecoder {
       case 'R':
         return { kind: 'rollback', xid: this.#xid(fields['xid']), lsn: this.#lsn(fields['lsn']) };
       case 'K':
-        return { kind: 'keepalive', lsn: lsnOf(fields['lsn'], 'lsn'), time: timeOf(fields['timestamp']) };
+        return { kind: 'keepalive', lsn: lsnOf(fields['lsn'], 'lsn'), time: this.#time(fields['timestamp']) };
       case 'V':
         return { kind: 'connected', lsn: lsnOf(fields['lsn'], 'lsn') };
       case 'E':
@@ -353,6 +350,10 @@ export class LineDecoder {
       this.#lastXidText = value as string;
     }
     return this.#lastXid;
+  }
+
+  #time(value: unknown): bigint {
+    return this.#times.parse(text(value, 'timestamp')) ?? bad('"timestamp" is not a time');
   }
 
   #lsn(value: unknown): Lsn {

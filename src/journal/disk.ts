@@ -5,13 +5,25 @@ import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { Failure } from '../failure.js';
 
-/** The two calls that can fail for want of room; a test puts its own in their place. */
+/** The calls that decide what survives; a test puts its own in their place. */
 export type JournalDisk = {
   /** Writes what it can at `position`; the number of bytes that went. */
   write(file: FileHandle, bytes: Buffer, position: number): Promise<number>;
   /** Everything written to the file is on disk when it resolves. */
   sync(file: FileHandle): Promise<void>;
+  /** The same for the names in a directory. */
+  syncDirectory(directory: string): Promise<void>;
 };
+
+/** Makes created and removed names in a directory survive a power loss. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
 
 /** The real one. fdatasync keeps the file's size too, which is all that reading back needs. */
 export const realDisk: JournalDisk = {
@@ -22,6 +34,7 @@ export const realDisk: JournalDisk = {
   async sync(file) {
     await file.datasync();
   },
+  syncDirectory,
 };
 
 /** The system's code of an error (`ENOENT`), '' without one. */
@@ -39,14 +52,4 @@ export function diskFailure(error: unknown, what: string): Failure {
   }
   const why = error instanceof Error ? error.message : String(error);
   return new Failure('work-directory-broken', `${what}: ${why}`, { cause: error });
-}
-
-/** Makes created and removed names in a directory survive a power loss. */
-export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -10,7 +10,7 @@ import type { ChangeMessage, StreamMessage } from '../model/message.js';
 import type { Relation } from '../model/relation.js';
 import { journalFormat, journalVersion } from './format.js';
 import type { Header } from './format.js';
-import { formatTimestamp } from './timestamp.js';
+import { TimestampPrinter } from './timestamp.js';
 
 /** A relation and the number it goes by in one file. */
 export type Described = { readonly id: number; readonly relation: Relation };
@@ -61,6 +61,7 @@ export class LineEncoder {
   #xidText = '';
   #lastLsn = -1n as Lsn;
   #lsnText = '';
+  readonly #times = new TimestampPrinter();
   #lastTime: bigint | null = null;
   #timeText = '';
 
@@ -104,7 +105,7 @@ export class LineEncoder {
       case 'rollback':
         return `{"action":"R","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"`;
       case 'keepalive':
-        return `{"action":"K","lsn":"${formatLsn(message.lsn)}","timestamp":"${formatTimestamp(message.time)}"`;
+        return `{"action":"K","lsn":"${formatLsn(message.lsn)}","timestamp":"${this.#time(message.time)}"`;
       case 'connected':
         return `{"action":"V","lsn":"${formatLsn(message.lsn)}"`;
       case 'endpos':
@@ -190,7 +191,7 @@ export class LineEncoder {
   #time(time: bigint): string {
     if (time !== this.#lastTime) {
       this.#lastTime = time;
-      this.#timeText = formatTimestamp(time);
+      this.#timeText = this.#times.format(time);
     }
     return this.#timeText;
   }

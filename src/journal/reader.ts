@@ -189,10 +189,14 @@ export class JournalReader implements MessageSource {
     const reader = new SegmentReader(this.#options.directory, next, this.#intern);
     const header = await reader.open();
     if (header === null) {
-      if (await this.#isFollowed(current)) throw damaged(next, 0, 'it is missing');
+      // Not created yet, or its header not written: fine for the last file, whose writer was about to do it.
+      const published = this.#options.writer?.published ?? null;
+      const isThere = published === null ? await this.#isFollowed(next) : published.file >= next;
+      if (isThere) throw damaged(next, 0, 'it is missing, or without its header');
       return false;
     }
     if (header.previous !== current.name) {
+      await reader.close();
       throw damaged(next, 0, `it follows ${header.previous ?? 'nothing'}, and not ${current.name}`);
     }
     await current.close();
@@ -208,7 +212,7 @@ export class JournalReader implements MessageSource {
       const published = this.#options.writer?.published;
       return published?.file !== current.name || published.offset !== limit;
     }
-    if (!(await this.#isFollowed(current))) return false;
+    if (!(await this.#isFollowed(current.name))) return false;
     // Its writer, another process, may have closed it after we looked: a second look tells.
     if (this.#options.writer === undefined && this.#suspect !== current.name) {
       this.#suspect = current.name;
@@ -218,10 +222,10 @@ export class JournalReader implements MessageSource {
   }
 
   /** Whether there is a file after this one. */
-  async #isFollowed(current: SegmentReader): Promise<boolean> {
+  async #isFollowed(name: string): Promise<boolean> {
     const { writer, directory } = this.#options;
-    if (writer !== undefined) return writer.published !== null && writer.published.file > current.name;
-    return (await listSegments(directory)).some((file) => file.name > current.name);
+    if (writer !== undefined) return writer.published !== null && writer.published.file > name;
+    return (await listSegments(directory)).some((file) => file.name > name);
   }
 
   #withoutOrphans(messages: readonly StreamMessage[]): readonly StreamMessage[] {

@@ -65,10 +65,13 @@ export class SegmentReader {
    */
   async open(): Promise<Header | null> {
     if (this.#header !== null) return this.#header;
+    let handle: FileHandle | null = null;
     try {
-      this.#handle ??= await open(join(this.#directory, this.name), 'r');
-      const loaded = await readHeader(this.#handle, this.name);
+      handle = await open(join(this.#directory, this.name), 'r');
+      const loaded = await readHeader(handle, this.name);
       if (loaded === null) return null;
+      this.#handle = handle;
+      handle = null;
       this.#header = loaded.header;
       if (this.#offset === 0) {
         this.#offset = loaded.end;
@@ -78,6 +81,8 @@ export class SegmentReader {
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return null;
       throw diskFailure(error, `cannot read transform file ${this.name}`);
+    } finally {
+      await handle?.close();
     }
   }
 

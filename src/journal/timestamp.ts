@@ -4,6 +4,10 @@
  * that every 64-bit value comes back as it was.
  */
 
+const zone = '+0000';
+/** Length of `2024-02-28 08:28:35.`. */
+const secondLength = 20;
+
 const epochMs = 946_684_800_000;
 const firstMicros = BigInt(Date.parse('0000-01-01T00:00:00.000Z') - epochMs) * 1000n;
 const lastMicros = BigInt(Date.parse('9999-12-31T23:59:59.999Z') - epochMs) * 1000n + 999n;
@@ -31,4 +35,43 @@ export function parseTimestamp(text: string): bigint | null {
   const ms = Date.parse(`${match[1]}T${match[2]}Z`);
   if (Number.isNaN(ms)) return null;
   return BigInt(ms - epochMs) * 1000n + BigInt(match[3] as string);
+}
+
+/** formatTimestamp for times that mostly share their second with the one before. */
+export class TimestampPrinter {
+  /** The second at hand: where it begins, and its text up to the point before the microseconds. */
+  #start = 0n;
+  #text = '2000-01-01 00:00:00.';
+
+  format(time: bigint): string {
+    const micros = time - this.#start;
+    if (micros >= 0n && micros < 1_000_000n) {
+      return `${this.#text}${micros.toString().padStart(6, '0')}+0000`;
+    }
+    const text = formatTimestamp(time);
+    if (text.endsWith(zone)) {
+      this.#text = text.slice(0, secondLength);
+      this.#start = time - BigInt(text.slice(secondLength, -zone.length));
+    }
+    return text;
+  }
+}
+
+/** parseTimestamp for times that mostly share their second with the one before. */
+export class TimestampScanner {
+  #start = 0n;
+  #text = '2000-01-01 00:00:00.';
+
+  parse(text: string): bigint | null {
+    if (text.startsWith(this.#text)) {
+      const micros = /^(\d{6})\+0000$/.exec(text.slice(secondLength));
+      return micros === null ? null : this.#start + BigInt(micros[1] as string);
+    }
+    const time = parseTimestamp(text);
+    if (time !== null && text.endsWith(zone)) {
+      this.#text = text.slice(0, secondLength);
+      this.#start = time - BigInt(text.slice(secondLength, -zone.length));
+    }
+    return time;
+  }
 }

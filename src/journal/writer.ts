@@ -18,7 +18,7 @@ import type { Log } from '../log.js';
 import { zeroLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
 import type { StreamMessage } from '../model/message.js';
-import { diskFailure, realDisk, syncDirectory } from './disk.js';
+import { diskFailure, realDisk } from './disk.js';
 import type { JournalDisk } from './disk.js';
 import { encodeHeader, encodeSwitch, LineEncoder } from './encode.js';
 import { damaged } from './format.js';
@@ -121,7 +121,7 @@ export class JournalWriter {
       if (headless !== undefined) {
         log.warn(`removing transform file ${headless.name}: its header was never finished`);
         await unlink(join(directory, headless.name));
-        await syncDirectory(directory);
+        await (options.disk ?? realDisk).syncDirectory(directory);
       }
       const newest = segments.at(-1);
       if (newest === undefined) return new JournalWriter(options, { segments: [], end: null });
@@ -132,7 +132,10 @@ export class JournalWriter {
         throw damaged(newest.name, end.size, 'it has a successor, and does not end in a switch line');
       }
       const writer = new JournalWriter(options, { segments: segments.slice(0, -1), end });
-      await writer.#resume(newest, end);
+      await writer.#resume(newest, end).catch(async (error: unknown) => {
+        await writer.#current?.handle.close().catch(() => {});
+        throw error;
+      });
       return writer;
     } catch (error) {
       throw diskFailure(error, `cannot open the transform files in ${directory}`);
@@ -249,12 +252,13 @@ export class JournalWriter {
     this.#lines.begin(end.sum);
     // The last writer may have been killed before its fsync: what was found is durable from here on, not before.
     await this.#disk.sync(handle);
-    await syncDirectory(directory);
+    await this.#disk.syncDirectory(directory);
     this.#synced = end.offset;
     this.#marked = 0;
     this.#published = { file: newest.name, offset: end.offset };
     if (end.closed !== null) {
       await handle.close();
+      this.#current = null;
       this.#closedFiles.set(newest.name, end.offset);
       this.#previous = newest.name;
       await this.#create(end.closed.next);
@@ -389,7 +393,7 @@ export class JournalWriter {
     this.#lines.seal(null);
     await this.#flush(handle);
     await this.#disk.sync(handle);
-    await syncDirectory(directory);
+    await this.#disk.syncDirectory(directory);
     this.#synced = this.#size;
   }
 

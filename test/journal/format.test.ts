@@ -3,7 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { createTableCrc32, crc32 } from '../../src/journal/checksum.js';
 import { decodeHeader, LineDecoder, RelationIntern } from '../../src/journal/decode.js';
 import { encodeHeader, LineEncoder } from '../../src/journal/encode.js';
-import { formatTimestamp, parseTimestamp } from '../../src/journal/timestamp.js';
+import {
+  formatTimestamp,
+  parseTimestamp,
+  TimestampPrinter,
+  TimestampScanner,
+} from '../../src/journal/timestamp.js';
 import type { Failure } from '../../src/failure.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import { anyMessages, lsn, person } from './messages.js';
@@ -149,6 +154,22 @@ describe('timestamps', () => {
   ])('%s is %s', (time, text) => {
     expect(formatTimestamp(time)).toBe(text);
     expect(parseTimestamp(text)).toBe(time);
+  });
+
+  test('printer and scanner agree with the plain functions, whatever the second before', () => {
+    const time = fc.oneof(
+      fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+      fc.bigInt(-3_000_000n, 3_000_000n),
+    );
+    fc.assert(
+      fc.property(fc.array(time), (times) => {
+        const printer = new TimestampPrinter();
+        const scanner = new TimestampScanner();
+        expect(times.map((time) => printer.format(time))).toEqual(times.map(formatTimestamp));
+        expect(times.map((time) => scanner.parse(formatTimestamp(time)))).toEqual(times);
+      }),
+    );
+    expect(new TimestampScanner().parse('2000-01-01 00:00:00.12345+0000')).toBeNull();
   });
 
   test('every 64-bit time comes back', () => {
