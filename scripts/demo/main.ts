@@ -1,0 +1,284 @@
+/**
+ * The demo: a shop that is written to all the time moves from one server to another, with the commands that a user
+ * would type, and both sides are compared at the end. `npm run demo` comes here through start.mjs.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findPrograms } from '../clusters/programs.js';
+import { type Load, startLoad } from './load.js';
+import { type DemoServers, onDatabase, startServers } from './servers.js';
+import { fillShop, shopSchema } from './shop.js';
+import { bold, bytes, count, quoted, say, seconds, step, typed } from './terminal.js';
+import { type Environment, type Exit, Program, walferry } from './walferry.js';
+
+const size = { customers: 20_000, products: 5_000, orders: 60_000 };
+const writers = { connections: 4, pauseMs: 8 };
+
+/** How long the stream is watched after the copy, while the shop goes on. */
+const watchMs = 12_000;
+/** A copy or a stream that takes this long has gone wrong. */
+const patienceMs = 90_000;
+
+async function main(signal: AbortSignal): Promise<void> {
+  const started = Date.now();
+  console.log(bold('walferry: a live migration between two local servers'));
+
+  step('Two servers');
+  ensurePrograms();
+  await using servers = await startServers();
+  const { source, target } = servers;
+  const version = await onDatabase(source.plainUri, (client) =>
+    text(client, `select split_part(current_setting('server_version'), ' ', 1)`),
+  );
+  say(`PostgreSQL ${version}: the source on port ${source.cluster.address.port},`);
+  say(
+    `the target on port ${target.cluster.address.port}. TLS and passwords on both. The role on the target is like`,
+  );
+  say(`one of Neon's: no superuser, no replication origins, no session_replication_role.`);
+
+  step('A shop on the source, open for business');
+  await using workDirectory = await temporaryDirectory();
+  const rows = await openShop(source.plainUri);
+  say(rows);
+  const load = await startLoad({ uri: source.plainUri, ...size, ...writers });
+  await using _ = { [Symbol.asyncDispose]: async () => void (await load.stop().catch(() => {})) };
+  say(`${writers.connections} connections write all the time: orders, payments, prices, cancellations, …`);
+
+  step('The migration starts');
+  const environment = {
+    PGCOPYDB_SOURCE_PGURI: source.uri,
+    PGCOPYDB_TARGET_PGURI: target.uri,
+    XDG_DATA_HOME: workDirectory.path,
+  };
+  typed(`export PGCOPYDB_SOURCE_PGURI='${source.uri.replace(/:[^:@/]+@/, ':…@')}'`);
+  typed(`export PGCOPYDB_TARGET_PGURI='${target.uri.replace(/:[^:@/]+@/, ':…@')}'`);
+  typed('walferry clone --follow');
+  await using migration = new Program(['clone', '--follow'], environment, { signal, onLine: quoted });
+
+  const observed = await watch(migration, environment, servers, load, signal);
+  throwIfAborted(signal);
+
+  step('The shop closes for a moment, and the end position is set');
+  const written = await load.stop();
+  const closedAt = Date.now();
+  say(`all writers have stopped; they committed ${count(written.transactions)} transactions in all`);
+  const lag = await measureLag(environment, servers, signal);
+  typed('walferry stream sentinel set endpos --current');
+  const endpos = await walferry(['stream', 'sentinel', 'set', 'endpos', '--current'], environment, signal);
+  expectSuccess('walferry stream sentinel set endpos --current', endpos);
+  quoted(endpos.stdout);
+
+  const end = await within(patienceMs, 'clone --follow ended', migration.exit);
+  expectSuccess('walferry clone --follow', end);
+  say(
+    `clone --follow ended with exit status 0, ${seconds(Date.now() - closedAt)} after the last write. Its summary:`,
+  );
+  quoted(end.stdout);
+
+  step('Are both sides equal?');
+  typed('walferry compare data');
+  const comparison = await walferry(['compare', 'data'], environment, signal);
+  if (comparison.code === 21) quoted(comparison.stdout);
+  expectSuccess('walferry compare data', comparison);
+  const equalMs = Date.now() - closedAt;
+  quoted(
+    comparison.stdout
+      .replaceAll(/([0-9a-f]{12})[0-9a-f]{52}/g, '$1…')
+      .replaceAll(/ {40,}|-{40,}/g, (run) => run.slice(0, 12)),
+  );
+
+  step('The shop opens again, on the target');
+  const applied = await targetFigures(target.plainUri);
+  say(await firstOrder(target.plainUri));
+
+  console.log(`\n${bold('Done: source and target are equal.')}`);
+  const figures: [string, string][] = [
+    ['rows copied', count(applied.copied)],
+    ['changes applied while the shop was open', count(applied.changes)],
+    ['furthest behind while watched', bytes(observed.furthestBehind)],
+    ['behind when the end position was set', `${bytes(lag)} of WAL`],
+    ['from the last write to proven equality', seconds(equalMs)],
+    ['the whole demo', seconds(Date.now() - started)],
+  ];
+  for (const [name, value] of figures) console.log(`   ${name.padEnd(42)} ${value}`);
+}
+
+/** Looks for the server programs, and has them installed where that is possible. */
+function ensurePrograms(): void {
+  const openssl = spawnSync('openssl', ['version'], { stdio: 'ignore' }).status === 0;
+  const ps = spawnSync('ps', ['-A'], { stdio: 'ignore' }).status === 0;
+  if (findPrograms() !== null && openssl && ps) return;
+  const { status } = spawnSync(process.execPath, ['build/scripts/setup/main.js'], { stdio: 'inherit' });
+  if (status !== 0) throw new Problem('The demo needs PostgreSQL on this machine.');
+}
+
+async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
+  const made = await mkdtemp(path.join(os.tmpdir(), 'walferry-demo-'));
+  return { path: made, [Symbol.asyncDispose]: () => rm(made, { recursive: true, force: true }) };
+}
+
+async function openShop(uri: string): Promise<string> {
+  return onDatabase(uri, async (client) => {
+    await client.query(shopSchema);
+    for (const statement of fillShop(size)) await client.query(statement);
+    const total = await text(
+      client,
+      `select sum(reltuples)::bigint from pg_class where relkind = 'r'
+      and relnamespace = 'public'::regnamespace`,
+    );
+    const tables = await text(
+      client,
+      `select count(*) from pg_class where relkind = 'r'
+      and relnamespace = 'public'::regnamespace`,
+    );
+    const onDisk = await text(client, 'select pg_database_size(current_database())');
+    return `${tables} tables, ${count(Number(total))} rows, ${bytes(Number(onDisk))}; foreign keys, triggers, enums, jsonb, arrays, TOAST`;
+  });
+}
+
+type Sentinel = { readonly apply: boolean; readonly write_lsn: string; readonly replay_lsn: string };
+
+/** Null while the run has not made it yet. */
+async function readSentinel(environment: Environment, signal: AbortSignal): Promise<Sentinel | null> {
+  const { code, stdout } = await walferry(['stream', 'sentinel', 'get', '--json'], environment, signal);
+  return code === 0 ? (JSON.parse(stdout) as Sentinel) : null;
+}
+
+/** How much WAL lies between what the source has written and what the target holds. */
+async function behind(sentinel: Sentinel, sourceUri: string): Promise<number> {
+  return onDatabase(sourceUri, async (client) =>
+    Number(
+      await text(client, 'select greatest(0, pg_current_wal_insert_lsn() - $1::pg_lsn)', [
+        sentinel.replay_lsn,
+      ]),
+    ),
+  );
+}
+
+async function measureLag(
+  environment: Environment,
+  { source }: DemoServers,
+  signal: AbortSignal,
+): Promise<number> {
+  const sentinel = await readSentinel(environment, signal);
+  if (sentinel === null) throw new Problem('the sentinel cannot be read');
+  return behind(sentinel, source.plainUri);
+}
+
+/** Shows what the sentinel says until the target has followed the source for a while. */
+async function watch(
+  migration: Program,
+  environment: Environment,
+  servers: DemoServers,
+  load: Load,
+  signal: AbortSignal,
+): Promise<{ furthestBehind: number }> {
+  const giveUp = Date.now() + patienceMs;
+  let furthestBehind = 0;
+  let following: number | null = null;
+  let shown = 0;
+  while (following === null || Date.now() - following < watchMs) {
+    if (signal.aborted) break;
+    if (migration.ended) expectSuccess('walferry clone --follow', await migration.exit);
+    if (migration.ended) throw new Problem('clone --follow ended before an end position was set');
+    if (Date.now() > giveUp) throw new Problem('the target does not catch up with the source');
+    await sleep(1000, undefined, { signal }).catch(() => {});
+    const sentinel = await readSentinel(environment, signal);
+    if (sentinel === null || !sentinel.apply || sentinel.replay_lsn === '0/0') continue;
+    const lag = await behind(sentinel, servers.source.plainUri);
+    if (following === null) {
+      following = Date.now();
+      step('Meanwhile, in a second terminal: is the target keeping up?');
+      typed('walferry stream sentinel get --json');
+    }
+    furthestBehind = Math.max(furthestBehind, lag);
+    shown += 1;
+    if (shown % 2 === 1) {
+      const { transactions } = load.figures();
+      say(
+        `write_lsn ${sentinel.write_lsn.padEnd(10)} replay_lsn ${sentinel.replay_lsn.padEnd(10)} ` +
+          `behind the source ${bytes(lag).padStart(7)}   shop transactions ${count(transactions).padStart(7)}`,
+      );
+    }
+    // Not yet level: the copy took its time, and the changes since then are still being applied.
+    if (lag > 4 * 1024 * 1024) following = Date.now();
+  }
+  return { furthestBehind };
+}
+
+/** What the target's own statistics and walferry's task table say. */
+async function targetFigures(uri: string): Promise<{ copied: number; changes: number }> {
+  return onDatabase(uri, async (client) => {
+    const copied = Number(await text(client, 'select sum(rows) from walferry.task'));
+    const touched = Number(
+      await text(
+        client,
+        `select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables where schemaname = 'public'`,
+      ),
+    );
+    return { copied, changes: touched - copied };
+  });
+}
+
+/** Sequences, foreign keys and triggers are in place: an ordinary order goes through. */
+async function firstOrder(uri: string): Promise<string> {
+  return onDatabase(uri, async (client) => {
+    const last = Number(await text(client, 'select max(id) from orders'));
+    const id = Number(await text(client, 'insert into orders (customer_id) values (1) returning id'));
+    const audited = await text(client, 'select count(*) from audit_log where order_id = $1', [id]);
+    if (id <= last || audited !== '1')
+      throw new Problem('the first order on the target did not go as it should');
+    const refused = await client
+      .query('insert into orders (customer_id) values (-1)')
+      .then(() => false)
+      .catch(() => true);
+    if (!refused) throw new Problem('the target has lost a foreign key');
+    return `order ${id} placed: the sequence goes on, the trigger wrote its audit row, foreign keys hold`;
+  });
+}
+
+type Client = { query(sql: string, values?: unknown[]): Promise<{ rows: Record<string, unknown>[] }> };
+
+async function text(client: Client, sql: string, values: unknown[] = []): Promise<string> {
+  const { rows } = await client.query(sql, values);
+  return String(Object.values(rows[0] ?? {})[0]);
+}
+
+/** Something that the reader of the demo should see as a sentence, not as a stack. */
+class Problem extends Error {}
+
+function expectSuccess(command: string, exit: Exit): void {
+  if (exit.code === 0) return;
+  quoted(exit.stderr.split('\n').slice(-20).join('\n'));
+  throw new Problem(`${command} ended with exit status ${exit.code}`);
+}
+
+function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw new Problem('stopped');
+}
+
+async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  const timer = new AbortController();
+  const late = sleep(ms, undefined, { signal: timer.signal }).then(() => {
+    throw new Problem(`waited ${seconds(ms)} in vain until ${what}`);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    timer.abort();
+    late.catch(() => {});
+  }
+}
+
+const controller = new AbortController();
+process.once('SIGINT', () => controller.abort());
+process.once('SIGTERM', () => controller.abort());
+try {
+  await main(controller.signal);
+} catch (error) {
+  console.error(`\n${error instanceof Problem ? error.message : ((error as Error).stack ?? String(error))}`);
+  process.exitCode = 1;
+}
