@@ -120,7 +120,7 @@ async function timed<Result>(
 async function prepareTarget(options: CloneOptions): Promise<Map<string, DoneTask>> {
   await using target = await openTarget(options.target, 'clone', options);
   await ensureTargetSchema(target);
-  if (options.resume) return fetchDoneTasks(target, options.key);
+  if (options.resume) return await fetchDoneTasks(target, options.key);
   forgetTasks(options.catalog);
   return new Map();
 }
@@ -147,7 +147,7 @@ async function prepareSchema(
   expectReadable(schema);
   progress.enter('dump');
   const { dump } = schemaPaths(options.directory);
-  return timed(options, stepLabels.dump, 'source', 1, async () => {
+  return await timed(options, stepLabels.dump, 'source', 1, async () => {
     await dumpSchema({
       source: options.source,
       snapshot: options.snapshot,
@@ -171,14 +171,23 @@ async function prepareSchema(
   });
 }
 
+/** All that could not be read is told at once, before anything is copied. */
 function expectReadable(schema: SourceSchema): void {
-  const unreadable = schema.tables.filter((table) => !table.readable);
-  if (unreadable.length === 0) return;
-  throw new Failure(
-    'source-rights',
-    `source: our role may not read ${listLabels(unreadable.map(relationLabel))}`,
-    { remedy: 'Grant SELECT on them (or pg_read_all_data) to the role of --source.' },
-  );
+  const tables = schema.tables.filter((table) => table.kind === 'table');
+  const unreadable = tables.filter((table) => !table.readable).map(relationLabel);
+  const filtered = tables.filter((table) => table.readable && table.filtered).map(relationLabel);
+  if (unreadable.length > 0) {
+    throw new Failure('source-rights', `source: our role may not read ${listLabels(unreadable)}`, {
+      remedy: 'Grant SELECT on them (or pg_read_all_data) to the role of --source.',
+    });
+  }
+  if (filtered.length > 0) {
+    throw new Failure(
+      'source-rights',
+      `source: row security hides rows of ${listLabels(filtered)} from our role`,
+      { remedy: "Use a role with BYPASSRLS, or the tables' owner after NO FORCE ROW LEVEL SECURITY." },
+    );
+  }
 }
 
 function storePlan(options: CloneOptions, plan: ClonePlan): void {
@@ -285,7 +294,7 @@ async function restoreBeforeChanges(
 ): Promise<Problem[]> {
   await using target = await openTarget(options.target, 'clone', options);
   const objects = await fetchTargetObjects(target);
-  return restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
+  return await restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
 }
 
 const labelsShown = 10;

@@ -2,6 +2,7 @@
  * Failures of work that goes on side by side: the first one stops the rest with --fail-fast; otherwise everything
  * else is finished, and then all of them are told together.
  */
+import { setMaxListeners } from 'node:events';
 import { asFailure, Failure, throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
 
@@ -22,6 +23,8 @@ export class Failures {
       options.signal === undefined
         ? this.#ownStop.signal
         : AbortSignal.any([options.signal, this.#ownStop.signal]);
+    // Every worker's session and every COPY listens: their number is that of the jobs, no leak.
+    setMaxListeners(0, this.signal);
   }
 
   /** Takes note of what a piece of work threw. What fails because everything stops is no failure of its own. */

@@ -257,7 +257,9 @@ export async function restoreEntries(options: RestoreOptions): Promise<RestoreEr
     conninfo: options.target,
     side: 'target',
     serverVersion: options.serverVersion,
+    // Only so does it say which entry a statement that failed belongs to.
     args: [
+      '--verbose',
       ...switches.flatMap(([on, words]) => (on ? words : [])),
       `--use-list=${options.listFile}`,
       options.file,

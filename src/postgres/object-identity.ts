@@ -7,7 +7,7 @@ import type { DumpEntry } from './dump.js';
 
 const entryIdentitiesQuery = `
   select e.id, i.type || ' ' || i.identity as identity
-  from pg_catalog.unnest($1::int[], $2::oid[], $3::oid[]) as e(id, class, object),
+  from unnest($1::int[], $2::oid[], $3::oid[]) as e(id, class, object),
     lateral pg_catalog.pg_identify_object(e.class, e.object, 0) i
   where i.identity is not null`;
 

@@ -28,6 +28,8 @@ export type TableFacts = {
   readonly identifiable: boolean;
   /** Whether our role may read it. */
   readonly readable: boolean;
+  /** Whether row security would hide rows from our role. */
+  readonly filtered: boolean;
   /** Whether our role owns it, which adding it to a publication asks for. */
   readonly owned: boolean;
 };
@@ -118,6 +120,7 @@ const tablesQuery = `
         where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate)
     end as identifiable,
     pg_catalog.has_table_privilege(c.oid, 'select') as readable,
+    pg_catalog.row_security_active(c.oid) as filtered,
     pg_catalog.pg_has_role(c.relowner, 'usage') as owned
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -139,6 +142,7 @@ export async function fetchTables(session: Session): Promise<TableFacts[]> {
     replicaIdentity: readReplicaIdentity(text(row, 'replica_identity')),
     identifiable: flag(row, 'identifiable'),
     readable: flag(row, 'readable'),
+    filtered: flag(row, 'filtered'),
     owned: flag(row, 'owned'),
   }));
 }

@@ -1,0 +1,153 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { finalizeTarget, setSequences } from '../../src/clone/clone.js';
+import { createDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
+import { expectEqual } from '../support/equal.js';
+import { cloneFor } from './clone-for.js';
+import { richPrivileges, richRows, richSchema, richTables } from './rich-schema.js';
+
+const execute = promisify(execFile);
+
+/** The schema as pg_dump tells it: everything that a database holds but its rows. */
+async function dumpText(database: TestDatabase, ...more: string[]): Promise<string> {
+  const args = ['--schema-only', '--exclude-schema=walferry', ...more, database.uri];
+  const { stdout } = await execute('pg_dump', args, { maxBuffer: 64 * 1024 * 1024 });
+  return stdout.replaceAll(/^\\(un)?restrict .*$/gm, '');
+}
+
+async function makeRich(source: TestDatabase, as: 'superuser' | 'owner' = 'superuser'): Promise<void> {
+  const sql = as === 'owner' ? source.sqlAsOwner : source.sql;
+  for (const text of [richSchema, richTables, richRows]) await sql(text);
+}
+
+/** Every sequence's last_value and is_called. */
+async function sequences(database: TestDatabase): Promise<Record<string, string>> {
+  const names = await database.sql(
+    `select format('%I.%I', schemaname, sequencename) as name from pg_sequences order by 1`,
+  );
+  const values: Record<string, string> = {};
+  for (const { name } of names) {
+    const [row] = await database.sql(`select last_value, is_called from ${name}`);
+    values[name ?? ''] = `${row?.['last_value']} ${row?.['is_called']}`;
+  }
+  return values;
+}
+
+async function contentsOfViews(database: TestDatabase): Promise<unknown> {
+  return [
+    await database.sql('select * from app.first order by sensor'),
+    await database.sql('select * from app.a_second'),
+    await database.sql('select * from app.on_grouped order by id limit 5'),
+    await database.sql('select app.by_key(7)'),
+    await database.sql(`select relispopulated from pg_class where relname = 'unfilled'`),
+  ];
+}
+
+/** Objects that fire, forbid or point elsewhere: none of them may exist while changes are applied. */
+const firingObjects = `
+  select (select count(*) from pg_constraint where contype = 'f') as foreign_keys,
+    (select count(*) from pg_trigger where not tgisinternal) as triggers,
+    (select count(*) from pg_rewrite where rulename <> '_RETURN' and oid >= 16384) as rules,
+    (select count(*) from pg_policy) as policies,
+    (select count(*) from pg_class where relrowsecurity) as row_security,
+    (select count(*) from pg_event_trigger) as event_triggers,
+    (select count(*) from pg_attribute where attidentity = 'a') as always_identities`;
+
+describe('a clone of a rich schema', () => {
+  test('by a superuser has the same schema, rows and sequences', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await makeRich(source);
+    await source.sql(richPrivileges);
+    await using run = await cloneFor(source, target);
+
+    const summary = await run.clone();
+
+    expect(summary.problems).toEqual([]);
+    expect(run.said).toEqual([]);
+    expect(await dumpText(target)).toBe(await dumpText(source));
+    await expectEqual(source, target);
+    expect(await sequences(target)).toEqual(await sequences(source));
+    expect(await contentsOfViews(target)).toEqual(await contentsOfViews(source));
+    // A table that was written frozen is known to be visible to all.
+    const [large] = await target.sql(
+      `select relpages, relallvisible from pg_class where oid = 'app.large'::regclass`,
+    );
+    expect(large?.['relallvisible']).toBe(large?.['relpages']);
+    expect(summary.tables.find((table) => table.name === 'large')).toMatchObject({
+      rows: 20000,
+      parts: 1,
+      indexes: 2,
+    });
+    expect(summary.steps.at(-1)?.durationMs).toBeGreaterThan(0);
+  });
+
+  test('by an ordinary role is the same too, and what it may not do is reported once, with the SQL', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await makeRich(source, 'owner');
+    await source.sql(richPrivileges);
+    // The owner himself is no exception to FORCE, and could not read all rows.
+    await source.sql('alter table app.egg no force row level security');
+    await using run = await cloneFor(source, target, { as: 'owner' });
+
+    const summary = await run.clone();
+
+    // Only a superuser may make these, or speak for the role that made the database.
+    expect(summary.problems.map((problem) => problem.sql?.trim().split('\n')[0])).toEqual([
+      "CREATE PUBLICATION everything FOR ALL TABLES WITH (publish = 'insert, update, delete, truncate');",
+      'ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA app GRANT SELECT ON TABLES  TO pg_monitor;',
+      'CREATE EVENT TRIGGER watch ON ddl_command_end',
+      "COMMENT ON EVENT TRIGGER watch IS 'looks';",
+    ]);
+    await source.sql(`drop publication everything; drop event trigger watch;
+      alter default privileges in schema app revoke select on tables from pg_monitor`);
+    const plain = ['--no-owner'];
+    expect(ownerless(await dumpText(target, ...plain))).toBe(ownerless(await dumpText(source, ...plain)));
+    await expectEqual(source, target);
+    expect(await sequences(target)).toEqual(await sequences(source));
+    expect(await contentsOfViews(target)).toEqual(await contentsOfViews(source));
+  });
+
+  test('with follow leaves nothing that fires until finalize, which may be run again', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await makeRich(source);
+    await source.sql(richPrivileges);
+    await source.sql('create publication ours for table app.customer');
+    await using run = await cloneFor(source, target);
+    const work = { ...run.options, leaveOut: { publications: ['ours'] } };
+
+    await run.clone({ ...work, follow: true });
+
+    const none = { foreign_keys: '0', triggers: '0', rules: '0', policies: '0' };
+    const nothing = { ...none, row_security: '0', event_triggers: '0', always_identities: '0' };
+    expect(await target.sql(firingObjects)).toEqual([nothing]);
+    // The bodies of grouped views are there, the materialized views wait for the last change.
+    expect(await target.sql('select count(*) as n from app.on_grouped')).toEqual([{ n: '3002' }]);
+    expect(await target.sql(`select relispopulated from pg_class where relname = 'first'`)).toEqual([
+      { relispopulated: 'f' },
+    ]);
+
+    await target.sql('update app.customer set id = id');
+    await finalizeTarget(work);
+    await setSequences(work);
+    await source.sql('drop publication ours');
+
+    expect(await dumpText(target)).toBe(await dumpText(source));
+    expect(await sequences(target)).toEqual(await sequences(source));
+    expect(await contentsOfViews(target)).toEqual(await contentsOfViews(source));
+    expect((await finalizeTarget(work)).problems).toEqual([]);
+    expect(await dumpText(target)).toBe(await dumpText(source));
+  });
+});
+
+/** Grants name the owner as grantor, and his own rights where they were written out. */
+function ownerless(text: string): string {
+  return text
+    .replaceAll('walferry_owner', 'OWNER')
+    .replaceAll('walferry_neon', 'OWNER')
+    .replaceAll('TO postgres', 'TO OWNER');
+}
