@@ -35,7 +35,18 @@ export function takeLocks(directory: string, names: readonly LockName[]): Lock {
   return { release };
 }
 
-function takeLock(directory: string, name: LockName): Lock {
+/** Whether a process, this one included, holds the lock. */
+export function isLocked(directory: string, name: LockName): boolean {
+  try {
+    takeLock(directory, name, { note: false }).release();
+    return false;
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'work-directory-locked') return true;
+    throw error;
+  }
+}
+
+function takeLock(directory: string, name: LockName, { note = true } = {}): Lock {
   const locks = join(directory, 'locks');
   const pidFile = join(locks, `${name}.pid`);
   let database: Database.Database | undefined;
@@ -55,7 +66,7 @@ function takeLock(directory: string, name: LockName): Lock {
       cause: error,
     });
   }
-  writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
+  if (note) writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
   const open = database;
   return { release: () => open.close() };
 }

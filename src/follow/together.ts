@@ -31,23 +31,6 @@ export async function together(signal: AbortSignal, jobs: readonly Job[]): Promi
   if (failures.length > 0) throw failures[0];
 }
 
-/** A signal of one's own that is also set when the outer one is. Call `release` when the job is over. */
-export function childSignal(outer: AbortSignal): {
-  readonly signal: AbortSignal;
-  abort(): void;
-  release(): void;
-} {
-  const controller = new AbortController();
-  const forward = () => controller.abort(outer.reason);
-  if (outer.aborted) forward();
-  outer.addEventListener('abort', forward, { once: true });
-  return {
-    signal: controller.signal,
-    abort: () => controller.abort(),
-    release: () => outer.removeEventListener('abort', forward),
-  };
-}
-
 /** Waits, or until the signal is set: then it rejects with the signal's reason. */
 export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

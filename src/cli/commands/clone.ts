@@ -1,5 +1,8 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { cloneProgress } from '../clone-progress.js';
+import { cloneSummary } from '../output.js';
+import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
+import { programVersion } from '../version.js';
 
 /** Copies the schema and the data; with --follow also the changes, from the same snapshot on. */
 export const command: Command = {
@@ -37,6 +40,40 @@ export const command: Command = {
   ],
   needs: ['source', 'target'],
   run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+    const { settings, log, signal, progress } = context;
+    const { runClone } = await import('../../follow/clone-run.js');
+    const result = await runClone({
+      version: programVersion(),
+      source: context.source(),
+      target: context.target(),
+      directory: settings.directory,
+      journalDirectory: settings.journalDirectory,
+      request: { resume: settings.resume, restart: settings.restart },
+      resumeLine: context.resumeCommand,
+      jobs: { table: settings.tableJobs, index: settings.indexJobs, restore: settings.restoreJobs },
+      dropIfExists: settings.dropIfExists,
+      skipVacuum: settings.skipVacuum,
+      failFast: settings.failFast,
+      noOwner: settings.noOwner,
+      noAcl: settings.noAcl,
+      noComments: settings.noComments,
+      noTablespaces: settings.noTablespaces,
+      snapshot: settings.snapshot,
+      origin: settings.origin,
+      follow: settings.follow
+        ? { choices: streamChoices(settings), tuning: await streamTuning(settings) }
+        : null,
+      log,
+      signal,
+      onClone: cloneProgress(progress),
+      onFollow: settings.follow ? followProgress(progress) : undefined,
+    });
+    progress.hide();
+    if (result === null) return;
+    const { tables, steps, problems } = result.summary;
+    for (const { object, message, sql } of problems) {
+      log.warn(`${object}: ${message}${sql === null ? '' : `; to be run by somebody who may: ${sql}`}`);
+    }
+    await context.stdout(cloneSummary(tables, steps));
   },
 };

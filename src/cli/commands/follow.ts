@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
 
 /** Receives and applies changes; copies neither schema nor tables. */
 export const command: Command = {
@@ -23,6 +23,19 @@ export const command: Command = {
   ],
   needs: ['source', 'target'],
   run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+    const { settings, log, signal, progress } = context;
+    const { runStream } = await import('../../follow/stream-commands.js');
+    await runStream({
+      source: context.source(),
+      target: context.target(),
+      directory: settings.directory,
+      journalDirectory: settings.journalDirectory,
+      choices: streamChoices(settings),
+      endpos: settings.endpos,
+      tuning: await streamTuning(settings),
+      log,
+      signal,
+      onProgress: followProgress(progress),
+    });
   },
 };

@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { streamChoices } from '../stream-options.js';
 
 /** Exports a snapshot (with --follow: the one of a new slot), prints its id, holds it until it is stopped. */
 export const command: Command = {
@@ -9,7 +9,15 @@ export const command: Command = {
   options: ['source', 'dir', 'follow', 'plugin', 'slot-name', 'publication'],
   needs: ['source'],
   endsByStop: true,
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, source, log, signal, stdout }) => {
+    const { holdSnapshot } = await import('../../follow/snapshot-run.js');
+    await holdSnapshot({
+      source: source(),
+      directory: settings.directory,
+      follow: settings.follow ? streamChoices(settings) : null,
+      log,
+      signal,
+      onSnapshot: (snapshot) => stdout(`${snapshot}\n`),
+    });
   },
 };

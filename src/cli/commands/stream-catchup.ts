@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { followProgress, streamTuning } from '../stream-options.js';
 
 /** Journal to target, up to the end of the journal or the end position. */
 export const command: Command = {
@@ -9,6 +9,19 @@ export const command: Command = {
   options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos'],
   needs: ['target'],
   run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+    const { settings, log, signal, progress } = context;
+    const { runStream } = await import('../../follow/stream-commands.js');
+    await runStream({
+      source: null,
+      target: context.target(),
+      directory: settings.directory,
+      journalDirectory: settings.journalDirectory,
+      choices: null,
+      endpos: settings.endpos,
+      tuning: await streamTuning(settings),
+      log,
+      signal,
+      onProgress: followProgress(progress),
+    });
   },
 };

@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { streamChoices } from '../stream-options.js';
 
 /** Takes everything away that a stream needs, the slot first. What is missing already is no error. */
 export const command: Command = {
@@ -8,7 +8,15 @@ export const command: Command = {
   summary: 'drop slot, publication, and what walferry keeps on the target',
   options: ['source', 'target', 'dir', 'slot-name', 'origin', 'publication'],
   needs: ['source', 'target'],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, source, target, log, signal }) => {
+    const { runCleanup } = await import('../../follow/stream-commands.js');
+    await runCleanup({
+      source: source(),
+      target: target(),
+      directory: settings.directory,
+      choices: streamChoices(settings),
+      log,
+      signal,
+    });
   },
 };

@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { sentinelField, sentinelJson, sentinelText } from '../sentinel-output.js';
 
 /** Prints the sentinel: all of it, or one field (`settings.sentinelField`), see sentinel-output.ts. */
 export const command: Command = {
@@ -17,7 +17,13 @@ export const command: Command = {
     'show-replay-lsn',
   ],
   needs: [],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, stdout }) => {
+    const { readSentinelOf } = await import('../../follow/sentinel-commands.js');
+    const sentinel = readSentinelOf(settings.directory);
+    if (settings.sentinelField !== null) {
+      await stdout(`${sentinelField(sentinel, settings.sentinelField)}\n`);
+      return;
+    }
+    await stdout(settings.json ? sentinelJson(sentinel) : sentinelText(sentinel));
   },
 };

@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { formatLsn, readLsn } from '../../model/lsn.js';
 
 /** Sets the end position and prints it; settings.ts has checked that there is an LSN or --current with --source. */
 export const command: Command = {
@@ -9,7 +9,11 @@ export const command: Command = {
   options: ['source', 'dir', 'current'],
   arguments: [{ name: 'lsn', kind: 'lsn', required: false }],
   needs: [],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, arguments: [lsn], source, log, signal, stdout }) => {
+    const { markEndpos, setEndposOf } = await import('../../follow/sentinel-commands.js');
+    const endpos =
+      lsn === undefined ? await markEndpos(settings.directory, source(), log, signal) : readLsn(lsn);
+    setEndposOf(settings.directory, endpos);
+    await stdout(`${formatLsn(endpos)}\n`);
   },
 };

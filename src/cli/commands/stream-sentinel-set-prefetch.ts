@@ -1,4 +1,3 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
 
 /** Keeps changes from being applied by processes that start from now on. */
@@ -8,7 +7,9 @@ export const command: Command = {
   summary: 'switch applying off: changes are only received',
   options: ['dir'],
   needs: [],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, log }) => {
+    const { setApplyOf } = await import('../../follow/sentinel-commands.js');
+    setApplyOf(settings.directory, false);
+    log.info('applying changes is disabled: changes are received only');
   },
 };

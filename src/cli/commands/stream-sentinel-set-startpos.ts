@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { readLsn } from '../../model/lsn.js';
 
 /** Sets where the stream starts. */
 export const command: Command = {
@@ -9,7 +9,9 @@ export const command: Command = {
   options: ['dir'],
   arguments: [{ name: 'lsn', kind: 'lsn', required: true }],
   needs: [],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, arguments: [lsn = ''], log }) => {
+    const { setStartposOf } = await import('../../follow/sentinel-commands.js');
+    setStartposOf(settings.directory, readLsn(lsn));
+    log.info(`startpos is ${lsn}`);
   },
 };

@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { readLsn } from '../../model/lsn.js';
 
 /** Creates or overwrites the sentinel. */
 export const command: Command = {
@@ -12,7 +12,8 @@ export const command: Command = {
     { name: 'endpos', kind: 'lsn', required: true },
   ],
   needs: [],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, arguments: [startpos = '', endpos = ''] }) => {
+    const { makeSentinelOf } = await import('../../follow/sentinel-commands.js');
+    makeSentinelOf(settings.directory, readLsn(startpos), readLsn(endpos));
   },
 };

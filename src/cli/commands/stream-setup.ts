@@ -1,5 +1,5 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
+import { streamChoices } from '../stream-options.js';
 
 /** Makes the sentinel, and the position row on the target; the slot is there already. */
 export const command: Command = {
@@ -20,7 +20,15 @@ export const command: Command = {
     'endpos',
   ],
   needs: ['source', 'target'],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ settings, source, target, log, signal }) => {
+    const { runStreamSetup } = await import('../../follow/stream-commands.js');
+    await runStreamSetup({
+      source: source(),
+      target: target(),
+      directory: settings.directory,
+      choices: streamChoices(settings),
+      log,
+      signal,
+    });
   },
 };

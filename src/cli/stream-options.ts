@@ -1,0 +1,49 @@
+/**
+ * Settings → what the rooms below follow/ take. The one place of the program that names concrete plugins.
+ */
+import type { Plugin } from '../model/plugin.js';
+import type { FollowProgress, StreamTuning } from '../follow/stream-run.js';
+import type { StreamChoices } from '../follow/stream-setup.js';
+import { prettySize } from './output.js';
+import type { ProgressLine } from './progress-line.js';
+import type { Settings } from './settings.js';
+
+/** What decides which stream is meant. Our publications are named as the slot. */
+export function streamChoices(settings: Settings): StreamChoices {
+  return {
+    plugin: settings.plugin,
+    slot: settings.slotName,
+    origin: settings.origin,
+    publication: settings.publication,
+    publicationName: settings.slotName,
+    endpos: settings.endpos,
+  };
+}
+
+/** How a stream is run. */
+export async function streamTuning(settings: Settings): Promise<StreamTuning> {
+  return {
+    plugin: await loadPlugin(settings.plugin),
+    acknowledge: settings.acknowledge,
+    maxJournalBytes: settings.maxJournalBytes,
+  };
+}
+
+async function loadPlugin(name: Settings['plugin']): Promise<Plugin> {
+  switch (name) {
+    case 'pgoutput':
+      return (await import('../../plugins/pgoutput/plugin.js')).pgoutput;
+  }
+}
+
+/** Shows how far the stream is behind. */
+export function followProgress(line: ProgressLine): (progress: FollowProgress) => void {
+  return ({ source, durable, applied, endpos }) => {
+    const behind = (lsn: bigint) => prettySize(Number(source > lsn ? source - lsn : 0n));
+    const end =
+      endpos === 0n
+        ? ''
+        : `, ${prettySize(Number(endpos > applied ? endpos - applied : 0n))} to the end position`;
+    line.show(`following: received ${behind(durable)} behind, applied ${behind(applied)} behind${end}`);
+  };
+}

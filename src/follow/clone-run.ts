@@ -1,0 +1,297 @@
+/**
+ * One run of `clone`, with or without --follow, from an empty work directory or from wherever the last run stopped.
+ *
+ *   slot → copy (while the slot is received) → drain up to the end position → sequences → finalize
+ *
+ * Each step is recorded in the catalog when it is done, and its effect was durable before that: a step that is not
+ * recorded is done again, and every one of them finds out by itself what of it is there already.
+ */
+import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import { takeLocks } from '../catalog/lock.js';
+import { setApply } from '../catalog/sentinel.js';
+import {
+  endPhase,
+  loadSetup,
+  phaseDone,
+  saveSetup,
+  startPhase,
+  type RunSettings,
+  type Setup,
+} from '../catalog/setup.js';
+import { loadStream } from '../catalog/stream.js';
+import { clearWorkDirectory, decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
+import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
+import type { CloneJobs, CloneProgress, Problem, RestoreChoices, TargetWork } from '../clone/options.js';
+import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
+import { failpoint } from '../failpoint.js';
+import type { Log } from '../log.js';
+import type { StreamKey } from '../model/stream-key.js';
+import { connect, type Session } from '../postgres/connect.js';
+import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
+import { exportSnapshot } from '../postgres/snapshot.js';
+import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { receiveAndApply } from './receive-and-apply.js';
+import { loadHeldSnapshot } from './snapshot-file.js';
+import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
+import { cleanupStream, setupStream, type StreamChoices, type StreamSetup } from './stream-setup.js';
+
+export type CloneRunOptions = RestoreChoices & {
+  readonly version: string;
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly directory: string;
+  /** Where the transform files lie. */
+  readonly journalDirectory: string;
+  readonly request: RunRequest;
+  /** The command line that goes on with this run, for messages. */
+  readonly resumeLine: string;
+  readonly jobs: CloneJobs;
+  readonly dropIfExists: boolean;
+  readonly skipVacuum: boolean;
+  readonly failFast: boolean;
+  /** A snapshot that somebody else holds; null: the one of `snapshot` in this directory, or our own. */
+  readonly snapshot: string | null;
+  /** The stream's name, which also names the rows on the target of a clone without a stream. */
+  readonly origin: string;
+  /** Null: clone only. */
+  readonly follow: { readonly choices: StreamChoices; readonly tuning: StreamTuning } | null;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly onClone?: ((progress: CloneProgress) => void) | undefined;
+  readonly onFollow?: ((progress: FollowProgress) => void) | undefined;
+};
+
+/** What a run did; null when there was nothing left to do. */
+export type CloneRunResult = { readonly summary: CloneSummary };
+
+/** Runs to the end: with --follow, until the end position is reached and the target is complete. */
+export async function runClone(options: CloneRunOptions): Promise<CloneRunResult | null> {
+  const { directory, log, follow } = options;
+  const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
+  try {
+    if (options.request.restart) await dropEarlierRun(options);
+    const catalog = openCatalog(directory);
+    try {
+      const setup = wantedSetup(options);
+      const state = directoryState(catalog, setup);
+      const decision = decideRun(state, options.request, directory, options.resumeLine);
+      if (decision === 'nothing-to-do') {
+        log.info(`the run in ${directory} is complete: nothing to do`);
+        return null;
+      }
+      if (loadSetup(catalog) === null || state.kind === 'unused') saveSetup(catalog, setup);
+      const run = new CloneRun(options, catalog, decision === 'go-on');
+      return { summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow) };
+    } finally {
+      closeCatalog(catalog);
+    }
+  } finally {
+    locks.release();
+  }
+}
+
+function wantedSetup(options: CloneRunOptions): Setup {
+  const { follow, noOwner, noAcl, noComments, noTablespaces, origin } = options;
+  const stream: RunSettings =
+    follow === null
+      ? { follow: false, origin }
+      : {
+          follow: true,
+          origin,
+          'slot-name': follow.choices.slot,
+          plugin: follow.choices.plugin,
+          publication: follow.choices.publication,
+        };
+  return {
+    version: options.version,
+    source: describeConninfo(options.source),
+    target: describeConninfo(options.target),
+    settings: {
+      ...stream,
+      'no-owner': noOwner,
+      'no-acl': noAcl,
+      'no-comments': noComments,
+      'no-tablespaces': noTablespaces,
+    },
+  };
+}
+
+/** --restart: whatever an earlier run left goes, and is named. The tables on the target go with the new clone. */
+async function dropEarlierRun(options: CloneRunOptions): Promise<void> {
+  const { directory, follow, source, target, log, signal, origin } = options;
+  log.info(`--restart: dropping what earlier runs left in ${directory}, and their tables on the target`);
+  const catalog = openCatalog(directory);
+  try {
+    const stream = loadStream(catalog);
+    if (follow !== null || stream !== null) {
+      const choices = follow?.choices ?? {
+        slot: stream?.slot ?? '',
+        origin,
+        publication: null,
+        publicationName: stream?.ownPublications[0] ?? '',
+      };
+      await cleanupStream({ source, target, catalog, choices, log, signal });
+    }
+  } finally {
+    closeCatalog(catalog);
+  }
+  clearWorkDirectory(directory);
+}
+
+/** The steps of one run over one open catalog. */
+class CloneRun {
+  readonly #options: CloneRunOptions;
+  readonly #catalog: Catalog;
+  readonly #resume: boolean;
+  readonly #problems: Problem[] = [];
+
+  constructor(options: CloneRunOptions, catalog: Catalog, resume: boolean) {
+    this.#options = options;
+    this.#catalog = catalog;
+    this.#resume = resume;
+  }
+
+  /** Without a stream: one snapshot must hold for all tables, and the target is complete with the copy. */
+  async clone(): Promise<CloneSummary> {
+    const { source, origin, log, signal } = this.#options;
+    await using holder = await connect(source, {
+      side: 'source',
+      applicationName: 'walferry snapshot',
+      log,
+      signal,
+    });
+    const key: StreamKey = {
+      stream: origin,
+      systemIdentifier: await fetchSystemIdentifier(holder),
+      database: source.database,
+    };
+    const summary = await this.#copy(key, await this.#cloneSnapshot(holder), [], signal);
+    endPhase(this.#catalog, 'finalize');
+    return summary;
+  }
+
+  async cloneAndFollow(follow: NonNullable<CloneRunOptions['follow']>): Promise<CloneSummary> {
+    const { source, target, jobs, log, signal } = this.#options;
+    const catalog = this.#catalog;
+    if (!phaseDone(catalog, 'drain')) {
+      const setup = await setupStream({ source, target, catalog, choices: follow.choices, log, signal });
+      try {
+        await this.#copyAndStream(setup, follow.tuning);
+      } finally {
+        await setup.created?.close();
+      }
+      failpoint('follow.drained');
+      endPhase(catalog, 'drain');
+    }
+    const { key, ownPublications } = requireStream(catalog);
+    const work = this.#targetWork(key, ownPublications, signal);
+    if (!phaseDone(catalog, 'sequences')) {
+      await setSequences({ ...work, source });
+      failpoint('follow.sequences-set');
+      endPhase(catalog, 'sequences');
+    }
+    const { problems } = await finalizeTarget(work);
+    endPhase(catalog, 'finalize');
+    return loadCloneSummary(catalog, jobs, [...this.#problems, ...problems]);
+  }
+
+  /** Receives from the start, so that the slot holds back little WAL; applies once the copy is there. */
+  async #copyAndStream({ stream, created }: StreamSetup, tuning: StreamTuning): Promise<void> {
+    const { source, target, directory, journalDirectory, log, signal, onFollow } = this.#options;
+    const catalog = this.#catalog;
+    const run = await openStreamRun({
+      source,
+      target,
+      directory,
+      journalDirectory,
+      stream,
+      tuning,
+      log,
+      signal,
+      onProgress: onFollow,
+    });
+    try {
+      await receiveAndApply(run, signal, async (stop) => {
+        if (!phaseDone(catalog, 'copy')) {
+          const snapshot = created?.snapshot ?? this.#heldSnapshot() ?? stream.snapshot ?? noSnapshot;
+          const { problems } = await this.#copy(stream.key, snapshot, stream.ownPublications, stop);
+          this.#problems.push(...problems);
+          await created?.close();
+        }
+        setApply(catalog, true);
+        run.watch.refresh();
+      });
+    } finally {
+      await run.close();
+    }
+  }
+
+  /** The copy, recorded as begun before anything of it is on the target, and as done when all of it is. */
+  async #copy(
+    key: StreamKey,
+    snapshot: string,
+    publications: readonly string[],
+    signal: AbortSignal,
+  ): Promise<CloneSummary> {
+    const { source, dropIfExists, request, skipVacuum, onClone, follow } = this.#options;
+    startPhase(this.#catalog, 'copy');
+    const summary = await cloneDatabase({
+      ...this.#targetWork(key, publications, signal),
+      source,
+      snapshot,
+      follow: follow !== null,
+      dropIfExists: dropIfExists || request.restart,
+      skipVacuum,
+      resume: this.#resume,
+      onProgress: onClone,
+    });
+    endPhase(this.#catalog, 'copy');
+    return summary;
+  }
+
+  #targetWork(key: StreamKey, publications: readonly string[], signal: AbortSignal): TargetWork {
+    const { target, directory, jobs, failFast, log, noOwner, noAcl, noComments, noTablespaces } =
+      this.#options;
+    return {
+      target,
+      key,
+      catalog: this.#catalog,
+      directory,
+      jobs,
+      failFast,
+      leaveOut: { publications },
+      log,
+      signal,
+      noOwner,
+      noAcl,
+      noComments,
+      noTablespaces,
+    };
+  }
+
+  /** A snapshot that another process holds for this run. */
+  #heldSnapshot(): string | null {
+    return this.#options.snapshot ?? loadHeldSnapshot(this.#options.directory);
+  }
+
+  /**
+   * A clone without a stream that is resumed cannot go on with a new snapshot: its tables would be of two times. So
+   * the one it began with is recorded, and tried again; it is there when another process holds it.
+   */
+  async #cloneSnapshot(holder: Session): Promise<string> {
+    const { directory, log } = this.#options;
+    const held = this.#heldSnapshot();
+    if (held !== null) return held;
+    const recorded = loadSetup(this.#catalog)?.settings['snapshot'];
+    if (this.#resume && typeof recorded === 'string') return recorded;
+    if (this.#resume) log.info(`the earlier run in ${directory} had no snapshot yet`);
+    const snapshot = await exportSnapshot(holder);
+    const setup = wantedSetup(this.#options);
+    saveSetup(this.#catalog, { ...setup, settings: { ...setup.settings, snapshot } });
+    log.info(`Exported snapshot "${snapshot}" from the source database`);
+    return snapshot;
+  }
+}
+
+/** What is named where no snapshot was ever recorded; no server knows it. */
+const noSnapshot = '00000000-00000000-0';

@@ -1,0 +1,111 @@
+/**
+ * The stream commands that run a stream's jobs on their own: receive (prefetch), apply (catchup), both (replay, follow).
+ */
+import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
+import { takeLocks, type LockName } from '../catalog/lock.js';
+import { setEndpos } from '../catalog/sentinel.js';
+import { loadStream } from '../catalog/stream.js';
+import { requireCatalog } from '../catalog/work-directory.js';
+import type { Log } from '../log.js';
+import type { Lsn } from '../model/lsn.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
+import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
+import { removeSnapshotFile } from './snapshot-file.js';
+import { receiveAndApply } from './receive-and-apply.js';
+
+type Common = {
+  readonly directory: string;
+  readonly journalDirectory: string;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+export type SetupCommandOptions = Omit<Common, 'journalDirectory'> & {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly choices: StreamChoices;
+};
+
+/** `stream setup`: publications, slot, sentinel, position row; what is there already stays. */
+export async function runStreamSetup(options: SetupCommandOptions): Promise<void> {
+  const locks = takeLocks(options.directory, ['receive', 'apply']);
+  const catalog = openCatalog(options.directory);
+  try {
+    const { created } = await setupStream({ ...options, catalog });
+    await created?.close();
+  } finally {
+    closeCatalog(catalog);
+    locks.release();
+  }
+}
+
+export type StreamCommandOptions = Common & {
+  /** Null: nothing is received. */
+  readonly source: Conninfo | null;
+  /** Null: nothing is applied. */
+  readonly target: Conninfo | null;
+  /** Sets the stream up first where it is not; null: it must be there. */
+  readonly choices: StreamChoices | null;
+  readonly endpos: Lsn | null;
+  readonly tuning: StreamTuning;
+  readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
+};
+
+/**
+ * Runs the jobs that the given sides allow, until the end position; without a source, until the end of the transform
+ * files. Sets neither `apply` nor sequences: those are the operator's.
+ */
+export async function runStream(options: StreamCommandOptions): Promise<void> {
+  const { source, target, directory, choices, endpos, signal } = options;
+  const names: LockName[] = [];
+  if (source !== null) names.push('receive');
+  if (target !== null) names.push('apply');
+  const locks = takeLocks(directory, names);
+  try {
+    const catalog = choices === null ? requireCatalog(directory) : openCatalog(directory);
+    try {
+      if (choices !== null && source !== null && (target !== null || loadStream(catalog) === null)) {
+        const { created } = await setupStream({ ...options, source, catalog, choices });
+        await created?.close();
+      }
+      if (endpos !== null) setEndpos(catalog, endpos);
+      const run = await openStreamRun({ ...options, stream: requireStream(catalog) });
+      try {
+        if (source !== null && target !== null) await receiveAndApply(run, signal);
+        else if (source !== null) await run.receive(signal);
+        else await run.apply(signal);
+      } finally {
+        await run.close();
+      }
+    } finally {
+      closeCatalog(catalog);
+    }
+  } finally {
+    locks.release();
+  }
+}
+
+export type CleanupCommandOptions = Omit<Common, 'journalDirectory'> & {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly choices: StreamChoices;
+};
+
+/** `stream cleanup`: also where the work directory is gone, by the names that were given. */
+export async function runCleanup(options: CleanupCommandOptions): Promise<void> {
+  const { directory } = options;
+  if (!catalogExists(directory)) {
+    await cleanupStream({ ...options, catalog: null });
+    return;
+  }
+  const locks = takeLocks(directory, ['receive', 'apply', 'snapshot']);
+  const catalog = openCatalog(directory);
+  try {
+    await cleanupStream({ ...options, catalog });
+    removeSnapshotFile(directory);
+  } finally {
+    closeCatalog(catalog);
+    locks.release();
+  }
+}

@@ -1,0 +1,328 @@
+/**
+ * One stream at work: slot → journal → target, with the sentinel that steers it. Receiving and applying are two jobs
+ * over one journal, each of which may run alone; they meet here and nowhere else.
+ */
+import { loadStream, type StreamRecord } from '../catalog/stream.js';
+import { apply } from '../apply/apply.js';
+import { Failure } from '../failure.js';
+import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
+import { JournalReader } from '../journal/reader.js';
+import { JournalWriter } from '../journal/writer.js';
+import type { Log } from '../log.js';
+import { formatLsn, laterLsn, type Lsn } from '../model/lsn.js';
+import type { Plugin } from '../model/plugin.js';
+import { connect } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchPosition } from '../postgres/position-row.js';
+import { checkSlotFacts, checkSlotPosition, fetchSlot } from '../postgres/slot.js';
+import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
+import { receive } from '../receive/receive.js';
+import type { Catalog } from '../catalog/database.js';
+import { endposReached, SentinelWatch } from './sentinel-watch.js';
+
+/** How a stream is run; nothing here changes what arrives on the target. */
+export type StreamTuning = {
+  readonly plugin: Plugin;
+  readonly acknowledge: AcknowledgeMode;
+  /** Bytes of transform files at which the slot is not read on; null: no limit. */
+  readonly maxJournalBytes: number | null;
+};
+
+export type FollowProgress = {
+  /** The source's own position as its last message told. */
+  readonly source: Lsn;
+  readonly written: Lsn;
+  readonly durable: Lsn;
+  readonly applied: Lsn;
+  readonly endpos: Lsn;
+};
+
+export type StreamRunOptions = {
+  /** Null where nothing is received. */
+  readonly source: Conninfo | null;
+  /** Null where nothing is applied: then only the journal says what is safe. */
+  readonly target: Conninfo | null;
+  /** The work directory. */
+  readonly directory: string;
+  /** Where its transform files lie. */
+  readonly journalDirectory: string;
+  readonly stream: StreamRecord;
+  readonly tuning: StreamTuning;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
+};
+
+const pruneEveryMs = 10_000;
+
+/** Opens the journal and compares it with slot and target. Throws `slot-lost`, `slot-ahead`, `target-set-back`, … */
+export async function openStreamRun(options: StreamRunOptions): Promise<StreamRun> {
+  const { source, target, stream, log, signal } = options;
+  const watch = new SentinelWatch(options.directory, log);
+  try {
+    const applied =
+      target === null ? watch.sentinel.replayLsn : await fetchApplied(target, stream, log, signal);
+    const writer = source === null ? null : await openWriter(options);
+    try {
+      if (source !== null && writer !== null) await checkSlot(source, stream, writer, applied, log, signal);
+      return new StreamRun(options, watch, writer, applied);
+    } catch (error) {
+      await writer?.close();
+      throw error;
+    }
+  } catch (error) {
+    watch.close();
+    throw error;
+  }
+}
+
+/** The stream of a work directory that must have one. */
+export function requireStream(catalog: Catalog): StreamRecord {
+  const stream = loadStream(catalog);
+  if (stream !== null) return stream;
+  throw new Failure('source-setup', `no stream was set up in ${catalog.directory}`, {
+    remedy: 'Run `walferry stream setup` first, or name the directory of the stream with --dir.',
+  });
+}
+
+function openWriter({ stream, journalDirectory, log, signal }: StreamRunOptions): Promise<JournalWriter> {
+  return JournalWriter.open({
+    directory: journalDirectory,
+    timeline: stream.timeline,
+    segmentBytes: stream.walSegmentBytes,
+    header: {
+      systemIdentifier: stream.key.systemIdentifier,
+      database: stream.key.database,
+      slot: stream.slot,
+      plugin: stream.plugin,
+    },
+    log,
+    signal,
+  });
+}
+
+async function fetchApplied(
+  target: Conninfo,
+  stream: StreamRecord,
+  log: Log,
+  signal: AbortSignal,
+): Promise<Lsn> {
+  await using session = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry follow',
+    log,
+    signal,
+  });
+  const applied = await fetchPosition(session, stream.key);
+  if (applied !== null) return applied;
+  throw new Failure('target-set-back', `the target holds no position of the stream "${stream.key.stream}"`);
+}
+
+/** DESIGN 11.9: the slot must not be ahead of what is held here. */
+async function checkSlot(
+  source: Conninfo,
+  stream: StreamRecord,
+  writer: JournalWriter,
+  applied: Lsn,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry follow',
+    log,
+    signal,
+  });
+  const { name, confirmedFlushLsn } = checkSlotFacts(await fetchSlot(session, stream.slot), {
+    name: stream.slot,
+    plugin: stream.plugin,
+    database: stream.key.database,
+  });
+  if (confirmedFlushLsn === null)
+    throw new Failure('slot-lost', `the replication slot "${name}" has no position`);
+  checkSlotPosition({
+    confirmedFlush: confirmedFlushLsn,
+    journalDurable: laterLsn(writer.durable, stream.startLsn),
+    applied,
+  });
+}
+
+/** An opened stream. `receive` and `apply` may run side by side, each once at a time. */
+export class StreamRun {
+  readonly watch: SentinelWatch;
+  readonly #options: StreamRunOptions;
+  readonly #writer: JournalWriter | null;
+  readonly #acknowledge: Acknowledge;
+  #reader: JournalReader | null = null;
+  #source: Lsn;
+  #applied: Lsn;
+  #pruning: Promise<void> = Promise.resolve();
+  #pruneTroubled = false;
+
+  constructor(options: StreamRunOptions, watch: SentinelWatch, writer: JournalWriter | null, applied: Lsn) {
+    this.#options = options;
+    this.watch = watch;
+    this.#writer = writer;
+    this.#applied = applied;
+    const durable = laterLsn(writer?.durable ?? options.stream.startLsn, options.stream.startLsn);
+    this.#source = durable;
+    this.#acknowledge = new Acknowledge(options.tuning.acknowledge, { durable, applied });
+    watch.record({ replayLsn: applied });
+  }
+
+  get applied(): Lsn {
+    return this.#applied;
+  }
+
+  /** Reads the slot into the journal until the end position is reached. */
+  async receive(signal: AbortSignal): Promise<void> {
+    const { source, stream, tuning, log } = this.#options;
+    const writer = this.#writer;
+    if (source === null || writer === null)
+      throw new Failure('internal', 'a stream without a source cannot receive');
+    await receive({
+      stream: {
+        conninfo: source,
+        slot: stream.slot,
+        publications: stream.publications,
+        systemIdentifier: stream.key.systemIdentifier,
+        startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
+      },
+      plugin: tuning.plugin,
+      journal: writer,
+      acknowledge: this.#acknowledge,
+      endpos: this.watch.endpos,
+      brake: () => this.#mustRest(writer),
+      onProgress: ({ written, durable, source: position }) => {
+        this.#source = position;
+        this.watch.record({ writeLsn: written, flushLsn: durable });
+        this.#tell();
+      },
+      signal,
+      log,
+    });
+  }
+
+  /**
+   * Applies what the journal holds, once the sentinel allows it. With a receiver in this process it goes on until the
+   * end position; without, until the end of the files or the end position. Returns whether the end position was reached.
+   */
+  async apply(signal: AbortSignal): Promise<boolean> {
+    const { target, stream, log } = this.#options;
+    if (target === null) throw new Failure('internal', 'a stream without a target cannot apply');
+    await this.#waitUntilEnabled(signal);
+    if (endposReached(this.watch.endpos(), this.#applied)) {
+      log.info(
+        `Current endpos ${formatLsn(this.watch.endpos())} was previously reached at ${formatLsn(this.#applied)}`,
+      );
+      return true;
+    }
+    const pruning = setInterval(() => this.#prune(), pruneEveryMs);
+    try {
+      const { reason, applied } = await apply({
+        openSource: (from) => this.#openReader(from),
+        target,
+        key: stream.key,
+        endpos: this.watch.endpos,
+        signal,
+        log,
+        onApplied: (lsn) => this.#noteApplied(lsn),
+      });
+      this.#noteApplied(applied);
+      if (reason === 'endpos') {
+        log.info(
+          `Current endpos ${formatLsn(this.watch.endpos())} has been reached at replay_lsn ${formatLsn(applied)}`,
+        );
+      }
+      return reason === 'endpos';
+    } finally {
+      clearInterval(pruning);
+      this.#prune();
+      await this.#pruning;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pruning;
+    await this.#writer?.close();
+    this.watch.close();
+  }
+
+  /** A journal that was begun behind a position row: what lies before it is applied and need not come again. */
+  #startOfEmptyJournal(writer: JournalWriter): Lsn {
+    return writer.recovered === null ? this.#applied : this.#options.stream.startLsn;
+  }
+
+  async #waitUntilEnabled(signal: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    if (this.watch.sentinel.apply) return;
+    log.info('Waiting until the sentinel apply is enabled');
+    await this.watch.until(
+      (sentinel) => sentinel.apply || endposReached(sentinel.endpos, this.#applied),
+      signal,
+    );
+    if (this.watch.sentinel.apply) log.info('The sentinel has enabled applying changes');
+  }
+
+  async #openReader(from: Lsn): Promise<JournalReader> {
+    const { journalDirectory } = this.#options;
+    const reader = await JournalReader.open({
+      directory: journalDirectory,
+      follow: this.#writer !== null,
+      from,
+      ...(this.#writer === null ? {} : { writer: this.#writer }),
+    });
+    this.#reader = reader;
+    return reader;
+  }
+
+  #noteApplied(lsn: Lsn): void {
+    this.#applied = laterLsn(this.#applied, lsn);
+    this.#acknowledge.applied(this.#applied);
+    this.watch.record({ replayLsn: this.#applied });
+    this.#tell();
+  }
+
+  /**
+   * The brake: the files have reached their cap. Not while the applier waits for more of what it has begun, or a
+   * transaction larger than the cap would wait for itself.
+   */
+  #mustRest(writer: JournalWriter): boolean {
+    const { maxJournalBytes } = this.#options.tuning;
+    if (maxJournalBytes === null || writer.bytes <= maxJournalBytes) return false;
+    this.#prune();
+    return this.#reader?.level !== true;
+  }
+
+  /** One at a time, beside everything else. A file that cannot be removed costs space, not rows. */
+  #prune(): void {
+    const { journalDirectory, tuning, log } = this.#options;
+    const keepBytes = Math.min(defaultKeepBytes, (tuning.maxJournalBytes ?? Infinity) / 2);
+    const writer = this.#writer === null ? {} : { writer: this.#writer };
+    this.#pruning = this.#pruning.then(async () => {
+      try {
+        const { files } = await pruneJournal(journalDirectory, this.#applied, {
+          dryRun: false,
+          keepBytes,
+          ...writer,
+        });
+        if (files.length > 0) log.notice(`Removed ${files.length} applied transform files`);
+        this.#pruneTroubled = false;
+      } catch (error) {
+        if (!this.#pruneTroubled) log.warn(`applied transform files cannot be removed now: ${String(error)}`);
+        this.#pruneTroubled = true;
+      }
+    });
+  }
+
+  #tell(): void {
+    const { durable, written } = this.#writer ?? { durable: this.#applied, written: this.#applied };
+    this.#options.onProgress?.({
+      source: this.#source,
+      written,
+      durable,
+      applied: this.#applied,
+      endpos: this.watch.endpos(),
+    });
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * Setting a stream up, and taking it down. The order is what makes a crash at any instant harmless:
+ *
+ *   1 the catalog records that a slot of this name is about to be made (phase `slot` begun)
+ *   2 publications, committed before the slot, or decoding would never find them (DESIGN 11.8)
+ *   3 the slot, with its snapshot
+ *   4 the catalog records slot, start and snapshot, and the sentinel
+ *   5 the target's position row stands at the start (phase `slot` done)
+ *
+ * Killed between 1 and 4, the slot belongs to nobody: nothing was copied from it, and it is made again. Killed between
+ * 4 and 5, the position row is made when the stream is set up the next time.
+ */
+import type { Catalog } from '../catalog/database.js';
+import { loadSentinel, setEndpos, setupSentinel } from '../catalog/sentinel.js';
+import { endPhase, phaseDone, phaseStarted, startPhase } from '../catalog/setup.js';
+import { deleteStream, loadStream, saveStream, type StreamRecord } from '../catalog/stream.js';
+import { Failure } from '../failure.js';
+import type { Log } from '../log.js';
+import { zeroLsn, type Lsn } from '../model/lsn.js';
+import type { PluginName } from '../model/plugin.js';
+import { relationLabel } from '../model/relation.js';
+import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { createPosition, fetchPosition } from '../postgres/position-row.js';
+import {
+  createPublications,
+  dropPublications,
+  fetchCarriedTables,
+  type PublishedTable,
+} from '../postgres/publication.js';
+import { fetchTables } from '../postgres/schema.js';
+import { checkSlotFacts, createSlot, dropSlot, fetchSlot, type CreatedSlot } from '../postgres/slot.js';
+import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { dropTargetRecords } from './target-records.js';
+
+export type StreamChoices = {
+  readonly plugin: PluginName;
+  readonly slot: string;
+  /** The stream's name on the target. */
+  readonly origin: string;
+  /** A publication made by somebody else; null: ours are made, called `publicationName`. */
+  readonly publication: string | null;
+  readonly publicationName: string;
+  /** Set at the start when it was asked for; null leaves what the sentinel says. */
+  readonly endpos: Lsn | null;
+};
+
+export type StreamSetupOptions = {
+  readonly source: Conninfo;
+  /** Null when only the source's side is wanted (`snapshot --follow`): the position row is made later. */
+  readonly target: Conninfo | null;
+  readonly catalog: Catalog;
+  readonly choices: StreamChoices;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+export type StreamSetup = {
+  readonly stream: StreamRecord;
+  /** Holds the slot's snapshot when the slot was made just now. */
+  readonly created: CreatedSlot | null;
+};
+
+/** Makes the stream, or takes up the one that the work directory has. Done twice, it does nothing more. */
+export async function setupStream(options: StreamSetupOptions): Promise<StreamSetup> {
+  const { catalog, choices, log } = options;
+  const recorded = loadStream(catalog);
+  const setup = recorded === null ? await makeStream(options) : { stream: recorded, created: null };
+  try {
+    if (recorded !== null) {
+      checkSameChoices(recorded, choices);
+      await checkSlot(options, recorded);
+    }
+    if (choices.endpos !== null) setEndpos(catalog, choices.endpos);
+    if (options.target !== null)
+      await setupTarget(options.target, catalog, setup.stream, log, options.signal);
+    return setup;
+  } catch (error) {
+    await setup.created?.close();
+    throw error;
+  }
+}
+
+function checkSameChoices(recorded: StreamRecord, choices: StreamChoices): void {
+  const differences: string[] = [];
+  const say = (option: string, was: string, is: string) => {
+    if (was !== is) differences.push(`${option} was ${was} and is now ${is}`);
+  };
+  say('--slot-name', recorded.slot, choices.slot);
+  say('--plugin', recorded.plugin, choices.plugin);
+  say('--origin', recorded.key.stream, choices.origin);
+  if (differences.length > 0) {
+    throw new Failure(
+      'work-directory-used',
+      `the work directory follows another stream: ${differences.join('; ')}`,
+      {
+        remedy: 'Use the options of that stream, or another --dir.',
+      },
+    );
+  }
+}
+
+async function checkSlot({ source, log, signal }: StreamSetupOptions, stream: StreamRecord): Promise<void> {
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  checkSlotFacts(await fetchSlot(session, stream.slot), {
+    name: stream.slot,
+    plugin: stream.plugin,
+    database: stream.key.database,
+  });
+}
+
+async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
+  const { source, catalog, choices, log, signal } = options;
+  let publications: readonly string[];
+  {
+    await using session = await connect(source, {
+      side: 'source',
+      applicationName: 'walferry setup',
+      log,
+      signal,
+    });
+    await checkSource(session);
+    if (phaseStarted(catalog, 'slot')) await dropHalfMade(session, choices, log);
+    else await refuseExistingSlot(session, choices.slot);
+    startPhase(catalog, 'slot');
+    publications = await choosePublications(session, choices, log);
+  }
+  const created = await createSlot({
+    conninfo: source,
+    name: choices.slot,
+    plugin: choices.plugin,
+    signal,
+    log,
+  });
+  try {
+    const stream: StreamRecord = {
+      slot: choices.slot,
+      plugin: choices.plugin,
+      publications,
+      ownPublications: choices.publication === null ? publications : [],
+      key: {
+        stream: choices.origin,
+        systemIdentifier: created.identity.systemIdentifier,
+        database: created.identity.database,
+      },
+      timeline: created.identity.timeline,
+      walSegmentBytes: created.identity.walSegmentBytes,
+      startLsn: created.consistentPoint,
+      snapshot: created.snapshot,
+    };
+    catalog.database.transaction(() => {
+      saveStream(catalog, stream);
+      if (loadSentinel(catalog) === null) setupSentinel(catalog, created.consistentPoint, zeroLsn);
+    })();
+    return { stream, created };
+  } catch (error) {
+    await created.close();
+    throw error;
+  }
+}
+
+/** Makes our publications for every table that is copied, or takes the one that was given. */
+async function choosePublications(
+  session: Session,
+  choices: StreamChoices,
+  log: Log,
+): Promise<readonly string[]> {
+  const tables: PublishedTable[] = (await fetchTables(session))
+    .filter((table) => table.kind === 'table')
+    .map(({ oid, schema, name }) => ({ oid: String(oid), schema, name }));
+  if (choices.publication !== null) {
+    const carried = new Set((await fetchCarriedTables(session, [choices.publication])).map(relationLabel));
+    const missing = tables.map(relationLabel).filter((label) => !carried.has(label));
+    if (missing.length > 0) {
+      log.warn(
+        `publication "${choices.publication}" leaves out, so that their changes are lost: ${missing.join(', ')}`,
+      );
+    }
+    return [choices.publication];
+  }
+  const made = await createPublications(session, { name: choices.publicationName, tables });
+  if (made.insertsOnly.length > 0) {
+    log.warn(
+      'tables without a replica identity: inserts and truncates are followed, updates and deletes are not: ' +
+        made.insertsOnly.map(relationLabel).join(', '),
+    );
+  }
+  const unlogged = made.leftOut.filter((table) => table.leftOut === 'unlogged');
+  if (unlogged.length > 0) {
+    log.warn(
+      `unlogged tables are copied, their changes cannot be followed: ${unlogged.map(relationLabel).join(', ')}`,
+    );
+  }
+  return made.names;
+}
+
+async function checkSource(session: Session): Promise<void> {
+  const [row] = await session.query(
+    `select pg_catalog.current_setting('server_encoding') as encoding, pg_catalog.pg_is_in_recovery()::text as standby`,
+  );
+  if (row?.['encoding'] === 'SQL_ASCII') {
+    throw new Failure(
+      'source-setup',
+      'the source database is encoded SQL_ASCII: its changes cannot be followed exactly',
+      {
+        remedy: 'Clone it without --follow, or convert it to an encoding that says what its bytes mean.',
+      },
+    );
+  }
+  if (row?.['standby'] === 'true') {
+    throw new Failure('source-setup', 'the source is a standby: its changes cannot be followed', {
+      remedy: 'Give the primary as --source.',
+    });
+  }
+}
+
+/** What a killed setup may have left: our own intent is recorded, and nothing was copied from it. */
+async function dropHalfMade(session: Session, choices: StreamChoices, log: Log): Promise<void> {
+  if (await dropSlot(session, choices.slot)) {
+    log.info(`dropped replication slot "${choices.slot}", left by a setup that was not completed`);
+  }
+  if (choices.publication === null) await dropPublications(session, choices.publicationName);
+}
+
+async function refuseExistingSlot(session: Session, slot: string): Promise<void> {
+  if ((await fetchSlot(session, slot)) === null) return;
+  throw new Failure('slot-exists', `a replication slot "${slot}" exists on the source already`);
+}
+
+/** Makes the target's side: its schema, and the position row at the stream's start. */
+async function setupTarget(
+  target: Conninfo,
+  catalog: Catalog,
+  stream: StreamRecord,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  await using session = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  await ensureTargetSchema(session);
+  if (!phaseDone(catalog, 'slot')) {
+    await createPosition(session, stream.key, stream.startLsn);
+    endPhase(catalog, 'slot');
+    return;
+  }
+  if ((await fetchPosition(session, stream.key)) === null) {
+    throw new Failure(
+      'target-set-back',
+      `the target holds no position of the stream "${stream.key.stream}": it is not the target that this run was set up for, or it was restored`,
+    );
+  }
+}
+
+export type CleanupOptions = {
+  readonly source: Conninfo;
+  readonly target: Conninfo | null;
+  readonly catalog: Catalog | null;
+  /** Used where the catalog does not know better. */
+  readonly choices: Pick<StreamChoices, 'slot' | 'origin' | 'publication' | 'publicationName'>;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Takes the stream down: first the slot, which holds WAL on the source and would be stuck without its publication,
+ * then the publications that are ours, then the target's rows. What is not there is no error.
+ */
+export async function cleanupStream(options: CleanupOptions): Promise<void> {
+  const { source, target, catalog, choices, log, signal } = options;
+  const stream = catalog === null ? null : loadStream(catalog);
+  const slot = stream?.slot ?? choices.slot;
+  const own = stream === null ? choices.publication === null : stream.ownPublications.length > 0;
+  const publicationName = stream?.ownPublications[0] ?? choices.publicationName;
+  let systemIdentifier = stream?.key.systemIdentifier ?? null;
+  let database = stream?.key.database ?? source.database;
+  {
+    await using session = await connect(source, {
+      side: 'source',
+      applicationName: 'walferry cleanup',
+      log,
+      signal,
+    });
+    if (await dropSlot(session, slot)) log.info(`Dropped replication slot "${slot}"`);
+    if (own) {
+      await dropPublications(session, publicationName);
+      log.info(`Dropped publication "${publicationName}"`);
+    }
+    systemIdentifier ??= await fetchSystemIdentifier(session);
+    database = stream?.key.database ?? database;
+  }
+  if (target !== null) {
+    await using session = await connect(target, {
+      side: 'target',
+      applicationName: 'walferry cleanup',
+      log,
+      signal,
+    });
+    const key = { stream: stream?.key.stream ?? choices.origin, systemIdentifier, database };
+    await dropTargetRecords(session, key, log);
+  }
+  if (catalog !== null) deleteStream(catalog);
+}
