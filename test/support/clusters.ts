@@ -25,6 +25,8 @@ export type TestServer = { readonly address: ClusterAddress; readonly owner: Tes
 declare module 'vitest' {
   interface ProvidedContext {
     servers: Readonly<Record<ClusterSide, TestServer>>;
+    /** A directory for the default work directories of the programs that tests run. */
+    dataHomes: string;
   }
 }
 

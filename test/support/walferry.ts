@@ -1,8 +1,8 @@
 /** The built program as a process of its own, as a user runs it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
+import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
+import { inject } from 'vitest';
 import { mainFile } from './build.js';
 
 export type WalferryExit = {
@@ -124,12 +124,8 @@ function inheritedEnvironment(): NodeJS.ProcessEnv {
 
 let madeDataHome: string | null = null;
 
-/** Where work directories go that a test does not name: one place per worker, removed at its end. */
+/** Where work directories go that a test does not name: one place per test file, removed after the run. */
 function dataHome(): string {
-  if (madeDataHome === null) {
-    const made = mkdtempSync(path.join(os.tmpdir(), 'walferry-data-'));
-    process.once('exit', () => rmSync(made, { recursive: true, force: true }));
-    madeDataHome = made;
-  }
+  madeDataHome ??= mkdtempSync(path.join(inject('dataHomes'), 'file-'));
   return madeDataHome;
 }
