@@ -281,10 +281,19 @@ async function copyEverything(
   const done = await fetchDoneTasks(target, options.key);
   const present = await fetchPresentIndexes(target);
   await runCopyPhase({ options, schema, plan, progress, done, present });
-  // A commit that waits for the disk, after those of the workers that did not.
   if (!done.has(copyPhaseTask)) {
+    await expectAllCopied(target, options, plan);
+    // A commit that waits for the disk, after those of the workers that did not.
     await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
   }
+}
+
+/** Whatever our workers believe: the target says that it holds every table. */
+async function expectAllCopied(target: Session, options: CloneOptions, plan: ClonePlan): Promise<void> {
+  const held = await fetchDoneTasks(target, options.key);
+  const missing = plan.tables.filter((table) => !held.has(table.task)).map((table) => table.label);
+  if (missing.length === 0) return;
+  throw new Failure('internal', `the target does not have the rows of ${listLabels(missing)}`);
 }
 
 async function restoreBeforeChanges(

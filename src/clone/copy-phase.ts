@@ -102,10 +102,12 @@ async function runTableWorkers(
 ): Promise<void> {
   const { options, plan, done, progress } = phase;
   const queue = new WorkQueue<TablePlan>();
+  let open = 0;
   for (const table of plan.tables) {
     const earlier = done.get(table.task);
     if (earlier === undefined) {
       queue.push(table);
+      open += 1;
       continue;
     }
     recorder.done(table.task, { durationMs: 0, bytes: earlier.bytes, rows: earlier.rows });
@@ -114,8 +116,7 @@ async function runTableWorkers(
     indexWork.tableIsIn(table);
   }
   queue.close();
-  const workers = Math.min(options.jobs.table, plan.tables.length - done.size);
-  await runWorkers(Math.max(workers, 0), async () => {
+  await runWorkers(Math.min(options.jobs.table, open), async () => {
     await using worker = new TableWorker(phase, failures.signal, recorder);
     for (let table = await queue.next(); table !== null; table = await queue.next()) {
       if (failures.signal.aborted) return;
@@ -163,12 +164,12 @@ class TableWorker {
     this.#recorder.started(plan.task);
     const result = await this.#copyAndRetry(plan);
     const durationMs = performance.now() - began;
-    this.#recorder.done(plan.task, { durationMs, bytes: result?.bytes ?? 0, rows: result?.rows ?? 0 });
+    this.#recorder.done(plan.task, { durationMs, ...result });
     failpoint('clone.table-recorded');
-    log.notice(`copied ${plan.label}`, { rows: result?.rows ?? 0, bytes: result?.bytes ?? 0 });
+    log.notice(`copied ${plan.label}`, { rows: result.rows, bytes: result.bytes });
   }
 
-  async #copyAndRetry(plan: TablePlan): Promise<CopiedTable | null> {
+  async #copyAndRetry(plan: TablePlan): Promise<CopiedTable> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const committed = attempt === 1 ? undefined : await this.#committed(plan);
@@ -189,7 +190,7 @@ class TableWorker {
     return (await fetchDoneTasks(await this.#target.get(), this.#phase.options.key)).get(plan.task);
   }
 
-  async #copyOnce(plan: TablePlan): Promise<CopiedTable | null> {
+  async #copyOnce(plan: TablePlan): Promise<CopiedTable> {
     const { options, progress } = this.#phase;
     let moved = 0;
     let noted = 0;

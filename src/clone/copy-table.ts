@@ -34,11 +34,15 @@ export type TableCopy = {
 
 export type CopiedTable = { readonly bytes: number; readonly rows: number };
 
-/** Copies the table and commits. Null when it is gone from the source. After a failure both sessions are unfit. */
-export async function copyTable(copy: TableCopy): Promise<CopiedTable | null> {
+/** Copies the table and commits. After a failure both sessions are unfit for use. */
+export async function copyTable(copy: TableCopy): Promise<CopiedTable> {
   const { plan, source, target } = copy;
   await source.query('savepoint walferry_table');
-  if (!(await lockOnSource(copy))) return null;
+  if (!(await lockOnSource(copy))) {
+    const nothing = { bytes: 0, rows: 0 };
+    await recordDoneTask(target, copy.key, { name: plan.task, ...nothing });
+    return nothing;
+  }
   await target.query('begin');
   const freeze = isFrozen(plan.table);
   await expectEmpty(target, plan, freeze);

@@ -71,7 +71,8 @@ export async function cloneFor(
     said,
     holder,
     clone: (changes = {}) => cloneDatabase({ ...options, ...changes }),
-    cloneAndDie: (at, changes = {}) => runChild({ ...options, ...changes }, at),
+    cloneAndDie: (at, changes = {}) =>
+      runChild({ ...options, ...changes }, { source: uri(source), target: uri(target) }, at),
     [Symbol.asyncDispose]: async () => {
       await holder.close();
       closeCatalog(catalog);
@@ -82,21 +83,28 @@ export async function cloneFor(
 
 const childProgram = `
   const { built, options } = JSON.parse(process.env.CLONE);
+  const { readConninfo } = await import(built + 'postgres/connection-string.js');
   const { openCatalog } = await import(built + 'catalog/database.js');
   const { cloneDatabase } = await import(built + 'clone/clone.js');
   const say = (message) => console.error(message);
   const log = { error: say, warn: say, info() {}, notice() {}, debug() {} };
-  await cloneDatabase({ ...options, catalog: openCatalog(options.directory), log });
+  const source = readConninfo(options.source, {});
+  const target = readConninfo(options.target, {});
+  await cloneDatabase({ ...options, source, target, catalog: openCatalog(options.directory), log });
 `;
 
-async function runChild(options: CloneOptions, at: string): Promise<string> {
+async function runChild(
+  options: CloneOptions,
+  uris: { readonly source: string; readonly target: string },
+  at: string,
+): Promise<string> {
   const { catalog: _catalog, log: _log, ...plain } = options;
   const built = pathToFileURL(path.join(repository, 'dist/src/')).href;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', childProgram], {
     env: {
       PATH: process.env['PATH'],
       WALFERRY_FAILPOINT: at,
-      CLONE: JSON.stringify({ built, options: plain }),
+      CLONE: JSON.stringify({ built, options: { ...plain, ...uris } }),
     },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
