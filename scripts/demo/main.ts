@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readLsn } from '../../src/model/lsn.js';
 import { findPrograms } from '../clusters/programs.js';
 import { type Load, startLoad } from './load.js';
 import { type DemoServers, onDatabase, startServers } from './servers.js';
@@ -14,11 +15,11 @@ import { fillShop, shopSchema } from './shop.js';
 import { bold, bytes, count, quoted, say, seconds, step, typed } from './terminal.js';
 import { type Environment, type Exit, Program, walferry } from './walferry.js';
 
-const size = { customers: 20_000, products: 5_000, orders: 60_000 };
+const size = { customers: 15_000, products: 3_000, orders: 50_000 };
 const writers = { connections: 4, pauseMs: 8 };
 
 /** How long the stream is watched after the copy, while the shop goes on. */
-const watchMs = 12_000;
+const watchMs = 10_000;
 /** A copy or a stream that takes this long has gone wrong. */
 const patienceMs = 90_000;
 
@@ -55,8 +56,11 @@ async function main(signal: AbortSignal): Promise<void> {
   };
   typed(`export PGCOPYDB_SOURCE_PGURI='${source.uri.replace(/:[^:@/]+@/, ':…@')}'`);
   typed(`export PGCOPYDB_TARGET_PGURI='${target.uri.replace(/:[^:@/]+@/, ':…@')}'`);
-  typed('walferry clone --follow');
-  await using migration = new Program(['clone', '--follow'], environment, { signal, onLine: quoted });
+  typed('walferry clone --follow --no-owner');
+  await using migration = new Program(['clone', '--follow', '--no-owner'], environment, {
+    signal,
+    onLine: (line) => quoted(logLine(line)),
+  });
 
   const observed = await watch(migration, environment, servers, load, signal);
   throwIfAborted(signal);
@@ -64,15 +68,15 @@ async function main(signal: AbortSignal): Promise<void> {
   step('The shop closes for a moment, and the end position is set');
   const written = await load.stop();
   const closedAt = Date.now();
+  const lag = await behind(servers);
   say(`all writers have stopped; they committed ${count(written.transactions)} transactions in all`);
-  const lag = await measureLag(environment, servers, signal);
   typed('walferry stream sentinel set endpos --current');
   const endpos = await walferry(['stream', 'sentinel', 'set', 'endpos', '--current'], environment, signal);
   expectSuccess('walferry stream sentinel set endpos --current', endpos);
   quoted(endpos.stdout);
 
   const end = await within(patienceMs, 'clone --follow ended', migration.exit);
-  expectSuccess('walferry clone --follow', end);
+  expectSuccess('walferry clone --follow', { ...end, stderr: '' });
   say(
     `clone --follow ended with exit status 0, ${seconds(Date.now() - closedAt)} after the last write. Its summary:`,
   );
@@ -84,21 +88,22 @@ async function main(signal: AbortSignal): Promise<void> {
   if (comparison.code === 21) quoted(comparison.stdout);
   expectSuccess('walferry compare data', comparison);
   const equalMs = Date.now() - closedAt;
-  quoted(
-    comparison.stdout
-      .replaceAll(/([0-9a-f]{12})[0-9a-f]{52}/g, '$1…')
-      .replaceAll(/ {40,}|-{40,}/g, (run) => run.slice(0, 12)),
-  );
+  quoted(narrow(comparison.stdout));
+  say('(the checksums are shortened here)');
 
   step('The shop opens again, on the target');
   const applied = await targetFigures(target.plainUri);
   say(await firstOrder(target.plainUri));
+  typed('walferry stream cleanup');
+  expectSuccess('walferry stream cleanup', await walferry(['stream', 'cleanup'], environment, signal));
+  say(await nothingLeft(source.plainUri));
 
   console.log(`\n${bold('Done: source and target are equal.')}`);
   const figures: [string, string][] = [
     ['rows copied', count(applied.copied)],
     ['changes applied while the shop was open', count(applied.changes)],
-    ['furthest behind while watched', bytes(observed.furthestBehind)],
+    ['furthest behind while watched', `${bytes(observed.furthestBehind)} of WAL`],
+    ['behind just before the shop closed', `${bytes(observed.lastBehind)} of WAL`],
     ['behind when the end position was set', `${bytes(lag)} of WAL`],
     ['from the last write to proven equality', seconds(equalMs)],
     ['the whole demo', seconds(Date.now() - started)],
@@ -147,25 +152,14 @@ async function readSentinel(environment: Environment, signal: AbortSignal): Prom
   return code === 0 ? (JSON.parse(stdout) as Sentinel) : null;
 }
 
-/** How much WAL lies between what the source has written and what the target holds. */
-async function behind(sentinel: Sentinel, sourceUri: string): Promise<number> {
-  return onDatabase(sourceUri, async (client) =>
-    Number(
-      await text(client, 'select greatest(0, pg_current_wal_insert_lsn() - $1::pg_lsn)', [
-        sentinel.replay_lsn,
-      ]),
-    ),
-  );
-}
-
-async function measureLag(
-  environment: Environment,
-  { source }: DemoServers,
-  signal: AbortSignal,
-): Promise<number> {
-  const sentinel = await readSentinel(environment, signal);
-  if (sentinel === null) throw new Problem('the sentinel cannot be read');
-  return behind(sentinel, source.plainUri);
+/** How much of the source's WAL the target does not hold yet, by what the two servers say themselves. */
+async function behind({ source, target }: DemoServers): Promise<number> {
+  const [current, applied] = await Promise.all([
+    onDatabase(source.plainUri, (client) => text(client, 'select pg_current_wal_insert_lsn()')),
+    onDatabase(target.plainUri, (client) => text(client, 'select lsn from walferry.position')),
+  ]);
+  const difference = readLsn(current) - readLsn(applied);
+  return difference > 0n ? Number(difference) : 0;
 }
 
 /** Shows what the sentinel says until the target has followed the source for a while. */
@@ -175,26 +169,28 @@ async function watch(
   servers: DemoServers,
   load: Load,
   signal: AbortSignal,
-): Promise<{ furthestBehind: number }> {
+): Promise<{ furthestBehind: number; lastBehind: number }> {
   const giveUp = Date.now() + patienceMs;
   let furthestBehind = 0;
+  let lastBehind = 0;
   let following: number | null = null;
   let shown = 0;
   while (following === null || Date.now() - following < watchMs) {
     if (signal.aborted) break;
-    if (migration.ended) expectSuccess('walferry clone --follow', await migration.exit);
+    if (migration.ended) expectSuccess('walferry clone --follow', { ...(await migration.exit), stderr: '' });
     if (migration.ended) throw new Problem('clone --follow ended before an end position was set');
     if (Date.now() > giveUp) throw new Problem('the target does not catch up with the source');
     await sleep(1000, undefined, { signal }).catch(() => {});
     const sentinel = await readSentinel(environment, signal);
     if (sentinel === null || !sentinel.apply || sentinel.replay_lsn === '0/0') continue;
-    const lag = await behind(sentinel, servers.source.plainUri);
+    const lag = await behind(servers);
     if (following === null) {
       following = Date.now();
       step('Meanwhile, in a second terminal: is the target keeping up?');
       typed('walferry stream sentinel get --json');
     }
     furthestBehind = Math.max(furthestBehind, lag);
+    lastBehind = lag;
     shown += 1;
     if (shown % 2 === 1) {
       const { transactions } = load.figures();
@@ -206,7 +202,7 @@ async function watch(
     // Not yet level: the copy took its time, and the changes since then are still being applied.
     if (lag > 4 * 1024 * 1024) following = Date.now();
   }
-  return { furthestBehind };
+  return { furthestBehind, lastBehind };
 }
 
 /** What the target's own statistics and walferry's task table say. */
@@ -221,6 +217,18 @@ async function targetFigures(uri: string): Promise<{ copied: number; changes: nu
     );
     return { copied, changes: touched - copied };
   });
+}
+
+/** After the cleanup the source keeps nothing for walferry. */
+async function nothingLeft(uri: string): Promise<string> {
+  const left = await onDatabase(uri, (client) =>
+    text(
+      client,
+      'select (select count(*) from pg_replication_slots) + (select count(*) from pg_publication)',
+    ),
+  );
+  if (left !== '0') throw new Problem('walferry has left a slot or a publication on the source');
+  return 'slot and publications on the source are gone';
 }
 
 /** Sequences, foreign keys and triggers are in place: an ordinary order goes through. */
@@ -250,9 +258,19 @@ async function text(client: Client, sql: string, values: unknown[] = []): Promis
 /** Something that the reader of the demo should see as a sentence, not as a stack. */
 class Problem extends Error {}
 
+/** A line of walferry's log, with the time of day alone. */
+function logLine(line: string): string {
+  return line.replace(/^\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d)\.\d+ \d+ /, '$1 ');
+}
+
+/** The table of compare data with shorter checksums, to fit a terminal. */
+function narrow(table: string): string {
+  return table.replaceAll(/ {48}(?= *\w* Checksum)|-{48}|(?<=[0-9a-f]{16})[0-9a-f]{48}/g, '');
+}
+
 function expectSuccess(command: string, exit: Exit): void {
   if (exit.code === 0) return;
-  quoted(exit.stderr.split('\n').slice(-20).join('\n'));
+  if (exit.stderr !== '') quoted(exit.stderr.split('\n').slice(-20).join('\n'));
   throw new Problem(`${command} ended with exit status ${exit.code}`);
 }
 
