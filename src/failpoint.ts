@@ -6,10 +6,13 @@
 
 /** Every failpoint, in the order of a change's way. The kill scenarios run through this list. */
 export const failpoints = [
+  'clone.dumped',
+  'clone.pre-data',
   'clone.table-copied',
   'clone.table-committed',
   'clone.table-recorded',
   'clone.index-built',
+  'clone.copied',
   'clone.finalize',
   'receive.batch-received',
   'journal.written',

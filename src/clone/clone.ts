@@ -15,6 +15,7 @@ import { planTasks, forgetTasks } from '../catalog/tasks.js';
 import type { PlannedTask } from '../catalog/tasks.js';
 import { addTiming } from '../catalog/timings.js';
 import { Failure, throwIfStopped } from '../failure.js';
+import { failpoint } from '../failpoint.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
@@ -162,6 +163,7 @@ async function prepareSchema(
       signal: options.signal,
     });
     const identities = await fetchEntryIdentities(source, entries);
+    failpoint('clone.dumped');
     return saveSchemaFile(options.directory, {
       snapshot: options.snapshot,
       schema,
@@ -228,6 +230,7 @@ async function restorePreData(options: CloneOptions, file: SchemaFile, plan: Clo
   }
   const problems = await restoreStage(restore);
   if (options.follow) await relaxAlwaysIdentities(target, file);
+  failpoint('clone.pre-data');
   await recordDoneTask(target, options.key, { name: preDataTask, bytes: 0, rows: 0 });
   return problems;
 }
@@ -285,6 +288,7 @@ async function copyEverything(
     await expectAllCopied(target, options, plan);
     // A commit that waits for the disk, after those of the workers that did not.
     await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
+    failpoint('clone.copied');
   }
 }
 
