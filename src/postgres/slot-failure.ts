@@ -2,6 +2,7 @@
  * What a source says about slots and streams, as Failures: recognised by SQLSTATE, since its words may be in any
  * language. Everything that has nothing to do with slots goes to `serverFailure`.
  */
+import pg from 'pg';
 import { Failure } from '../failure.js';
 import { serverFailure, serverWords, sqlState } from './sqlstate.js';
 
@@ -63,6 +64,8 @@ function slotFailureOf(state: string, error: unknown, action: SlotAction, slot: 
         ...cause,
         remedy: `Look at pg_stat_replication and pg_stat_activity for connections that are not needed, or: ${settingRemedy('max_wal_senders', '20')}`,
       });
+    case '42501': // insufficient_privilege: of the role, or of the plugin's library (newest minor releases)
+      return action === 'create' ? pluginNotAllowed(words, error) : null;
     case '58P01': // undefined_file: the plugin's library, or WAL that is gone
       if (action === 'create') {
         return new Failure('source-setup', `the source cannot load the output plugin: ${words}`, {
@@ -88,6 +91,18 @@ function slotFailureOf(state: string, error: unknown, action: SlotAction, slot: 
     default:
       return null;
   }
+}
+
+/** The hint names the setting in every language. It is a list: inside one pair of quotes it would block all three. */
+function pluginNotAllowed(words: string, error: unknown): Failure | null {
+  if (!(error instanceof pg.DatabaseError) || error.hint?.includes('output_plugin_libraries') !== true)
+    return null;
+  return new Failure('source-setup', `the source does not allow the output plugin: ${words}`, {
+    cause: error,
+    remedy:
+      'Use pgoutput, or as an administrator on the source: alter system set output_plugin_libraries = pgoutput, ' +
+      'test_decoding, wal2json; select pg_reload_conf();',
+  });
 }
 
 /** 55000 covers wal_level and a slot that was invalidated; the setting's name stands in it in every language. */

@@ -98,6 +98,8 @@ export class SlotStream implements AsyncDisposable {
 
   #started: { resolve: () => void; reject: (error: unknown) => void } | null = null;
   #full = false;
+  #turnBytes = 0;
+  #turnOpen = false;
   #rest: NodeJS.Timeout | null = null;
   #clock: NodeJS.Timeout | null = null;
   #reply: NodeJS.Timeout | null = null;
@@ -221,17 +223,31 @@ export class SlotStream implements AsyncDisposable {
       return;
     }
     if (this.#ending !== null) return;
-    if (this.#frames.length > 0) this.#wake?.();
     if (this.#queuedBytes >= this.#maxQueuedBytes) {
       this.#full = true;
       this.#socket.pause();
-    } else if (this.#pacing.restAfter(read.length, performance.now())) {
-      this.#socket.pause();
-      this.#rest = setTimeout(() => {
-        this.#rest = null;
-        if (!this.#full) this.#socket.resume();
-      }, restMs);
     }
+    this.#turnBytes += read.length;
+    if (this.#turnOpen) return;
+    this.#turnOpen = true;
+    setImmediate(() => this.#endTurn());
+  }
+
+  /**
+   * After all reads of one turn of the event loop: over TLS every record is a read of its own, and the walsender makes
+   * one of every change. They are handed out, and paced, together.
+   */
+  #endTurn(): void {
+    const bytes = this.#turnBytes;
+    this.#turnOpen = false;
+    this.#turnBytes = 0;
+    if (this.#frames.length > 0) this.#wake?.();
+    if (this.#ending !== null || this.#full || !this.#pacing.restAfter(bytes, performance.now())) return;
+    this.#socket.pause();
+    this.#rest = setTimeout(() => {
+      this.#rest = null;
+      if (!this.#full) this.#socket.resume();
+    }, restMs);
   }
 
   #take(tag: number, body: Buffer): void {

@@ -71,6 +71,7 @@ export type SlotFacts = {
 /** How long a slot may take before its waiting is told; most are there within milliseconds. */
 const tellWaitingAfterMs = 1000;
 const lookAgainMs = 2000;
+const connectionCheckMs = 2000;
 
 /**
  * Makes the slot. Throws `slot-exists`, `source-setup` (wal_level, no free slot or walsender, plugin), `source-rights`,
@@ -162,10 +163,12 @@ export function createSlotCommand(name: string, plugin: PluginName, serverVersio
 async function createWatched(holder: Session, options: CreateSlotOptions): Promise<TextRow> {
   const { conninfo, name, plugin, signal, log = silentLog } = options;
   throwIfStopped(signal);
-  // The session that holds the snapshot is idle in a transaction for hours, and creating may take as long.
-  await holder.query('set statement_timeout = 0');
-  await holder.query('set idle_in_transaction_session_timeout = 0');
-  await holder.query('set lock_timeout = 0');
+  // Should this process be killed while the slot waits, the server is to notice, and give it up: else it would finish it
+  // hours later, for nobody. The check is armed by the statement after it and goes on from there. (Since 14; our
+  // sessions switch the time limits off that would end a held snapshot.)
+  if (holder.serverVersion >= 140_000) {
+    await holder.query(`set client_connection_check_interval = ${connectionCheckMs}`);
+  }
   const [own] = await holder.query('select pg_catalog.pg_backend_pid()::text as pid');
   const pid = own?.['pid'] ?? '';
   const creating = holder.query(createSlotCommand(name, plugin, holder.serverVersion)).then(
