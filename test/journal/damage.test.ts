@@ -47,7 +47,8 @@ async function writeThreeFiles(directory: string): Promise<StreamMessage[][]> {
     transaction(4n, 2n * segmentBytes + 0x1000n, 1, 'José ",sum"'),
     transaction(5n, 2n * segmentBytes + 0x2000n),
   ];
-  await using writer = await openWriter(directory);
+  // Small headers: each byte of them is damaged once.
+  await using writer = await openWriter(directory, { header: {}, disk });
   for (const batch of batches) await writer.append(batch);
   return batches;
 }
@@ -65,7 +66,7 @@ test('the newest file, truncated at every byte: whole writes remain, and the jou
     expect(seen.failure).toBeNull();
     expect(possible).toContainEqual(seen.messages);
     {
-      await using writer = await openWriter(directory.path, { disk });
+      await using writer = await openWriter(directory.path, { header: {}, disk });
       const last = seen.messages.at(-1);
       expect(writer.recovered).toBe(last?.kind === 'commit' ? last.endLsn : null);
       await writer.append(after);
@@ -109,7 +110,9 @@ test('the newest file, each byte flipped: a reader gives whole writes before the
     await writeFile(path, bad);
     const seen = await readWhatIsThere(directory.path);
     expect(possible).toContainEqual(seen.messages);
-    const opened = await openWriter(directory.path, { disk }).catch((error: unknown) => asFailure(error));
+    const opened = await openWriter(directory.path, { header: {}, disk }).catch((error: unknown) =>
+      asFailure(error),
+    );
     if (opened instanceof Error) {
       expect(opened.code).toBe('journal-damaged');
       expect(await readFile(path)).toEqual(bad);
