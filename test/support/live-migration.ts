@@ -2,8 +2,10 @@
  * A live migration as a person runs it: `clone --follow` in one terminal, the sentinel in another, and the same line
  * with --resume after every crash.
  */
-import type { TestDatabase } from './databases.js';
+import { createDatabase, type TestDatabase } from './databases.js';
+import { temporaryDirectory } from './directory.js';
 import { walferry, type WalferryExit, type WalferryProcess } from './walferry.js';
+import type { TestServer } from './clusters.js';
 
 export type Migration = {
   readonly source: TestDatabase;
@@ -13,7 +15,41 @@ export type Migration = {
   readonly role: 'superuser' | 'owner';
 };
 
-function uris({ source, target, role }: Migration): {
+export type MigrationOptions = {
+  /** `owner` unless told. */
+  readonly role?: Migration['role'];
+  /** Made on the source. */
+  readonly schema?: string;
+  /** Made on the target too: for a stream without a copy. */
+  readonly onBoth?: boolean;
+  /** Servers of a test alone; the shared ones unless told. */
+  readonly sourceServer?: TestServer;
+  readonly targetServer?: TestServer;
+};
+
+/** Makes two databases and a work directory; disposing of it takes them away. */
+export async function openMigration(options: MigrationOptions = {}): Promise<Migration & AsyncDisposable> {
+  const { role = 'owner', schema = '', sourceServer, targetServer } = options;
+  const directory = await temporaryDirectory();
+  const source = await createDatabase('source', sourceServer === undefined ? {} : { server: sourceServer });
+  const target = await createDatabase('target', targetServer === undefined ? {} : { server: targetServer });
+  for (const database of options.onBoth === true ? [source, target] : [source]) {
+    await (role === 'owner' ? database.sqlAsOwner(schema) : database.sql(schema));
+  }
+  return {
+    source,
+    target,
+    directory: directory.path,
+    role,
+    [Symbol.asyncDispose]: async () => {
+      await source[Symbol.asyncDispose]();
+      await target[Symbol.asyncDispose]();
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export function uris({ source, target, role }: Pick<Migration, 'source' | 'target' | 'role'>): {
   PGCOPYDB_SOURCE_PGURI: string;
   PGCOPYDB_TARGET_PGURI: string;
 } {
@@ -35,19 +71,53 @@ export function run(
 }
 
 /** Runs one command to its end. */
-export async function runToEnd(migration: Migration, command: readonly string[]): Promise<WalferryExit> {
-  await using process = run(migration, command);
+export async function runToEnd(
+  migration: Migration,
+  command: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<WalferryExit> {
+  await using process = run(migration, command, environment);
   return await process.exit;
+}
+
+/** Runs one command that must end well; gives what it printed. */
+export async function succeed(
+  migration: Migration,
+  command: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<WalferryExit> {
+  const exit = await runToEnd(migration, command, environment);
+  if (exit.code !== 0) {
+    throw new Error(
+      `walferry ${command.join(' ')} ended with ${exit.code ?? exit.signal}:\n${exit.stdout}${exit.stderr}`,
+    );
+  }
+  return exit;
 }
 
 /** The options that both sides of a migration share: slots are server-wide, so each test has its own. */
 export function streamOptions(migration: Migration): string[] {
-  return ['--slot-name', `slot_${migration.source.name}`];
+  return ['--slot-name', slotOf(migration)];
+}
+
+export function slotOf(migration: Migration): string {
+  return `slot_${migration.source.name}`;
 }
 
 /** The command line of the migration. */
 export function cloneFollow(migration: Migration, ...more: string[]): string[] {
   return ['clone', '--follow', ...streamOptions(migration), ...more];
+}
+
+/** The command line of a stream over what was copied before. */
+export function follow(migration: Migration, ...more: string[]): string[] {
+  return ['follow', ...streamOptions(migration), ...more];
+}
+
+/** Sets up a stream between two databases that are equal, and allows applying. */
+export async function setupStream(migration: Migration): Promise<void> {
+  await succeed(migration, ['stream', 'setup', ...streamOptions(migration)]);
+  await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
 }
 
 /** Sets the end position to where the source is now, from a second process; false while there is no sentinel yet. */
@@ -56,9 +126,23 @@ export async function setEndposNow(migration: Migration): Promise<boolean> {
   return code === 0;
 }
 
+/** Sets the end position from a second process, to an LSN or to where the source is now; gives what it was set to. */
+export async function setEndpos(migration: Migration, lsn = '--current'): Promise<string> {
+  const { stdout } = await succeed(migration, ['stream', 'sentinel', 'set', 'endpos', lsn]);
+  return stdout.trim();
+}
+
 /** One field of `stream sentinel get --json`; null while there is no sentinel. */
 export async function sentinelField(migration: Migration, field: string): Promise<string | boolean | null> {
   const { code, stdout } = await runToEnd(migration, ['stream', 'sentinel', 'get', '--json']);
   if (code !== 0) return null;
   return (JSON.parse(stdout) as Record<string, string | boolean>)[field] ?? null;
+}
+
+/** Where the target's position row stands; null while there is none. */
+export async function appliedPosition({ target }: Pick<Migration, 'target'>): Promise<string | null> {
+  const [made] = await target.sql(`select to_regclass('walferry.position')::text as name`);
+  if ((made?.['name'] ?? null) === null) return null;
+  const [row] = await target.sql('select max(lsn)::text as lsn from walferry.position');
+  return row?.['lsn'] ?? null;
 }

@@ -1,0 +1,193 @@
+/**
+ * The end position, wherever it falls: applied is every transaction that ends at or before it, and none other. Where
+ * transactions end is told by a second slot, so that the claims rest on the server's word and not on ours.
+ */
+import { describe, expect, test } from 'vitest';
+import { formatLsn, readLsn, type Lsn } from '../../../src/model/lsn.js';
+import { insertPosition, watchCommits } from '../../support/commits.js';
+import type { TestDatabase } from '../../support/databases.js';
+import { expectEqual } from '../../support/equal.js';
+import {
+  appliedPosition,
+  cloneFollow,
+  follow,
+  openMigration,
+  run,
+  runToEnd,
+  setEndpos,
+  setupStream,
+  succeed,
+  type Migration,
+} from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
+
+/** Every row says by which transaction it was written. */
+const schema = `create table entry (transaction int, row int, filler text, primary key (transaction, row))`;
+
+/** An idle stream ends by a keepalive; the server sends one within a moment of our asking. */
+const idleEndMs = 15_000;
+
+async function write(database: Pick<TestDatabase, 'sql'>, transaction: number, rows = 1): Promise<void> {
+  await database.sql(
+    `insert into entry select ${transaction}, i, repeat('x', 20) from generate_series(1, ${rows}) i`,
+  );
+}
+
+/** Transaction and number of rows, as `1:1 3:5000`. */
+async function applied({ target }: Migration): Promise<string> {
+  const rows = await target.sql(
+    `select string_agg(transaction || ':' || rows, ' ' order by transaction) as list
+       from (select transaction, count(*) as rows from entry group by 1) as transactions`,
+  );
+  return rows[0]?.['list'] ?? '';
+}
+
+const lsn = (value: bigint) => formatLsn(value as Lsn);
+
+describe('an end position', () => {
+  test('before, inside, at the end of and between transactions: every one that ends by then, and none other', async () => {
+    await using migration = await openMigration({ schema, onBoth: true });
+    const { source } = migration;
+    const commits = await watchCommits(source);
+    await setupStream(migration);
+
+    // Given six transactions, the sixth of which begins before the fourth and ends last.
+    const beforeAll = await insertPosition(source);
+    await write(source, 1);
+    await write(source, 2);
+    await source.sql('begin');
+    await write(source, 3, 2500);
+    const insideTheThird = await insertPosition(source);
+    await source.sql(
+      `insert into entry select 3, i, repeat('x', 20) from generate_series(2501, 5000) i; commit`,
+    );
+    await using late = await source.session();
+    await late.sql('begin');
+    await write(late, 6);
+    await write(source, 4);
+    await write(source, 5);
+    await source.sql(`select pg_logical_emit_message(false, 'test', 'room between the fifth and the sixth')`);
+    const afterTheFifth = await insertPosition(source);
+    await source.sql(`select pg_logical_emit_message(false, 'test', 'more room')`);
+    await late.sql('commit');
+    const ends = (await commits()).map(({ endLsn }) => endLsn);
+    const commitStarts = (await commits()).map(({ commitLsn }) => commitLsn);
+    const end = (transaction: number) => ends[transaction - 1] ?? 0n;
+    expect(ends).toHaveLength(6);
+
+    // When the stream is run to one end position after the other, then exactly the transactions up to it are there.
+    const three = '1:1 2:1 3:5000';
+    const cases: readonly (readonly [where: string, endpos: string, transactions: string])[] = [
+      ['before all', beforeAll, ''],
+      ['at the end of the first', lsn(end(1)), '1:1'],
+      ['one byte short of the end of the second', lsn(end(2) - 1n), '1:1'],
+      ['at the start of the commit record of the second', lsn(commitStarts[1] ?? 0n), '1:1'],
+      ['in the middle of the third', insideTheThird, '1:1 2:1'],
+      ['inside of the commit record of the third', lsn(end(3) - 8n), '1:1 2:1'],
+      ['at the end of the third', lsn(end(3)), three],
+      ['one byte behind the end of the fourth', lsn(end(4) + 1n), `${three} 4:1`],
+      ['after the fifth, in the middle of the sixth', afterTheFifth, `${three} 4:1 5:1`],
+      ['at the end of the sixth', lsn(end(6)), `${three} 4:1 5:1 6:1`],
+    ];
+    for (const [index, [where, endpos, transactions]] of cases.entries()) {
+      // Both ways to set it before a run.
+      if (index % 2 === 0) {
+        await setEndpos(migration, endpos);
+        await succeed(migration, follow(migration, '--resume'));
+      } else await succeed(migration, follow(migration, '--resume', '--endpos', endpos));
+      expect(await applied(migration), where).toBe(transactions);
+    }
+
+    // And an end position that was passed before ends the run at once, well, and changes nothing.
+    const again = await succeed(migration, follow(migration, '--resume', '--endpos', lsn(end(2))));
+    expect(again.stderr).toMatch(/previously reached/);
+    expect(await applied(migration)).toBe(cases.at(-1)?.[2]);
+    await expectEqual(migration.source, migration.target);
+  });
+
+  test('set while the stream runs, ahead of the source: the transactions up to it, and none other', async () => {
+    await using migration = await openMigration({ schema, onBoth: true });
+    const { source } = migration;
+    const commits = await watchCommits(source);
+    await setupStream(migration);
+    await using following = run(migration, follow(migration));
+    await write(source, 1);
+    await until('the first is applied', async () => (await applied(migration)) === '1:1');
+
+    // When it is set to a place that the source has not written yet, and transactions of some size go past it,
+    const endpos = readLsn(await insertPosition(source)) + 300_000n;
+    expect(await setEndpos(migration, lsn(endpos))).toBe(lsn(endpos));
+    let written = 1;
+    while (readLsn(await insertPosition(source)) < endpos + 100_000n) {
+      written += 1;
+      await write(source, written, 150);
+    }
+    const exit = await following.exit;
+
+    // then the run ends by itself with what ends by then.
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(exit.stderr).toMatch(/endpos .* has been reached/);
+    const seen = await commits();
+    const last = seen.filter(({ endLsn }) => endLsn <= endpos).length;
+    expect(seen.length).toBe(written);
+    expect(last).toBeGreaterThan(1);
+    expect(last).toBeLessThan(written);
+    const expected = Array.from({ length: last }, (_, i) => (i === 0 ? '1:1' : `${i + 1}:150`)).join(' ');
+    expect(await applied(migration)).toBe(expected);
+  });
+
+  test('of now, on an idle source: the run ends within seconds', async () => {
+    await using migration = await openMigration({ schema, onBoth: true });
+    const { source } = migration;
+    await setupStream(migration);
+
+    // Set while the stream runs and nothing happens,
+    await using following = run(migration, follow(migration));
+    await following.waitForOutput(/receiving changes from/);
+    const endpos = await setEndpos(migration);
+    const setAt = Date.now();
+    const exit = await following.exit;
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(Date.now() - setAt).toBeLessThan(idleEndMs);
+    expect(readLsn((await appliedPosition(migration)) ?? '0/0')).toBeGreaterThanOrEqual(readLsn(endpos));
+
+    // and before a run, to a place that nothing is written behind.
+    await write(source, 1);
+    await setEndpos(migration, await insertPosition(source));
+    const startedAt = Date.now();
+    await succeed(migration, follow(migration, '--resume'));
+    expect(Date.now() - startedAt).toBeLessThan(idleEndMs);
+    expect(await applied(migration)).toBe('1:1');
+  });
+
+  test('reached by clone --follow is not the end: a new one goes on from there', async () => {
+    await using migration = await openMigration({
+      schema: `${schema};
+        create table parent (id int primary key);
+        create table child (id int primary key, parent_id int references parent);
+        insert into parent select generate_series(1, 5); insert into child select i, i from generate_series(1, 5) i`,
+    });
+    const { source, target } = migration;
+    await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
+    await migrating.waitForOutput(/receiving changes from/);
+    await write(source, 1);
+    await setEndpos(migration);
+    expect((await migrating.exit).code, migrating.stderr).toBe(0);
+    await expectEqual(source, target);
+
+    // Without a new end position there is nothing to do,
+    await write(source, 2);
+    const again = await runToEnd(migration, follow(migration, '--resume'));
+    expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('previously reached')]);
+    expect(await applied(migration)).toBe('1:1');
+
+    // with one, its changes are applied to the complete target.
+    await source.sql(
+      'delete from child where id = 3; delete from parent where id = 3; insert into parent values (9)',
+    );
+    await source.sql('insert into child values (9, 9)');
+    await setEndpos(migration);
+    await succeed(migration, follow(migration, '--resume'));
+    await expectEqual(source, target);
+  });
+});
