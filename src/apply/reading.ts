@@ -26,13 +26,17 @@ import { reachesEnd, relationVerdict, verdictAtBegin, verdictHolds } from './ver
 export type Lessons = {
   /** Until this transaction is committed every transaction is a group, every change a statement. */
   readonly carefulThrough: bigint | null;
-  /** A transaction whose end was not known at its begin, and is now. */
-  readonly known: { readonly xid: bigint; readonly endLsn: Lsn } | null;
+  /** By xid: the ends of transactions that were not known where they begin. */
+  readonly known: ReadonlyMap<bigint, Lsn>;
   /** By xid: how often the transaction begins in the source without coming to its end. */
   readonly voided: ReadonlyMap<bigint, number>;
 };
 
-export const freshLessons: Lessons = { carefulThrough: null, known: null, voided: new Map() };
+export const freshLessons: Lessons = {
+  carefulThrough: null,
+  known: new Map(),
+  voided: new Map(),
+};
 
 /** Not a failure: what was sent must be taken back, and the source read again with what was learned. */
 export class ReadAgain extends Error {}
@@ -212,8 +216,9 @@ export class Reading {
         return null;
       case 'message':
         // Logical messages are for others; the transaction that carries one counts all the same.
-        return null;
+        break;
     }
+    return null;
   }
 
   #begin({ xid, commitLsn }: Begin): void {
@@ -226,10 +231,10 @@ export class Reading {
     const attempt = (this.#begun.get(xid) ?? 0) + 1;
     // Only transactions that were void once need to be counted.
     if (this.#lessons.voided.has(xid) || attempt > 1) this.#begun.set(xid, attempt);
-    const known = this.#lessons.known?.xid === xid ? this.#lessons.known.endLsn : null;
+    const endLsn = this.#lessons.known.get(xid) ?? null;
     const endpos = this.#options.endpos();
     const place = { applied: this.#seen, beyond: this.#beyond, endpos };
-    const verdict = verdictAtBegin({ commitLsn, endLsn: known }, place);
+    const verdict = verdictAtBegin({ commitLsn, endLsn }, place);
     if (verdict === 'stop') {
       this.#reachedEnd = true;
       return;
@@ -298,7 +303,8 @@ export class Reading {
     if (!verdictHolds(transaction.doing, endLsn, this.#seen, this.#options.endpos())) {
       const voided = new Map(this.#lessons.voided);
       voided.delete(xid);
-      this.#lessons = { ...this.#lessons, known: { xid, endLsn }, voided };
+      const known = new Map(this.#lessons.known).set(xid, endLsn);
+      this.#lessons = { ...this.#lessons, known, voided };
       throw new ReadAgain();
     }
     this.#transaction = null;

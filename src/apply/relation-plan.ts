@@ -66,6 +66,14 @@ export function planRelation(relation: Relation, table: TargetTable | null): Rel
   }
   const known = all.filter((column) => column !== null);
   const columns = known.filter(({ target }) => !target.generated);
+  const unreadable = columns.find(({ target }) => target.via === null);
+  if (unreadable !== undefined) {
+    const { name, type } = unreadable.target;
+    throw new Failure(
+      'target-setup',
+      `target: values of the column "${name}" of ${relationLabel(relation)} cannot be read as ${type}: every cast from a string type to it is a function of its own`,
+    );
+  }
   const { match, index } = planMatch(relation, known, table);
   return {
     relation,

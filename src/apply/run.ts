@@ -103,8 +103,9 @@ export class RunBuilder {
       case 'update':
         return { kind: 'update', plan, changes: changes as Update[], sent, bytes };
       case 'delete':
-        return { kind: 'delete', plan, changes: changes as Delete[], bytes };
+        break;
     }
+    return { kind: 'delete', plan, changes: changes as Delete[], bytes };
   }
 
   #continues(plan: RelationPlan, change: RowChange, sent: SentColumns, alone: boolean, key: string): boolean {
@@ -122,8 +123,9 @@ function isAlone(plan: RelationPlan, change: RowChange, sent: SentColumns): bool
     case 'delete':
       return plan.match.kind !== 'key';
     case 'update':
-      return plan.match.kind !== 'key' || sent.keyChanges || touchesConstraint(plan, change);
+      break;
   }
+  return plan.match.kind !== 'key' || sent.keyChanges || touchesConstraint(plan, change);
 }
 
 /** Under FULL the old row tells what changes; otherwise every column that was sent may. */

@@ -38,8 +38,9 @@ export function runStatement(run: Run): Statement {
     case 'delete':
       return deleteStatement(run.plan, run.changes);
     case 'truncate':
-      return truncateStatement(run.plans, run.change.restartIdentity === true);
+      break;
   }
+  return truncateStatement(run.plans, run.change.restartIdentity === true);
 }
 
 function insertStatement(plan: RelationPlan, changes: readonly Insert[]): Statement {
@@ -217,7 +218,7 @@ function findOne(plan: RelationPlan, change: Update | Delete): OneRow {
         return `${alias}.${quoteIdentifier(column.target.name)} ${equals} (select ${cast(`$${place}`, column)})`;
       }),
     ];
-    if (match.columns.length === 0) return match.kind === 'value' ? 'true' : `${address(plan, '')}`;
+    if (match.columns.length === 0) return match.kind === 'value' ? 'true' : address(plan, '');
     if (match.kind === 'value') return [...conditions('t'), sameImage(match, 't', '')].join(' and ');
     const exact = [...conditions('f'), sameImage(match, 'f', '')].join(' and ');
     return address(plan, ` where ${exact}`, ` where ${sameImage(match, 'f', '::pg_catalog.text')}`);
@@ -289,7 +290,7 @@ function keyConditions(match: Extract<RowMatch, { kind: 'key' }>): string[] {
 }
 
 function cast(value: string, { target }: PlannedColumn): string {
-  return `${value}${target.via}::${target.type}`;
+  return `${value}${target.via ?? ''}::${target.type}`;
 }
 
 function nameOf({ relation }: RelationPlan): string {

@@ -11,10 +11,11 @@ export type TargetColumn = {
   /** The type without its length, for a cast in SQL: the assignment checks the length, an explicit cast would cut. */
   readonly type: string;
   /**
-   * What stands between the text and the type in a cast. Empty; or a second cast where somebody made a cast from text
-   * to this type by a function of theirs, which would read the value instead of the type's own input function.
+   * What stands between the text and the type in a cast: nothing, or another string type where a cast from text to this
+   * type is a function, which may read the value otherwise than the type's own input function. Null where that cannot
+   * be avoided.
    */
-  readonly via: '' | '::pg_catalog.varchar';
+  readonly via: string | null;
   /** The type is an array: a list of its values would be an array of more dimensions. */
   readonly array: boolean;
   readonly generated: boolean;
@@ -60,10 +61,10 @@ const tablesQuery = `
             select b.oid, b.typtype, b.typbasetype from base
             join pg_catalog.pg_type b on b.oid = base.typbasetype where base.typtype = 'd'
           )
-          select coalesce(pg_catalog.json_agg(k.castsource::pg_catalog.regtype::pg_catalog.text), '[]'::pg_catalog.json)
+          select coalesce(pg_catalog.json_object_agg(
+            k.castsource::pg_catalog.regtype::pg_catalog.text, k.oid >= 16384), '{}'::pg_catalog.json)
           from base join pg_catalog.pg_cast k on k.casttarget = base.oid
-          where base.typtype <> 'd' and k.oid >= 16384 and k.castmethod = 'f'
-            and k.castsource in ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype)
+          where base.typtype <> 'd' and k.castmethod = 'f'
         ),
         'array', ty.typcategory = 'A',
         'generated', a.attgenerated <> '',
@@ -113,7 +114,10 @@ const tablesQuery = `
   join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
   where c.relkind in ('r', 'p', 'f')`;
 
-type ColumnRow = Omit<TargetColumn, 'via'> & { readonly casts: readonly string[] };
+type ColumnRow = Omit<TargetColumn, 'via'> & {
+  /** Casts to the type that are functions: from which type, and whether somebody made it who is not Postgres. */
+  readonly casts: Readonly<Record<string, boolean>>;
+};
 
 /** The target's tables of these names, in their order; null for one that is not there. */
 export async function fetchTargetTables(
@@ -137,5 +141,20 @@ export async function fetchTargetTables(
 }
 
 function readColumn({ casts, ...column }: ColumnRow): TargetColumn {
-  return { ...column, via: casts.includes('text') ? '::pg_catalog.varchar' : '' };
+  return { ...column, via: castVia(casts) };
+}
+
+/** The string types, in the order of preference, as regtype prints them under an empty search_path. */
+const stringTypes = ['text', 'character varying', 'character'] as const;
+const vias = {
+  text: '',
+  'character varying': '::pg_catalog.varchar',
+  character: '::pg_catalog.bpchar',
+} as const;
+
+/** Where no string type is free (xml, name, "char"), Postgres's own function reads what its own type printed. */
+function castVia(casts: ColumnRow['casts']): string | null {
+  const type =
+    stringTypes.find((name) => casts[name] === undefined) ?? stringTypes.find((name) => !casts[name]);
+  return type === undefined ? null : vias[type];
 }
