@@ -1,0 +1,137 @@
+/**
+ * `npm run bench [clone] [follow] [-- --rounds N]`: starts its own servers, measures, and writes a results file, as
+ * JSON and as a page, into scripts/bench/results. Absolute times say little about another machine or another hour;
+ * the ratios within one run are what counts.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { cloneCases, cloneScale } from './clone.js';
+import { followCases, followTransactions } from './follow.js';
+import { measure, type Case, type CaseResult } from './measure.js';
+import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
+
+type Benchmark = {
+  readonly what: string;
+  readonly cases: (servers: BenchServers) => Promise<readonly Case[]> | readonly Case[];
+};
+
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  clone: {
+    what: `a copy: 4 tables like pgbench's at scale ${cloneScale / 10}, 2 more indexes, 2 jobs each`,
+    cases: cloneCases,
+  },
+  follow: { what: `draining ${followTransactions} transactions of 4 changes each`, cases: followCases },
+};
+
+type Result = {
+  readonly benchmark: string;
+  readonly what: string;
+  readonly date: string;
+  readonly command: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly machine: string;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly rounds: number;
+  readonly cases: readonly CaseResult[];
+  /** Of the medians, to the first case: 2 means that the first case is twice as fast. */
+  readonly ratios: Readonly<Record<string, number>>;
+};
+
+async function main(args: readonly string[]): Promise<number> {
+  const roundsAt = args.indexOf('--rounds');
+  const rounds = roundsAt < 0 ? 3 : Number(args[roundsAt + 1]);
+  const names = args.filter(
+    (word, index) => !word.startsWith('--') && (roundsAt < 0 || index !== roundsAt + 1),
+  );
+  const unknown = names.filter((name) => benchmarks[name] === undefined);
+  if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
+    console.error(`usage: npm run bench -- [${Object.keys(benchmarks).join('] [')}] [--rounds N]`);
+    return 1;
+  }
+  await using servers = await startServers();
+  for (const name of names.length === 0 ? Object.keys(benchmarks) : names) {
+    const benchmark = benchmarks[name];
+    if (benchmark === undefined) continue;
+    console.log(`${name}: ${benchmark.what}`);
+    const cases = await measure(await benchmark.cases(servers), rounds, (line) => console.log(`  ${line}`));
+    const result = await describe(name, benchmark.what, rounds, cases, servers, args);
+    const file = await save(result);
+    console.log(`\n${page(result)}\nwritten to ${file}.json and .md\n`);
+  }
+  return 0;
+}
+
+async function describe(
+  name: string,
+  what: string,
+  rounds: number,
+  cases: readonly CaseResult[],
+  { source }: BenchServers,
+  args: readonly string[],
+): Promise<Result> {
+  const [row] = await execute(source.uri({ database: 'postgres' }), 'show server_version');
+  const first = cases[0]?.medianMs ?? Number.NaN;
+  return {
+    benchmark: name,
+    what,
+    date: new Date().toISOString().slice(0, 10),
+    command: ['npm run bench', ...(args.length === 0 ? [] : ['--', ...args])].join(' '),
+    versions: {
+      walferry: gitRevision(),
+      PostgreSQL: String(row?.['server_version']),
+      'Node.js': process.versions.node,
+    },
+    machine: `${os.cpus().length} × ${os.cpus()[0]?.model ?? 'unknown'}, ${Math.round(os.totalmem() / 1024 ** 3)} GiB, ${os.platform()}`,
+    settings: serverSettings,
+    rounds,
+    cases,
+    ratios: Object.fromEntries(cases.slice(1).map((one) => [one.name, one.medianMs / first])),
+  };
+}
+
+function gitRevision(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** The results as a page: also what is printed. */
+function page(result: Result): string {
+  const inSeconds = (ms: number) => (ms / 1000).toFixed(2);
+  const versions = Object.entries(result.versions).map(([name, version]) => `${name} ${version}`);
+  const settings = Object.entries(result.settings).map(([name, value]) => `${name} = ${value}`);
+  const first = result.cases[0]?.name ?? '';
+  return [
+    `# ${result.benchmark}, ${result.date}`,
+    '',
+    `${result.what}; ${result.rounds} rounds in turns, every outcome verified equal.`,
+    `${versions.join(', ')}; ${result.machine}.`,
+    `Both servers on this machine: ${settings.join(', ')}.`,
+    '',
+    '| seconds | median | min | max | against the first |',
+    '|---|---|---|---|---|',
+    ...result.cases.map((one) => {
+      const ratio = result.ratios[one.name];
+      const words = ratio === undefined ? '' : `${first} is ${ratio.toFixed(2)} × as fast`;
+      return `| ${one.name} | ${inSeconds(one.medianMs)} | ${inSeconds(one.minMs)} | ${inSeconds(one.maxMs)} | ${words} |`;
+    }),
+    '',
+    `\`${result.command}\``,
+    '',
+  ].join('\n');
+}
+
+async function save(result: Result): Promise<string> {
+  const directory = 'scripts/bench/results';
+  await mkdir(directory, { recursive: true });
+  const file = path.join(directory, `${result.date}-${result.benchmark}`);
+  await writeFile(`${file}.json`, `${JSON.stringify(result, null, 2)}\n`);
+  await writeFile(`${file}.md`, page(result));
+  return file;
+}
+
+process.exitCode = await main(process.argv.slice(2));
