@@ -4,7 +4,9 @@
  *
  * The end position E is reached (nothing at or before it can still come) with the first of:
  *   1. a commit whose end is at or past E: it is taken, and the verdict of the applier tells whether it is needed;
- *   2. a begin whose commit record starts at or past E: its end lies behind E, so it is not taken;
+ *   2. a begin whose commit record starts at or past E: its end lies behind E, so it is not taken. Commits come in their
+ *      order, so it says what a keepalive at the start of that record would say, and that is what is kept of it:
+ *      the journal then shows that E was reached, and a run that is repeated has nothing to do;
  *   3. a keepalive at or past E: every commit that ended before it has arrived. A transaction that is open then ends
  *      behind it.
  *
@@ -81,7 +83,8 @@ export class StreamReader {
     if (message === null) return false;
     this.#xids.widenMessage(message);
     this.#order.check(message);
-    if (message.kind === 'begin' && end !== null && message.commitLsn !== null && message.commitLsn >= end) {
+    if (message.kind === 'begin' && end !== null && (message.commitLsn ?? zeroLsn) >= end) {
+      this.#held = { kind: 'keepalive', lsn: message.commitLsn ?? end, time: message.commitTime ?? 0n };
       return true;
     }
     if (this.#held !== null) this.#releaseKeepalive(messages);

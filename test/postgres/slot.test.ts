@@ -2,7 +2,7 @@ import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
 import type { Lsn } from '../../src/model/lsn.js';
-import { endOfRecords } from '../../src/postgres/logical-message.js';
+import { emitMark, endOfRecords } from '../../src/postgres/logical-message.js';
 import {
   insertsPublicationName,
   checkPublicationName,
@@ -220,6 +220,14 @@ describe('publications', () => {
     const name = 'x'.repeat(55);
     expect(() => checkPublicationName(name)).not.toThrow();
     expect(Buffer.byteLength(insertsPublicationName(name))).toBe(63);
+  });
+});
+
+test('a standby cannot mark its position', async () => {
+  const standby = { query: () => Promise.resolve([{ standby: 'true' }]) };
+  await expect(emitMark(standby as never)).rejects.toMatchObject({
+    code: 'source-setup',
+    message: expect.stringContaining('standby'),
   });
 });
 

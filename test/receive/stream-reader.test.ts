@@ -151,8 +151,8 @@ describe('the end position', () => {
       ],
       false,
     ],
-    ['before the first commit', 150, [], true],
-    ['at the first commit record', 200, [], true],
+    ['before the first commit', 150, ['keepalive 200'], true],
+    ['at the first commit record', 200, ['keepalive 200'], true],
     ['inside of a commit record', 205, ['begin 5', 'message', 'commit 210'], true],
     ['exactly at the end of a commit', 210, ['begin 5', 'message', 'commit 210'], true],
     [
@@ -164,7 +164,7 @@ describe('the end position', () => {
     [
       'between commits, where the next begin tells',
       218,
-      ['begin 5', 'message', 'commit 210', 'keepalive 215'],
+      ['begin 5', 'message', 'commit 210', 'keepalive 220'],
       true,
     ],
     ['held already', 100, [], true],
