@@ -27,6 +27,7 @@ import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { fetchDoneTasks, forgetDoneTasks, recordDoneTask } from '../postgres/task-table.js';
 import type { DoneTask } from '../postgres/task-table.js';
 import { fetchPresentIndexes, runCopyPhase } from './copy-phase.js';
+import type { CopyPhase } from './copy-phase.js';
 import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
 import type { CloneOptions, Problem } from './options.js';
 import { planClone } from './plan.js';
@@ -45,6 +46,7 @@ export { finalizeTarget } from './finalize.js';
 export { setSequences } from './sequences.js';
 
 /** Tasks of the target's task table that are no table's rows. */
+const lookTask = 'look at the target';
 const preDataTask = 'pre-data';
 const copyPhaseTask = 'copy phase';
 
@@ -73,7 +75,9 @@ export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary
   progress.enter('pre-data');
   if (!done.has(preDataTask)) {
     problems.push(
-      ...(await timed(options, stepLabels.prepare, 'target', 1, () => restorePreData(options, file, plan))),
+      ...(await timed(options, stepLabels.prepare, 'target', 1, () =>
+        restorePreData(options, file, plan, done),
+      )),
     );
   }
   progress.enter('copy');
@@ -216,17 +220,27 @@ function storePlan(options: CloneOptions, plan: ClonePlan): void {
   planTasks(options.catalog, relations, tasks);
 }
 
-/** Restores everything that the rows need. A run that starts from nothing finds nothing of it, or drops it first. */
-async function restorePreData(options: CloneOptions, file: SchemaFile, plan: ClonePlan): Promise<Problem[]> {
+/**
+ * Restores everything that the rows need. What was there before the run must not be taken for what the run has made:
+ * so the target is looked at once, before anything is made, and that this is done is a task of its own. With
+ * --drop-if-exists everything is dropped and made anew until pre-data is complete; nothing is copied before.
+ */
+async function restorePreData(
+  options: CloneOptions,
+  file: SchemaFile,
+  plan: ClonePlan,
+  done: ReadonlyMap<string, DoneTask>,
+): Promise<Problem[]> {
   await using target = await openTarget(options.target, 'clone', options);
-  const clean = options.dropIfExists && !options.resume;
+  if (!options.resume) await forgetDoneTasks(target, options.key);
+  const clean = options.dropIfExists;
   if (clean) await dropTables(target, file.schema);
   const objects = await fetchTargetObjects(target);
   const restore = { work: options, file, plan, stage: 'pre-data', target: objects, clean } as const;
-  if (!options.resume) {
+  if (!done.has(lookTask)) {
     expectNoTables(file, objects.identities);
     sayWhatIsThere(options, restore);
-    await forgetDoneTasks(target, options.key);
+    await recordDoneTask(target, options.key, { name: lookTask, bytes: 0, rows: 0 });
   }
   const problems = await restoreStage(restore);
   if (options.follow) await relaxAlwaysIdentities(target, file);
@@ -280,16 +294,22 @@ async function copyEverything(
   plan: ClonePlan,
   progress: ProgressTeller,
 ): Promise<void> {
-  await using target = await openTarget(options.target, 'clone', options);
-  const done = await fetchDoneTasks(target, options.key);
-  const present = await fetchPresentIndexes(target);
+  const { done, present } = await lookUpCopied(options);
   await runCopyPhase({ options, schema, plan, progress, done, present });
-  if (!done.has(copyPhaseTask)) {
-    await expectAllCopied(target, options, plan);
-    // A commit that waits for the disk, after those of the workers that did not.
-    await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
-    failpoint('clone.copied');
-  }
+  if (done.has(copyPhaseTask)) return;
+  await using target = await openTarget(options.target, 'clone', options);
+  await expectAllCopied(target, options, plan);
+  // A commit that waits for the disk, after those of the workers that did not.
+  await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
+  failpoint('clone.copied');
+}
+
+async function lookUpCopied(options: CloneOptions): Promise<Pick<CopyPhase, 'done' | 'present'>> {
+  await using target = await openTarget(options.target, 'clone', options);
+  return {
+    done: await fetchDoneTasks(target, options.key),
+    present: await fetchPresentIndexes(target),
+  };
 }
 
 /** Whatever our workers believe: the target says that it holds every table. */

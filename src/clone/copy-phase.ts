@@ -10,7 +10,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadTasks, TaskRecorder } from '../catalog/tasks.js';
-import { asFailure } from '../failure.js';
+import { asFailure, Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
@@ -115,8 +115,15 @@ async function runTableWorkers(
     progress.tableDone();
     indexWork.tableIsIn(table);
   }
-  queue.close();
-  await runWorkers(Math.min(options.jobs.table, open), async () => {
+  const workers = Math.min(options.jobs.table, open);
+  let inSnapshot = workers;
+  const settled = () => {
+    open -= 1;
+    if (open === 0) queue.close();
+  };
+  const stop = () => queue.close();
+  failures.signal.addEventListener('abort', stop);
+  await runWorkers(workers, async () => {
     await using worker = new TableWorker(phase, failures.signal, recorder);
     for (let table = await queue.next(); table !== null; table = await queue.next()) {
       if (failures.signal.aborted) return;
@@ -124,11 +131,22 @@ async function runTableWorkers(
         await worker.copy(table);
         progress.tableDone();
         indexWork.tableIsIn(table);
+        settled();
       } catch (error) {
+        const outside = error instanceof Failure && error.code === 'snapshot-lost';
+        if (outside) inSnapshot -= 1;
+        if (outside && inSnapshot > 0) {
+          // Workers that are inside of the snapshot still see it: they take the table over, and this one ends.
+          queue.push(table);
+          return;
+        }
         failures.add(error);
+        settled();
+        if (outside) queue.close();
       }
     }
   });
+  failures.signal.removeEventListener('abort', stop);
 }
 
 // A lost connection is tried again: the transaction is gone with it, or committed, which the task table tells.

@@ -33,8 +33,7 @@ export class Failures {
     const failure = asFailure(thrown);
     this.#failures.push(failure);
     this.#log.error(failure.message);
-    // Without the snapshot no further table can be read: going on would only repeat the message.
-    if (this.#failFast || failure.code === 'snapshot-lost') this.#ownStop.abort();
+    if (this.#failFast) this.#ownStop.abort();
   }
 
   /** Throws `stopped` when asked to stop, otherwise what was noted, as one Failure. */

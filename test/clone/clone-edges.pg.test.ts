@@ -138,6 +138,49 @@ describe('the source changes after the snapshot', () => {
     expect((await failureOf(run.clone())).code).toBe('snapshot-lost');
   });
 
+  test('workers that are inside a lost snapshot finish for those that are not', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`${shop} create table x as select 1 as a; create table y as select 2 as a`);
+    await using run = await cloneFor(source, target);
+    await run.cloneAndDie('clone.pre-data:1');
+    await using locker = await source.session();
+    await locker.sql('begin; lock table x, y, item, line');
+    const running = run.clone({ resume: true, jobs: { table: 2, index: 1, restore: 1 } });
+    const waiting = `select pid from pg_stat_activity where datname = current_database()
+      and wait_event_type = 'Lock' and application_name = 'walferry copy'`;
+    const [one] = await until('both workers wait', async () => {
+      const pids = await source.sql(waiting);
+      return pids.length === 2 && pids;
+    });
+    await run.holder.close();
+
+    await source.sql(`select pg_terminate_backend(${one?.['pid']})`);
+    await locker.sql('rollback');
+    await running;
+
+    expect(run.said).toEqual([expect.stringMatching(/^warn source: .*; copying public\.\w+ again$/)]);
+    await expectEqual(source, target);
+  });
+
+  test('the last worker that loses the snapshot ends the run with snapshot-lost', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`${shop} create table x as select 1 as a`);
+    await using run = await cloneFor(source, target);
+    await run.cloneAndDie('clone.pre-data:1');
+    await using locker = await source.session();
+    await locker.sql('begin; lock table x, item, line');
+    const running = failureOf(run.clone({ resume: true, jobs: { table: 1, index: 1, restore: 1 } }));
+    const waiting = `from pg_stat_activity where datname = current_database()
+      and wait_event_type = 'Lock' and application_name = 'walferry copy'`;
+    await until('the worker waits', async () => (await source.sql(`select pid ${waiting}`)).length === 1);
+    await run.holder.close();
+    await source.sql(`select pg_terminate_backend(pid) ${waiting}`);
+
+    expect((await running).code).toBe('snapshot-lost');
+  });
+
   test('a clone that was begun is not finished with another snapshot', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');

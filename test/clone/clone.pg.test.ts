@@ -144,6 +144,23 @@ describe('a clone of a rich schema', () => {
   });
 });
 
+test('a clone killed in the middle of pre-data makes what is missing', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await makeRich(source);
+  await using run = await cloneFor(source, target);
+  await run.cloneAndDie('clone.pre-data:1', { follow: true });
+  // As if the kill had come before these were made.
+  await target.sql(`alter table app.measure detach partition app.measure_2020; drop view app.on_grouped;
+    drop table app.hen cascade; drop table app.part_ref cascade; drop function app.quiet();
+    drop statistics app.customer_stats; alter table app.scratch alter column id drop default`);
+
+  await run.clone({ resume: true });
+
+  expect(await dumpText(target)).toBe(await dumpText(source));
+  await expectEqual(source, target);
+});
+
 /** Grants name the owner as grantor, and his own rights where they were written out. */
 function ownerless(text: string): string {
   return text
