@@ -217,6 +217,7 @@ export class StreamRun {
       );
       return true;
     }
+    log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);
     try {
       const { reason, applied } = await apply({
