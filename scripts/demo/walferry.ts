@@ -12,6 +12,7 @@ export class Program implements AsyncDisposable {
   readonly exit: Promise<Exit>;
   readonly #child: ChildProcess;
   #ended = false;
+  #stopping = false;
 
   constructor(
     args: readonly string[],
@@ -25,7 +26,7 @@ export class Program implements AsyncDisposable {
       detached: true,
     });
     this.#child = child;
-    const stop = () => void child.kill('SIGTERM');
+    const stop = () => this.#stop();
     signal.addEventListener('abort', stop, { once: true });
     child.once('close', () => signal.removeEventListener('abort', stop));
     let stdout = '';
@@ -50,9 +51,16 @@ export class Program implements AsyncDisposable {
     return this.#ended;
   }
 
+  /** Once: a second signal would have it stop without tidying up. */
+  #stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#child.kill('SIGTERM');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return;
-    this.#child.kill('SIGTERM');
+    this.#stop();
     const force = setTimeout(() => this.#child.kill('SIGKILL'), 5000);
     await this.exit.catch(() => {});
     clearTimeout(force);
