@@ -154,7 +154,7 @@ export function decodeHeader(file: string, line: string): Header {
     }
     const segment = text(fields['segment'], 'segment');
     if (`${segment}.json` !== file) bad(`its header is that of ${segment}.json`);
-    const { previous, position } = fields;
+    const { previous, start, position } = fields;
     const segmentBytes = count(fields['segmentBytes'], 'segmentBytes');
     if (segmentBytes === 0) bad('"segmentBytes" is 0');
     return {
@@ -162,6 +162,7 @@ export function decodeHeader(file: string, line: string): Header {
       segment,
       segmentBytes: BigInt(segmentBytes),
       previous: previous === null ? null : fileOf(previous, 'previous'),
+      start: start === null ? null : lsnOf(start, 'start'),
       position: position === null ? null : lsnOf(position, 'position'),
       open: openOf(fields['open']),
       stream: streamOf(fields['stream']),

@@ -25,6 +25,7 @@ export function encodeHeader(header: Header): string {
     segment: header.segment,
     segmentBytes: Number(header.segmentBytes),
     previous: header.previous,
+    start: header.start === null ? null : formatLsn(header.start),
     position: header.position === null ? null : formatLsn(header.position),
     open: Object.fromEntries(header.open),
     stream: header.stream,

@@ -31,6 +31,11 @@ export type Header = {
   readonly segmentBytes: bigint;
   /** Name of the file before this one, null for the first of a journal. It may be pruned by now. */
   readonly previous: string | null;
+  /**
+   * Every transaction that ends after this, as far as it was received, is in this file or a later one. Null when that
+   * is not known: the journal did not begin with a connection.
+   */
+  readonly start: Lsn | null;
   /** What the files before this one hold completely: the last commit's end, or a keepalive after it. */
   readonly position: Lsn | null;
   /** Transactions unfinished where this file begins: xid, and the file that holds their beginning. */

@@ -35,8 +35,8 @@ const pollMs = 50;
 
 export class JournalReader implements MessageSource {
   /**
-   * The journal holds every transaction that ends after this, from its oldest file on; null when nothing was ever
-   * pruned (or nothing complete was), and it holds all. An applier that stands before it has lost something.
+   * The journal holds every transaction that ends after this: its oldest file begins here. An applier that stands
+   * before it has lost something (DESIGN 11.15). Null when the journal is empty, or does not know where it began.
    */
   readonly oldestLsn: Lsn | null;
   readonly #options: JournalReaderOptions;
@@ -56,7 +56,7 @@ export class JournalReader implements MessageSource {
     this.#options = options;
     const skipped = options.from === undefined ? 0 : countApplied(segments, options.from);
     const first = segments[skipped];
-    this.oldestLsn = segments[0]?.header.position ?? null;
+    this.oldestLsn = segments[0]?.header.start ?? null;
     this.#orphans = new Set(first?.header.open.keys());
     this.#current =
       first === undefined ? null : new SegmentReader(options.directory, first.name, this.#intern);

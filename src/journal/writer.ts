@@ -87,6 +87,8 @@ export class JournalWriter {
   #synced = 0;
   #marked = 0;
   #previous: string | null = null;
+  /** The next header's `start`, as long as nothing complete was written. */
+  #start: Lsn | null = null;
   #published: Place | null = null;
   #written: Lsn;
   #durable: Lsn;
@@ -250,6 +252,7 @@ export class JournalWriter {
     };
     this.#size = end.offset;
     this.#lines.begin(end.sum);
+    this.#start = newest.header.start;
     // The last writer may have been killed before its fsync: what was found is durable from here on, not before.
     await this.#disk.sync(handle);
     await this.#disk.syncDirectory(directory);
@@ -293,6 +296,9 @@ export class JournalWriter {
         .find((lsn) => lsn !== null);
       if (lsn === undefined)
         throw new Failure('internal', 'the journal begins with messages without a position');
+      const [first] = batch;
+      // Where a journal begins, everything before the connection's start is held elsewhere, or was never asked for.
+      this.#start = first?.kind === 'connected' ? first.lsn : null;
       await this.#create(segmentFileName(timeline, lsn, segmentBytes));
       return;
     }
@@ -385,6 +391,7 @@ export class JournalWriter {
         segment: name.slice(0, -'.json'.length),
         segmentBytes,
         previous: this.#previous,
+        start: this.#progress.position ?? this.#start,
         position: this.#progress.position,
         open: this.#progress.open,
         stream: header,

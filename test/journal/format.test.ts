@@ -121,6 +121,7 @@ describe('headers', () => {
     segment: '000000010000000000000002',
     segmentBytes: 16_777_216n,
     previous: '000000010000000000000001.json',
+    start: lsn(0x1ffff00),
     position: lsn(0x1ffff00),
     open: new Map([[500n, '000000010000000000000001.json']]),
     stream: { slot: 'wal"ferry', plugin: 'pgoutput' },

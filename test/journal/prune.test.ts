@@ -130,6 +130,27 @@ test('orphans of a pruned file are dropped, and the journal says from where it r
   expect(await drain(reader)).toEqual(rest);
 });
 
+test('a journal that begins behind a position says so, and goes on saying it', async () => {
+  await using directory = await temporaryDirectory();
+  const oldest = async () => {
+    await using reader = await JournalReader.open({ directory: directory.path, follow: false });
+    return reader.oldestLsn;
+  };
+  expect(await oldest()).toBeNull();
+  await write(directory.path, [{ kind: 'connected', lsn: lsn(0x777) }, ...streamed(50n, 1)]);
+  expect(await oldest()).toBe(lsn(0x777));
+  await write(directory.path, [{ kind: 'connected', lsn: lsn(0x777) }, ...streamed(51n, 2)]);
+  await write(directory.path, [
+    { kind: 'connected', lsn: lsn(0x777) },
+    ...transaction(1n, at(3)),
+    ...transaction(2n, at(4)),
+  ]);
+  expect(await oldest()).toBe(lsn(0x777));
+  await pruneJournal(directory.path, lsn(at(4)), everything);
+  expect(await readdir(directory.path)).toEqual([file(4)]);
+  expect(await oldest()).toBe(lsn(at(3) + 0x30n));
+});
+
 test('a file that is pruned under a reader which still needs it is damage, not the end', async () => {
   await using directory = await temporaryDirectory();
   await write(
