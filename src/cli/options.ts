@@ -312,7 +312,7 @@ export const options: readonly Option[] = [
     about: 'port of the coordinator',
     built: false,
   }),
-  option(['dry-run'], { groups: { T: 'long' }, about: 'say what would be removed', built: false }),
+  option(['dry-run'], { groups: { T: 'long' }, about: 'say what would be removed, and leave it' }),
   option(['to-stdout'], { groups: { T: '-O' }, about: 'print the messages', built: false }),
   option(['from-stdin'], {
     groups: { T: '-I' },
@@ -350,7 +350,7 @@ export const options: readonly Option[] = [
   option(['without-pkey'], { groups: { L: '-P' }, about: 'tables without a primary key', built: false }),
   option(['available-versions'], { groups: { L: '-a' }, about: 'versions the server offers', built: false }),
   option(['force'], { groups: { L: '-f' }, about: 'fetch the catalogs again', built: false }),
-  option(['summary'], { groups: { L: '-y' }, about: 'the steps and their durations', built: false }),
+  option(['summary'], { groups: { L: '-y' }, about: 'the steps and their durations' }),
 
   // Everywhere.
   option(['json'], { everywhere: '-J', about: 'JSON on stdout, where the command has JSON output' }),

@@ -68,6 +68,10 @@ export type Settings = {
   readonly sentinelField: keyof Sentinel | null;
   /** `stream sentinel set endpos --current`. */
   readonly current: boolean;
+  /** `list progress --summary`. */
+  readonly summary: boolean;
+  /** `stream prune --dry-run`. */
+  readonly dryRun: boolean;
   /** JSON on stdout. */
   readonly json: boolean;
 };
@@ -314,6 +318,8 @@ export function readSettings(input: SettingsInput): SettingsResult {
     maxJournalBytes: reader.size('max-journal-size'),
     sentinelField: sentinelFields[asked[0] ?? ''] ?? null,
     current: reader.given('current'),
+    summary: reader.flag('summary'),
+    dryRun: reader.flag('dry-run'),
     json: reader.given('json'),
   };
 

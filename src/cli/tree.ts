@@ -3,12 +3,14 @@ import type { Command } from './command.js';
 import { command as clone } from './commands/clone.js';
 import { command as compareData } from './commands/compare-data.js';
 import { command as follow } from './commands/follow.js';
+import { command as listProgress } from './commands/list-progress.js';
 import { command as ping } from './commands/ping.js';
 import { command as snapshot } from './commands/snapshot.js';
 import { command as streamApply } from './commands/stream-apply.js';
 import { command as streamCatchup } from './commands/stream-catchup.js';
 import { command as streamCleanup } from './commands/stream-cleanup.js';
 import { command as streamPrefetch } from './commands/stream-prefetch.js';
+import { command as streamPrune } from './commands/stream-prune.js';
 import { command as streamReceive } from './commands/stream-receive.js';
 import { command as streamReplay } from './commands/stream-replay.js';
 import { command as sentinelGet } from './commands/stream-sentinel-get.js';
@@ -29,6 +31,7 @@ export const commands: readonly Command[] = [
   follow,
   snapshot,
   compareData,
+  listProgress,
   streamSetup,
   streamCleanup,
   streamReceive,
@@ -37,6 +40,7 @@ export const commands: readonly Command[] = [
   streamReplay,
   streamApply,
   streamTransform,
+  streamPrune,
   sentinelSetup,
   sentinelGet,
   sentinelSetStartpos,
@@ -74,10 +78,8 @@ const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
     'list indexes',
     'list depends',
     'list schema',
-    'list progress',
   ],
   C: ['compare schema'],
-  T: ['stream prune'],
   O: ['monitor'],
 };
 

@@ -79,7 +79,7 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
         log.info(`the run in ${directory} is complete: nothing to do`);
         return null;
       }
-      if (loadSetup(catalog) === null || state.kind === 'unused') saveSetup(catalog, setup);
+      recordSetup(catalog, state.kind === 'unused' ? setup : (loadSetup(catalog) ?? setup), options.jobs);
       const run = new CloneRun(options, catalog, decision === 'go-on');
       return { summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow) };
     } finally {
@@ -88,6 +88,19 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
   } finally {
     locks.release();
   }
+}
+
+/** What a resumed run must share, and what it need not: the job counts, for the summary. */
+function recordSetup(catalog: Catalog, setup: Setup, { table, index, restore }: CloneJobs): void {
+  const jobs = { 'table-jobs': table, 'index-jobs': index, 'restore-jobs': restore };
+  saveSetup(catalog, { ...setup, settings: { ...setup.settings, ...jobs } });
+}
+
+/** The job counts of the run in a work directory; 0 where none began. */
+export function loadJobs(catalog: Catalog): CloneJobs {
+  const settings = loadSetup(catalog)?.settings ?? {};
+  const jobs = (name: string) => Number(settings[name] ?? 0);
+  return { table: jobs('table-jobs'), index: jobs('index-jobs'), restore: jobs('restore-jobs') };
 }
 
 function wantedSetup(options: CloneRunOptions): Setup {
@@ -286,7 +299,7 @@ class CloneRun {
     if (this.#resume && typeof recorded === 'string') return recorded;
     if (this.#resume) log.info(`the earlier run in ${directory} had no snapshot yet`);
     const snapshot = await exportSnapshot(holder);
-    const setup = wantedSetup(this.#options);
+    const setup = loadSetup(this.#catalog) ?? wantedSetup(this.#options);
     saveSetup(this.#catalog, { ...setup, settings: { ...setup.settings, snapshot } });
     log.info(`Exported snapshot "${snapshot}" from the source database`);
     return snapshot;

@@ -6,9 +6,11 @@ import { takeLocks, type LockName } from '../catalog/lock.js';
 import { setEndpos } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
+import { pruneJournal } from '../journal/prune.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { readSentinelOf } from './sentinel-commands.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
 import { removeSnapshotFile } from './snapshot-file.js';
@@ -108,4 +110,22 @@ export async function runCleanup(options: CleanupCommandOptions): Promise<void> 
     closeCatalog(catalog);
     locks.release();
   }
+}
+
+export type PruneCommandOptions = {
+  readonly directory: string;
+  readonly journalDirectory: string;
+  readonly dryRun: boolean;
+};
+
+/**
+ * `stream prune`: by the sentinel's replay_lsn, which is never ahead of the target. Nothing is kept in reserve: who
+ * prunes by hand wants the space.
+ */
+export async function pruneApplied(
+  options: PruneCommandOptions,
+): Promise<{ files: string[]; bytes: number; applied: Lsn }> {
+  const { directory, journalDirectory, dryRun } = options;
+  const applied = readSentinelOf(directory).replayLsn;
+  return { ...(await pruneJournal(journalDirectory, applied, { dryRun, keepBytes: 0 })), applied };
 }

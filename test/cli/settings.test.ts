@@ -59,6 +59,8 @@ describe('without any option', () => {
       maxJournalBytes: null,
       sentinelField: null,
       current: false,
+      summary: false,
+      dryRun: false,
       json: false,
     } satisfies Settings);
   });

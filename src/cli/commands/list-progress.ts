@@ -1,0 +1,33 @@
+import { Failure } from '../../failure.js';
+import type { Command } from '../command.js';
+import { stepsSummary } from '../output.js';
+import { progressJson, progressText } from '../progress-output.js';
+
+/** Reads the work directory only: it asks no server anything, and disturbs no run. */
+export const command: Command = {
+  path: 'list progress',
+  group: 'L',
+  summary: 'how far the clone in the work directory is',
+  options: ['dir', 'summary'],
+  needs: [],
+  run: async ({ settings, stdout }) => {
+    const { closeCatalog } = await import('../../catalog/database.js');
+    const { requireCatalog } = await import('../../catalog/work-directory.js');
+    const { loadCloneSummary } = await import('../../clone/summary.js');
+    const { loadJobs } = await import('../../follow/clone-run.js');
+    const { loadCloneStanding } = await import('../../monitor/clone-progress.js');
+    const catalog = requireCatalog(settings.directory);
+    try {
+      const jobs = loadJobs(catalog);
+      if (settings.summary) {
+        if (settings.json) throw new Failure('not-built', 'list progress --summary --json is not built yet');
+        await stdout(stepsSummary(loadCloneSummary(catalog, jobs).steps));
+        return;
+      }
+      const standing = loadCloneStanding(catalog);
+      await stdout(settings.json ? progressJson(standing, jobs, Date.now()) : progressText(standing));
+    } finally {
+      closeCatalog(catalog);
+    }
+  },
+};
