@@ -273,6 +273,15 @@ export class StreamRun {
       from,
       ...(this.#writer === null ? {} : { writer: this.#writer }),
     });
+    const oldest = reader.oldestLsn;
+    if (oldest !== null && from < oldest) {
+      await reader.close();
+      // DESIGN 11.15: a target that failed over may come back with an older position row.
+      throw new Failure(
+        'target-set-back',
+        `the target's position is ${formatLsn(from)}, and the transform files reach back only to ${formatLsn(oldest)}: the target was set back`,
+      );
+    }
     this.#reader = reader;
     return reader;
   }
