@@ -82,6 +82,8 @@ export type FailureCode =
   | 'journal-damaged'
   /** The stream sent something that walferry does not understand. Nothing after it was taken. */
   | 'message-unreadable'
+  /** The slot's output plugin did not print what is needed to apply a change exactly: the message says which, and of which table. Nothing after it was taken. */
+  | 'plugin-limit'
   /** Source and target differ. */
   | 'sides-differ'
   /** `ping` could not use one side or both; the lines above say which and why. */
@@ -209,6 +211,11 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     exit: 12,
     retry: false,
     remedy: 'Please report this with the version of the source server.',
+  },
+  'plugin-limit': {
+    exit: 12,
+    retry: false,
+    remedy: 'Start again with --restart and --plugin pgoutput.',
   },
   'sides-differ': { exit: 21, retry: false, remedy: '' },
   'ping-failed': { exit: 12, retry: true, remedy: '' },
