@@ -56,6 +56,7 @@ export type ApplyResult = {
 
 const defaultRetryForMs = 60_000;
 const longestPauseMs = 5000;
+const quietMs = 1000;
 
 /** A guard that fails on a position that stands where it should has met another applier's lock: look again, not for ever. */
 const guardTries = 3;
@@ -80,7 +81,8 @@ class Applier {
   /** What the position row may say; null before it was read for the first time. */
   #possible: readonly Lsn[] | null = null;
   #lessons: Lessons = freshLessons;
-  #progressAt = Date.now();
+  /** Since when nothing was applied because of trouble; null while all is well. */
+  #troubleSince: number | null = null;
   #pauseMs = 0;
   #guardFailures = 0;
 
@@ -132,7 +134,7 @@ class Applier {
   }
 
   #progressed(applied: Lsn): void {
-    this.#progressAt = Date.now();
+    this.#troubleSince = null;
     this.#pauseMs = 0;
     this.#guardFailures = 0;
     this.#options.onApplied(applied);
@@ -148,7 +150,7 @@ class Applier {
       signal,
       log,
       timeZone: 'server',
-      retryForMs: Math.max(0, this.#progressAt + this.#retryForMs - Date.now()),
+      retryForMs: Math.max(0, this.#retryForMs - this.#troubledMs()),
     });
     this.#session = session;
     await session.run(sessionSettings);
@@ -196,6 +198,8 @@ class Applier {
     this.#plans.forgetAll();
     if (reading !== null) this.#lessons = reading.lessons;
     const failing = reading?.pipeline.failing ?? null;
+    // A connection that was quiet for a while and then broke is new trouble, not more of the old.
+    if (reading !== null && failing === null && reading.ageMs >= quietMs) this.#troubleSince = null;
     await this.#settle(reading);
     // 1. Asked to stop, and out of time.
     this.#clock.throwIfOver();
@@ -259,9 +263,14 @@ class Applier {
     this.#session = null;
   }
 
+  #troubledMs(): number {
+    return this.#troubleSince === null ? 0 : Date.now() - this.#troubleSince;
+  }
+
   /** Waits a little longer each time; gives up with `failure` when nothing was applied for too long. */
   async #pause(failure: Failure): Promise<void> {
-    if (Date.now() - this.#progressAt >= this.#retryForMs) throw failure;
+    this.#troubleSince ??= Date.now();
+    if (this.#troubledMs() >= this.#retryForMs) throw failure;
     await this.#clock.sleep(this.#pauseMs);
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 50);
   }

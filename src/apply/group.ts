@@ -23,11 +23,12 @@ export type GroupBounds = {
 };
 
 /**
- * Large enough that COMMITs cost nothing beside the rows, small enough that little is done again after a failure and
- * that the target shows progress. Three groups in flight hide a round trip; the window in bytes is the socket's.
+ * Large enough that COMMITs cost little beside the rows. Not larger: a row that is updated over and over leaves a
+ * version per update, which the server can clear away only when the transaction has ended. Three groups in flight hide
+ * a round trip; the window in bytes is the socket's.
  */
 export const groupBounds: GroupBounds = {
-  maxRows: 10_000,
+  maxRows: 1000,
   maxBytes: 4 * 1024 * 1024,
   maxAgeMs: 250,
   maxInFlight: 3,

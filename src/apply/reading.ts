@@ -83,7 +83,8 @@ export class Reading {
   /** A transaction of this reading was new to the target. */
   #beyond = false;
   #reachedEnd = false;
-  #movedAt = Date.now();
+  readonly #startedAt = Date.now();
+  #movedAt = this.#startedAt;
   readonly #begun = new Map<bigint, number>();
   #unitStatements = 0;
   /** Something happened since the idle loop last looked. */
@@ -100,6 +101,10 @@ export class Reading {
       careful: this.#careful,
       onCommitted: options.onApplied,
     });
+  }
+
+  get ageMs(): number {
+    return Date.now() - this.#startedAt;
   }
 
   get lessons(): Lessons {
