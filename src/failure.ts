@@ -12,6 +12,8 @@ export type Side = 'source' | 'target';
 export type FailureCode =
   /** The command line, a variable or a settings file asks for something that is not possible. All problems are listed at once. */
   | 'usage'
+  /** The filter file names what the source does not have, or leaves out what something that stays cannot do without. */
+  | 'filter-mismatch'
   /** The command or option is known from pgcopydb, and walferry does not have it yet. */
   | 'not-built'
   /** pg_dump or pg_restore was not found. */
@@ -106,6 +108,11 @@ export type FailurePolicy = {
 /** The one table of policies. A new code does not compile without its row. */
 export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
   usage: { exit: 1, retry: false, remedy: '' },
+  'filter-mismatch': {
+    exit: 12,
+    retry: false,
+    remedy: 'Correct the filter file; `walferry clone --plan` shows what it leaves out.',
+  },
   'not-built': { exit: 20, retry: false, remedy: '' },
   'client-tools-missing': {
     exit: 5,
