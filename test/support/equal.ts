@@ -30,3 +30,15 @@ export async function contents(database: TestDatabase): Promise<Record<string, s
 export async function expectEqual(source: TestDatabase, target: TestDatabase): Promise<void> {
   expect(await contents(target)).toEqual(await contents(source));
 }
+
+/** Expects what the load of load.ts keeps: the accounts' sum, and a journal that explains every balance. */
+export async function expectLedger(database: TestDatabase): Promise<void> {
+  const [sum] = await database.sql('select sum(balance) as sum, count(*) as count from account');
+  expect(sum).toEqual({ sum: '200000.00', count: '200' });
+  const unexplained = await database.sql(
+    `select id from account
+      where balance <> 1000 + (select coalesce(sum(amount), 0) from journal where to_id = account.id)
+                            - (select coalesce(sum(amount), 0) from journal where from_id = account.id)`,
+  );
+  expect(unexplained).toEqual([]);
+}
