@@ -11,7 +11,7 @@ import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
 
 /** Grows by one with every change of `schema`. */
-const catalogVersion = 1;
+const catalogVersion = 2;
 
 const schema = `
   create table if not exists setup (
@@ -34,6 +34,10 @@ const schema = `
     database text not null,
     start_lsn text not null,
     snapshot text
+  );
+  create table if not exists filter (
+    id integer primary key check (id = 1),
+    scope text not null
   );
   create table if not exists sentinel (
     id integer primary key check (id = 1),
