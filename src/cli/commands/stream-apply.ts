@@ -10,6 +10,11 @@ export const command: Command = {
   needs: ['target'],
   run: async (context) => {
     const { settings, log, signal, progress } = context;
+    if (settings.target === '-') {
+      const { printJournal } = await import('../../follow/print-stream.js');
+      await printJournal(settings.journalDirectory, context.stdout, signal);
+      return;
+    }
     const { runStream } = await import('../../follow/stream-commands.js');
     await runStream({
       source: null,

@@ -12,7 +12,26 @@ export const command: Command = {
     { name: 'out.sql', kind: 'text', required: false },
   ],
   needs: [],
-  run: async (context) => {
-    throw new Failure('not-built', `${context.path} is not built yet`);
+  run: async ({ arguments: [input = '-', output = '-'], signal, stdout }) => {
+    const { printTransformFile, printTransformInput } = await import('../../follow/print-stream.js');
+    const print = async (write: (text: string) => Promise<void>) => {
+      if (input === '-') await printTransformInput(process.stdin, write, signal);
+      else await printTransformFile(input, write, signal);
+    };
+    if (output === '-') {
+      await print(stdout);
+      return;
+    }
+    const { open } = await import('node:fs/promises');
+    const file = await open(output, 'w', 0o600).catch((error: unknown) => {
+      throw new Failure('usage', `${output} cannot be written`, { cause: error });
+    });
+    try {
+      await print(async (text) => {
+        await file.writeFile(text);
+      });
+    } finally {
+      await file.close();
+    }
   },
 };
