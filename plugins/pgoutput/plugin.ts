@@ -24,6 +24,9 @@ function pgoutputOptions(request: StreamRequest): (readonly [name: string, value
 
 export const pgoutput: Plugin = {
   name: 'pgoutput',
+  describesTables: true,
+  newerOptions: [],
   options: pgoutputOptions,
+  settings: () => [],
   createDecoder: (): Decoder => new PgoutputDecoder(),
 };

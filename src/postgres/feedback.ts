@@ -28,7 +28,10 @@ export type KeepaliveFrame = {
   readonly replyRequested: boolean;
 };
 
-export type StreamFrame = XLogData | KeepaliveFrame;
+/** Something the server says beside the stream, in its place among the frames. Only where it was asked for. */
+export type NoticeFrame = { readonly kind: 'notice'; readonly text: string };
+
+export type StreamFrame = XLogData | KeepaliveFrame | NoticeFrame;
 
 const tagXLogData = 0x77;
 const tagKeepalive = 0x6b;

@@ -19,7 +19,7 @@ import { Failure, throwIfStopped } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
 import { formatLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
-import { quoteIdentifier } from '../model/sql.js';
+import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { connectionOf } from './connect-session.js';
 import type { Session } from './connect.js';
 import type { Conninfo } from './connection-string.js';
@@ -44,6 +44,10 @@ export type SlotStreamOptions = {
   readonly startLsn: Lsn;
   /** The plugin's options for a server of this version: name and value, unquoted. */
   readonly pluginOptions: (serverVersion: number) => readonly (readonly [name: string, value: string])[];
+  /** Settings of this connection beyond those of every session; none unless told. */
+  readonly settings?: (serverVersion: number) => readonly (readonly [name: string, value: string])[];
+  /** Whether what the server says beside the stream (NoticeResponse) is given out among the frames. */
+  readonly notices?: boolean;
   /** What to report now. Called by the stream's clock. */
   readonly feedback: () => FeedbackPositions;
   /** The cluster the stream belongs to; another one is refused. Null accepts any. */
@@ -189,6 +193,9 @@ export class SlotStream implements AsyncDisposable {
   async #start(): Promise<void> {
     const { slot, startLsn, pluginOptions, signal } = this.#options;
     const command = startCommand(slot, startLsn, pluginOptions(this.serverVersion));
+    for (const [name, value] of this.#options.settings?.(this.serverVersion) ?? []) {
+      await this.#session.query(`set ${quoteIdentifier(name)} = ${quoteLiteral(value)}`);
+    }
     // From here on every byte is ours. The connection is idle: pg's parser holds no part of a message.
     this.#socket.removeAllListeners('data');
     this.#socket.on('data', (read: Buffer) => this.#read(read));
@@ -270,7 +277,7 @@ export class SlotStream implements AsyncDisposable {
         this.#ending?.();
         break;
       case tagNotice:
-        this.#log.debug(`the source says: ${databaseError(body).message}`);
+        this.#takeNotice(databaseError(body).message, body.length);
         break;
       case tagParameterStatus:
         break;
@@ -286,6 +293,11 @@ export class SlotStream implements AsyncDisposable {
     this.#frames.push(frame);
     this.#queuedBytes += bytes;
     if (frame.kind === 'keepalive' && frame.replyRequested) this.#replySoon();
+  }
+
+  #takeNotice(text: string, bytes: number): void {
+    if (this.#options.notices !== true) this.#log.debug(`the source says: ${text}`);
+    else if (this.#ending === null) this.#takeFrame({ kind: 'notice', text }, bytes);
   }
 
   #takeError(error: pg.DatabaseError): void {

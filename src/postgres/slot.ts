@@ -380,6 +380,28 @@ export function checkSlotPosition(positions: StreamPositions): void {
 }
 
 /**
+ * Whether the slot's plugin knows an option. It starts up to look at the slot, and stops before the first change, so
+ * this costs no decoding. Throws `slot-busy`, `slot-lost` and the rest that starting to read would throw.
+ */
+export async function knowsPluginOption(
+  session: Session,
+  slot: string,
+  [name, value]: readonly [name: string, value: string],
+): Promise<boolean> {
+  try {
+    await session.query(
+      `select 1 from pg_catalog.pg_logical_slot_peek_changes($1, '0/1', 1, variadic array[$2, $3]::text[])`,
+      [slot, name, value],
+    );
+    return true;
+  } catch (error) {
+    // invalid_parameter_value: the plugin's own start-up refuses it.
+    if (sqlState(error) === '22023') return false;
+    throw slotFailure(error, 'start', slot);
+  }
+}
+
+/**
  * Drops the slot; one that does not exist is no error. Throws `slot-busy` when somebody reads from it.
  * Returns whether there was one.
  */

@@ -15,9 +15,13 @@ import { failpoint } from '../failpoint.js';
 import type { Log } from '../log.js';
 import type { StreamMessage } from '../model/message.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
-import type { Plugin } from '../model/plugin.js';
+import type { Plugin, StreamRequest } from '../model/plugin.js';
+import type { SourceTable, SourceTables } from '../model/source-table.js';
+import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { knowsPluginOption } from '../postgres/slot.js';
 import { SlotStream, type SlotBatch } from '../postgres/slot-stream.js';
+import { fetchSourceTables } from '../postgres/source-tables.js';
 import type { Acknowledge } from './acknowledge.js';
 import { GroupedSync } from './grouped-sync.js';
 import { Reconnect } from './reconnect.js';
@@ -37,6 +41,8 @@ export type ReceiveStream = {
   readonly conninfo: Conninfo;
   readonly slot: string;
   readonly publications: readonly string[];
+  /** The followed tables at the slot's time; needed by plugins that do not describe tables themselves. */
+  readonly tables?: readonly SourceTable[];
   /** The cluster the slot was made on; another one is refused. Null accepts any. */
   readonly systemIdentifier: string | null;
   /** Everything up to here is held somewhere: the slot's consistent point, or the position row if that is later. */
@@ -157,8 +163,9 @@ class ReceiveRun {
     try {
       // Everything written is durable here: what is not would come a second time.
       const startLsn = this.#held();
-      stream = await this.#open(startLsn);
-      await this.#read(stream, startLsn);
+      const about = await this.#ask();
+      stream = await this.#open(startLsn, about);
+      await this.#read(stream, startLsn, about);
       await this.#writeEnd();
       return null;
     } catch (error) {
@@ -170,14 +177,39 @@ class ReceiveRun {
     }
   }
 
-  async #open(startLsn: Lsn): Promise<SlotStream> {
+  /** What the plugin must know of the source before its stream can be asked for. */
+  async #ask(): Promise<About> {
+    const { stream, plugin } = this.#options;
+    if (plugin.describesTables) return { tables: null, knownOptions: new Set() };
+    await using session = await this.#connect();
+    const knownOptions = new Set<string>();
+    for (const option of plugin.newerOptions) {
+      if (await knowsPluginOption(session, stream.slot, option)) knownOptions.add(option[0]);
+    }
+    return { tables: await this.#fetchTables(session), knownOptions };
+  }
+
+  #connect(): Promise<Session> {
+    const { stream, signal, log } = this.#options;
+    return connect(stream.conninfo, { side: 'source', applicationName: 'walferry receive', signal, log });
+  }
+
+  async #fetchTables(session: Session): Promise<SourceTables> {
+    const { tables: now, seen } = await fetchSourceTables(session);
+    return { followed: this.#options.stream.tables ?? now, now, seen };
+  }
+
+  async #open(startLsn: Lsn, about: About): Promise<SlotStream> {
     const { stream, plugin, acknowledge, signal, log } = this.#options;
+    const { publications } = stream;
     return SlotStream.open({
       conninfo: stream.conninfo,
       slot: stream.slot,
       plugin: plugin.name,
       startLsn,
-      pluginOptions: (serverVersion) => plugin.options({ serverVersion, publications: stream.publications }),
+      pluginOptions: (serverVersion) => plugin.options({ serverVersion, publications, ...about }),
+      settings: (serverVersion) => plugin.settings({ serverVersion, publications, ...about }),
+      notices: !plugin.describesTables,
       feedback: () => acknowledge.positions(),
       systemIdentifier: stream.systemIdentifier,
       signal,
@@ -188,10 +220,11 @@ class ReceiveRun {
   }
 
   /** Batch after batch until the end position. */
-  async #read(stream: SlotStream, startLsn: Lsn): Promise<void> {
+  async #read(stream: SlotStream, startLsn: Lsn, about: About): Promise<void> {
     const { plugin, acknowledge, endpos, signal, log } = this.#options;
+    const { publications } = this.#options.stream;
     const reader = new StreamReader({
-      decoder: plugin.createDecoder(),
+      decoder: plugin.createDecoder({ serverVersion: stream.serverVersion, publications, ...about }),
       startLsn,
       nextXid: stream.identity.nextXid,
       keepaliveIntervalMs,
@@ -206,14 +239,27 @@ class ReceiveRun {
         this.#reconnect.arrived();
         failpoint('receive.batch-received');
       }
-      const { messages, reached } = reader.read(batch.frames, endpos(), performance.now());
+      let { messages, reached, unread } = reader.read(batch.frames, endpos(), performance.now());
       this.#noteSource(batch, reader.position);
       acknowledge.received(reader.position);
       await this.#append(messages);
+      while (unread.length > 0) {
+        reader.describe(await this.#fetchTablesAgain());
+        ({ messages, reached, unread } = reader.read(unread, endpos(), performance.now()));
+        acknowledge.received(reader.position);
+        await this.#append(messages);
+        // The transaction is in the log and not yet seen by others: its commit waits for a synchronous standby.
+        if (messages.length === 0 && unread.length > 0) await this.#pause(tickMs);
+      }
       if (reached) return;
       if (shutdown.mustLeave(batch, acknowledge.positions().flushed, performance.now()))
         throw new SourceWaits();
     }
+  }
+
+  async #fetchTablesAgain(): Promise<SourceTables> {
+    await using session = await this.#connect();
+    return this.#fetchTables(session);
   }
 
   /** One write, and an fsync soon when a commit or keepalive went with it. */
@@ -279,6 +325,9 @@ class ReceiveRun {
     throwIfStopped(signal);
   }
 }
+
+/** What was asked of the source for one connection. */
+type About = Pick<StreamRequest, 'tables' | 'knownOptions'>;
 
 /** The source waits for an acknowledgement that cannot come now: it is left alone for a while. */
 class SourceWaits extends Failure {

@@ -13,10 +13,14 @@
  * Of keepalives only those are kept that tell something new. A busy cluster whose other databases write sends hundreds
  * a second; one that nothing follows is held back and kept at most once an interval, unless the server waits for an
  * answer (it shuts down) or the end position waits for it.
+ *
+ * A decoder may need to know the source's tables as they are by now: then the rest of the batch is handed back, to be
+ * read after `describe`.
  */
-import type { Keepalive, StreamMessage } from '../model/message.js';
+import type { Keepalive, PluginMessage, StreamMessage } from '../model/message.js';
 import { laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
-import type { Decoder } from '../model/plugin.js';
+import { tablesStale, type Decoder } from '../model/plugin.js';
+import type { SourceTables } from '../model/source-table.js';
 import type { KeepaliveFrame, StreamFrame, XLogData } from '../postgres/feedback.js';
 import { CommitOrder } from './commit-order.js';
 import { XidWidener } from './widen-xid.js';
@@ -36,6 +40,8 @@ export type ReadBatch = {
   readonly messages: StreamMessage[];
   /** Whether the end position was reached; frames behind that point were not looked at. */
   readonly reached: boolean;
+  /** What is to be read again after `describe`; empty unless the decoder asked for it. */
+  readonly unread: readonly StreamFrame[];
 };
 
 export class StreamReader {
@@ -66,21 +72,45 @@ export class StreamReader {
     const messages: StreamMessage[] = [];
     const end = endpos === zeroLsn ? null : endpos;
     let reached = end !== null && this.#position >= end;
-    for (const frame of frames) {
+    for (const [nth, frame] of frames.entries()) {
       if (reached) break;
-      reached =
-        frame.kind === 'data' ? this.#readData(frame, end, messages) : this.#readKeepalive(frame, end);
+      switch (frame.kind) {
+        case 'data': {
+          const read = this.#readData(frame, end, messages);
+          if (read === tablesStale) return { messages, reached: false, unread: frames.slice(nth) };
+          reached = read;
+          break;
+        }
+        case 'keepalive':
+          reached = this.#readKeepalive(frame, end);
+          break;
+        case 'notice':
+          this.#decoder.notice?.(frame.text);
+          break;
+      }
     }
     if (this.#keepaliveIsDue(end, nowMs)) {
       this.#lastKeptMs = nowMs;
       this.#releaseKeepalive(messages);
     }
-    return { messages, reached: reached || (end !== null && this.#position >= end) };
+    return { messages, reached: reached || (end !== null && this.#position >= end), unread: [] };
   }
 
-  #readData(frame: XLogData, end: Lsn | null, messages: StreamMessage[]): boolean {
-    const message = this.#decoder.decode(frame.payload, frame.walStart);
-    if (message === null) return false;
+  /** Tells the decoder of the source's tables as they are by now. */
+  describe(tables: SourceTables): void {
+    this.#decoder.describe?.(tables);
+  }
+
+  #readData(frame: XLogData, end: Lsn | null, messages: StreamMessage[]): boolean | typeof tablesStale {
+    const decoded = this.#decoder.decode(frame.payload, frame.walStart);
+    if (decoded === null) return false;
+    if (decoded === tablesStale) return tablesStale;
+    if (!isSeveral(decoded)) return this.#takeMessage(decoded, end, messages);
+    return decoded.some((message) => this.#takeMessage(message, end, messages));
+  }
+
+  /** Returns whether the end position is reached. */
+  #takeMessage(message: PluginMessage, end: Lsn | null, messages: StreamMessage[]): boolean {
     this.#xids.widenMessage(message);
     this.#order.check(message);
     if (message.kind === 'begin' && end !== null && (message.commitLsn ?? zeroLsn) >= end) {
@@ -115,4 +145,8 @@ export class StreamReader {
     this.#held = null;
     this.#heldIsAwaited = false;
   }
+}
+
+function isSeveral(decoded: PluginMessage | readonly PluginMessage[]): decoded is readonly PluginMessage[] {
+  return Array.isArray(decoded);
 }

@@ -238,6 +238,7 @@ describe('keepalives', () => {
     expect(stream.read([keepalive(170)], lsn(170), 5002)).toMatchObject({
       messages: [{ kind: 'keepalive', lsn: 170n }],
       reached: true,
+      unread: [],
     });
   });
 });

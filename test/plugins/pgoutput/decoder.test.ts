@@ -388,6 +388,9 @@ describe('any message', () => {
   });
 });
 
+/** What only other plugins ask for. */
+const plain = { tables: null, knownOptions: new Set<string>() };
+
 describe('what the server is asked for', () => {
   test.each([
     [
@@ -415,11 +418,11 @@ describe('what the server is asked for', () => {
       ],
     ],
   ])('by server %i', (serverVersion, options) => {
-    expect(pgoutput.options({ serverVersion, publications: ['walferry'] })).toEqual(options);
+    expect(pgoutput.options({ ...plain, serverVersion, publications: ['walferry'] })).toEqual(options);
   });
 
   test('publication names keep their case, commas and quotes', () => {
-    const options = pgoutput.options({ serverVersion: 150_000, publications: ['A,b', 'c"d'] });
+    const options = pgoutput.options({ ...plain, serverVersion: 150_000, publications: ['A,b', 'c"d'] });
     expect(options[1]).toEqual(['publication_names', '"A,b","c""d"']);
   });
 });

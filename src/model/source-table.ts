@@ -1,0 +1,64 @@
+/**
+ * A table as the source's catalog describes it, for plugins whose stream does not: wal2json and test_decoding print
+ * names and values, but not which columns identify a row, which are generated, or which were left out.
+ */
+import type { ReplicaIdentity } from './relation.js';
+
+export type SourceColumn = {
+  readonly name: string;
+  readonly typeOid: number;
+  /** Computed by the server: never part of a row. */
+  readonly generated: boolean;
+  /** Whether its values have a variable length: only such a value may be stored out of line and left unsent. */
+  readonly variable: boolean;
+};
+
+export type SourceTable = {
+  /** What stays when the table is renamed. */
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly identity: ReplicaIdentity;
+  /** All columns in the catalog's order, generated ones included. */
+  readonly columns: readonly SourceColumn[];
+  /** Names of the columns that identify a row under `default` and `index`; empty where nothing does. */
+  readonly key: readonly string[];
+  /** Columns that the identity's index only includes (INCLUDE): wal2json prints them beside the key. */
+  readonly included: readonly string[];
+};
+
+/** Which transactions a reading of the catalog saw: `pg_current_snapshot()`, xids of 64 bits. */
+export type SeenTransactions = {
+  readonly xmin: bigint;
+  readonly xmax: bigint;
+  readonly inProgress: ReadonlySet<bigint>;
+};
+
+/** What is known of the source's tables on one connection. */
+export type SourceTables = {
+  /** The tables that are followed, as they were when the slot was made: the target was copied from these. */
+  readonly followed: readonly SourceTable[];
+  /** Every table of the database now, followed or not. */
+  readonly now: readonly SourceTable[];
+  /** What `now` is up to date with. */
+  readonly seen: SeenTransactions;
+};
+
+/** Whether a transaction, by the 32 bits of its xid that a stream prints, is in a reading of the catalog. */
+export function isSeen(seen: SeenTransactions, xid: bigint): boolean {
+  const wide = seen.xmax + BigInt.asIntN(32, xid - seen.xmax);
+  if (wide < seen.xmin) return true;
+  return wide < seen.xmax && !seen.inProgress.has(wide);
+}
+
+/** Reads `xmin:xmax:xid,xid,…` as the server prints it. Throws a RangeError on anything else. */
+export function readSeenTransactions(text: string): SeenTransactions {
+  const match = /^(\d+):(\d+):((?:\d+(?:,\d+)*)?)$/.exec(text);
+  if (match === null) throw new RangeError(`not a snapshot: ${JSON.stringify(text)}`);
+  const [, xmin = '', xmax = '', list = ''] = match;
+  return {
+    xmin: BigInt(xmin),
+    xmax: BigInt(xmax),
+    inProgress: new Set(list === '' ? [] : list.split(',').map(BigInt)),
+  };
+}
