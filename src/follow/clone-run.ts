@@ -31,6 +31,7 @@ import { describeConninfo, type Conninfo } from '../postgres/connection-string.j
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { receiveAndApply } from './receive-and-apply.js';
+import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices, type StreamSetup } from './stream-setup.js';
@@ -199,12 +200,15 @@ class CloneRun {
     const { key, ownPublications } = requireStream(catalog);
     const work = this.#targetWork(key, ownPublications, signal);
     if (!phaseDone(catalog, 'sequences')) {
+      log.info('setting the sequences');
       await setSequences({ ...work, source });
       failpoint('follow.sequences-set');
       endPhase(catalog, 'sequences');
     }
+    log.info('adding foreign keys, triggers, rules and what else waits for the last row');
     const { problems } = await finalizeTarget(work);
     endPhase(catalog, 'finalize');
+    announceEnd(log);
     return loadCloneSummary(catalog, jobs, [...this.#problems, ...problems]);
   }
 
@@ -246,7 +250,10 @@ class CloneRun {
     publications: readonly string[],
     signal: AbortSignal,
   ): Promise<CloneSummary> {
-    const { source, dropIfExists, request, skipVacuum, onClone, follow } = this.#options;
+    const { source, target, jobs, dropIfExists, request, skipVacuum, onClone, follow, log } = this.#options;
+    const began = performance.now();
+    log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
+    log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
     startPhase(this.#catalog, 'copy');
     const summary = await cloneDatabase({
       ...this.#targetWork(key, publications, signal),
@@ -256,9 +263,10 @@ class CloneRun {
       dropIfExists: dropIfExists || request.restart,
       skipVacuum,
       resume: this.#resume,
-      onProgress: onClone,
+      onProgress: announceSteps(log, jobs, onClone),
     });
     endPhase(this.#catalog, 'copy');
+    if (follow !== null) announceCopied(log, summary, (performance.now() - began) / 1000);
     return summary;
   }
 
