@@ -37,7 +37,9 @@ const schema = `
   );
   create table if not exists filter (
     id integer primary key check (id = 1),
-    scope text not null
+    file text not null,
+    rules text not null,
+    scope text
   );
   create table if not exists sentinel (
     id integer primary key check (id = 1),

@@ -11,6 +11,7 @@
  * A resumed run goes through the same steps; each looks at the target, or at the work directory's files, for what is
  * left to do. That pre-data is complete is a row of the target's task table like any copied table.
  */
+import { deleteFilter, saveFilter } from '../catalog/filter-record.js';
 import { planTasks, forgetTasks } from '../catalog/tasks.js';
 import type { PlannedTask } from '../catalog/tasks.js';
 import { addTiming } from '../catalog/timings.js';
@@ -28,7 +29,16 @@ import { fetchDoneTasks, forgetDoneTasks, recordDoneTask } from '../postgres/tas
 import type { DoneTask } from '../postgres/task-table.js';
 import { fetchPresentIndexes, runCopyPhase } from './copy-phase.js';
 import type { CopyPhase } from './copy-phase.js';
+import {
+  dumpExclusions,
+  expectKeysHold,
+  filterSchema,
+  leftOutEntries,
+  resolveOnSource,
+  tablesWithoutRows,
+} from './filtered-schema.js';
 import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
+import type { ObjectFilter } from '../filter/decide.js';
 import type { CloneOptions, Problem } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
@@ -63,13 +73,13 @@ export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary
   await makeSchemaFolder(options.directory);
   const done = await prepareTarget(options);
   const file = await prepareSchema(options, done, progress);
-  const plan = planClone(file.schema);
+  const plan = planClone(file.schema, new Set(file.withoutRows));
   for (const remark of plan.remarks) options.log.warn(remark);
   storePlan(options, plan);
   progress.plan({
     tables: plan.tables.length,
     indexes: plan.tables.reduce((total, table) => total + table.indexes.length, 0),
-    bytes: plan.tables.reduce((total, { table }) => total + table.bytes, 0),
+    bytes: plan.tables.reduce((total, { table, withRows }) => total + (withRows ? table.bytes : 0), 0),
   });
 
   progress.enter('pre-data');
@@ -148,8 +158,9 @@ async function prepareSchema(
   }
   await using source = await openInSnapshot(options.source, options.snapshot, 'clone', options);
   progress.enter('catalog');
-  const schema = await timed(options, stepLabels.catalog, 'source', 1, () => fetchSourceSchema(source));
-  expectReadable(schema);
+  const { whole, filter, schema } = await timed(options, stepLabels.catalog, 'source', 1, () =>
+    readSchema(source, options),
+  );
   progress.enter('dump');
   const { dump } = schemaPaths(options.directory);
   return await timed(options, stepLabels.dump, 'source', 1, async () => {
@@ -158,6 +169,7 @@ async function prepareSchema(
       snapshot: options.snapshot,
       file: dump,
       serverVersion: source.serverVersion,
+      ...(filter === null ? {} : { exclude: dumpExclusions(whole, filter) }),
       log: options.log,
       signal: options.signal,
     });
@@ -173,8 +185,29 @@ async function prepareSchema(
       schema,
       entries,
       identities: [...identities],
+      leftOut: filter === null ? [] : leftOutEntries(entries, filter),
+      withoutRows: filter === null ? [] : tablesWithoutRows(schema, filter),
     });
   });
+}
+
+/** The whole schema of the source, and what a filter leaves of it; what it decided is remembered. */
+async function readSchema(
+  source: Session,
+  { filters = null, catalog, log }: CloneOptions,
+): Promise<{ whole: SourceSchema; filter: ObjectFilter | null; schema: SourceSchema }> {
+  const whole = await fetchSourceSchema(source);
+  if (filters === null) {
+    deleteFilter(catalog);
+    expectReadable(whole);
+    return { whole, filter: null, schema: whole };
+  }
+  const filter = await resolveOnSource(source, filters, log);
+  const schema = filterSchema(whole, filter);
+  expectReadable(schema);
+  await expectKeysHold(source, schema, filters, filter);
+  saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
+  return { whole, filter, schema };
 }
 
 /** All that could not be read is told at once, before anything is copied. */
@@ -202,7 +235,7 @@ function storePlan(options: CloneOptions, plan: ClonePlan): void {
     const relationOid = one.table.oid;
     const about = { relationOid, object: one.label };
     return [
-      { ...about, name: one.task, kind: 'copy' },
+      ...(one.withRows ? [{ ...about, name: one.task, kind: 'copy' } as const] : []),
       ...one.indexes.map((index): PlannedTask => ({
         name: index.task,
         kind: 'index',
@@ -315,7 +348,9 @@ async function lookUpCopied(options: CloneOptions): Promise<Pick<CopyPhase, 'don
 /** Whatever our workers believe: the target says that it holds every table. */
 async function expectAllCopied(target: Session, options: CloneOptions, plan: ClonePlan): Promise<void> {
   const held = await fetchDoneTasks(target, options.key);
-  const missing = plan.tables.filter((table) => !held.has(table.task)).map((table) => table.label);
+  const missing = plan.tables
+    .filter((table) => table.withRows && !held.has(table.task))
+    .map((table) => table.label);
   if (missing.length === 0) return;
   throw new Failure('internal', `the target does not have the rows of ${listLabels(missing)}`);
 }

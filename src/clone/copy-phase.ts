@@ -104,6 +104,11 @@ async function runTableWorkers(
   const queue = new WorkQueue<TablePlan>();
   let open = 0;
   for (const table of plan.tables) {
+    if (!table.withRows) {
+      progress.tableDone();
+      indexWork.tableIsIn(table);
+      continue;
+    }
     const earlier = done.get(table.task);
     if (earlier === undefined) {
       queue.push(table);

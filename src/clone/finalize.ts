@@ -36,7 +36,7 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
   if (file === null) {
     throw new Failure('work-directory-broken', `${work.directory} does not hold the schema of a clone`);
   }
-  const plan = planClone(file.schema);
+  const plan = planClone(file.schema, new Set(file.withoutRows));
   const failures = new Failures({ failFast: work.failFast, log: work.log, signal: work.signal });
   const problems: Problem[] = [];
   await using held = new HeldSession(

@@ -3,6 +3,7 @@
  * `cloneDatabase`, `setSequences`, `finalizeTarget`.
  */
 import type { Catalog } from '../catalog/database.js';
+import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
@@ -39,6 +40,8 @@ export type CloneOptions = TargetWork & {
   readonly snapshot: string;
   /** Changes will be applied afterwards: finalize and sequences are left for later, identities stay writable. */
   readonly follow: boolean;
+  /** What of the source is copied; all of it without. */
+  readonly filters?: FilterFile | null | undefined;
   /** Drop the source's tables on the target first. */
   readonly dropIfExists: boolean;
   /** Neither VACUUM nor ANALYZE. */

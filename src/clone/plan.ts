@@ -19,6 +19,8 @@ export type TablePlan = {
   readonly label: string;
   /** Name of its task on the target and in the catalog. */
   readonly task: string;
+  /** Whether its rows are copied: a filter may leave them out. */
+  readonly withRows: boolean;
   /** Columns that hold data; generated ones do not. */
   readonly columns: readonly string[];
   /** Indexes to be built, constraints' ones among them. */
@@ -52,8 +54,8 @@ export type ClonePlan = {
   readonly remarks: readonly string[];
 };
 
-/** Plans the clone of everything in the schema. */
-export function planClone(schema: SourceSchema): ClonePlan {
+/** Plans the clone of everything in the schema; the rows of some tables may be left out. */
+export function planClone(schema: SourceSchema, withoutRows: ReadonlySet<number> = new Set()): ClonePlan {
   const byTable = new Map<number, IndexFacts[]>();
   for (const index of schema.indexes) {
     const others = byTable.get(index.tableOid);
@@ -65,7 +67,10 @@ export function planClone(schema: SourceSchema): ClonePlan {
     .toSorted((a, b) => b.bytes - a.bytes || a.oid - b.oid);
   const built = tables.flatMap((table) => (byTable.get(table.oid) ?? []).filter(canBeBuilt));
   return {
-    tables: tables.map((table) => planTable(table, schema, byTable.get(table.oid) ?? [])),
+    tables: tables.map((table) => ({
+      ...planTable(table, schema, byTable.get(table.oid) ?? []),
+      withRows: !withoutRows.has(table.oid),
+    })),
     ownIndexes: new Set(built.map((index) => index.oid)),
     ownConstraints: new Set([
       ...built.flatMap((index) => index.constraint?.oid ?? []),
@@ -75,7 +80,11 @@ export function planClone(schema: SourceSchema): ClonePlan {
   };
 }
 
-function planTable(table: TableFacts, schema: SourceSchema, indexes: readonly IndexFacts[]): TablePlan {
+function planTable(
+  table: TableFacts,
+  schema: SourceSchema,
+  indexes: readonly IndexFacts[],
+): Omit<TablePlan, 'withRows'> {
   const qualified = quoteQualified(table.schema, table.name);
   const good = indexes.filter(canBeBuilt);
   return {

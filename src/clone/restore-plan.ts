@@ -35,6 +35,8 @@ export type PlacementRules = {
   readonly ownConstraints: ReadonlySet<number>;
   /** Publications of the run itself, by name. */
   readonly ownPublications: ReadonlySet<string>;
+  /** Dump ids of what a filter leaves out. */
+  readonly leftOut?: ReadonlySet<number>;
 };
 
 // Entries that say something about another entry, and go where it goes.
@@ -44,6 +46,9 @@ const attachedKinds = new Set(['COMMENT', 'SECURITY LABEL']);
 const dependentKinds = new Set([
   ...attachedKinds,
   'ACL',
+  'SEQUENCE OWNED BY',
+  'ROW SECURITY',
+  'MATERIALIZED VIEW DATA',
   'TABLE ATTACH',
   'INDEX ATTACH',
   'PUBLICATION TABLE',
@@ -59,6 +64,10 @@ export function placeEntries(entries: readonly DumpEntry[], rules: PlacementRule
     rules.schema.publications.filter((one) => rules.ownPublications.has(one.name)).map((one) => one.oid),
   );
   for (const entry of entries) {
+    if (rules.leftOut?.has(entry.dumpId) === true) {
+      placements.set(entry.dumpId, { kind: 'never' });
+      continue;
+    }
     const needs = entry.dependencies.flatMap((id) => placements.get(id) ?? []);
     const alone = placeAlone(entry, byId, rules, viewRules, ownPublications);
     placements.set(entry.dumpId, withNeeds(entry, alone, needs));

@@ -76,6 +76,7 @@ export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; presen
     ownIndexes: plan.ownIndexes,
     ownConstraints: plan.ownConstraints,
     ownPublications: new Set(work.leaveOut.publications),
+    leftOut: new Set(file.leftOut),
   });
   const identities = new Map(file.identities);
   const wanted: DumpEntry[] = [];

@@ -9,16 +9,21 @@ import type { DumpEntry } from '../postgres/dump.js';
 import type { SourceSchema } from '../postgres/schema.js';
 
 /** Grows by one with every change of the file. */
-const fileVersion = 1;
+const fileVersion = 2;
 
 export type SchemaFile = {
   readonly version: typeof fileVersion;
   /** The snapshot that schema and dump were read in. */
   readonly snapshot: string;
+  /** Without what a filter leaves out. */
   readonly schema: SourceSchema;
   /** The dump's entries, and the identities of their objects by dump id. */
   readonly entries: readonly DumpEntry[];
   readonly identities: readonly (readonly [dumpId: number, identity: string])[];
+  /** Dump ids of entries that a filter leaves out. */
+  readonly leftOut: readonly number[];
+  /** OIDs of tables that are made and not filled. */
+  readonly withoutRows: readonly number[];
 };
 
 /** `<work directory>/schema` and the files in it. */

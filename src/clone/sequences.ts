@@ -2,8 +2,10 @@
  * Sequences: read from the live source, not from the snapshot (their values move outside of transactions, and a
  * stream does not carry them), and set on the target. Two queries for each few hundred sequences.
  */
+import { loadFilter } from '../catalog/filter-record.js';
 import { addTiming } from '../catalog/timings.js';
 import type { Catalog } from '../catalog/database.js';
+import { keptSequencesOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteLiteral, quoteQualified } from '../model/sql.js';
@@ -48,7 +50,8 @@ const atOnce = 500;
 export async function setSequences(options: SequenceOptions): Promise<{ readonly count: number }> {
   const began = performance.now();
   await using source = await openSource(options.source, 'sequences', options);
-  const values = await fetchValues(source);
+  const scope = loadFilter(options.catalog)?.scope ?? null;
+  const values = await fetchValues(source, scope === null ? () => true : keptSequencesOf(scope));
   await using target = await openTarget(options.target, 'sequences', options);
   const set = await setValues(target, values);
   const missing = values.filter((one) => !set.has(quoteQualified(one.schema, one.name)));
@@ -70,18 +73,20 @@ export async function setSequences(options: SequenceOptions): Promise<{ readonly
 // A sequence may be dropped between the list and its turn.
 const triesWhenDropped = 3;
 
-async function fetchValues(source: Session): Promise<SequenceValue[]> {
+async function fetchValues(source: Session, keeps: Keeps): Promise<SequenceValue[]> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await fetchValuesOnce(source);
+      return await fetchValuesOnce(source, keeps);
     } catch (error) {
       if (sqlState(error) !== '42P01' || tries === triesWhenDropped) throw error;
     }
   }
 }
 
-async function fetchValuesOnce(source: Session): Promise<SequenceValue[]> {
-  const sequences = await source.query(sequencesQuery);
+async function fetchValuesOnce(source: Session, keeps: Keeps): Promise<SequenceValue[]> {
+  const sequences = (await source.query(sequencesQuery)).filter((row) =>
+    keeps({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
+  );
   const values: SequenceValue[] = [];
   for (let from = 0; from < sequences.length; from += atOnce) {
     const some = sequences.slice(from, from + atOnce);

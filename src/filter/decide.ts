@@ -264,6 +264,7 @@ export class ObjectFilter {
   readonly #dependents = new Map<number, Dependency[]>();
   readonly #byName: ReadonlyMap<string, FilterRelation>;
   readonly #sequences: ReadonlyMap<string, number>;
+  readonly #owners: ReadonlyMap<number, number | null>;
   readonly #keptSchemas = new Set<string>();
 
   constructor(selection: Selection, dependencies: readonly Dependency[]) {
@@ -271,6 +272,7 @@ export class ObjectFilter {
     const { facts } = selection;
     this.#byName = new Map(facts.relations.map((relation) => [nameKey(relation), relation]));
     this.#sequences = new Map(facts.sequences.map((sequence) => [nameKey(sequence), sequence.oid]));
+    this.#owners = new Map(facts.sequences.map(({ oid, owner }) => [oid, owner]));
     for (const dependency of dependencies) {
       const key = keyOf(dependency.needs);
       const others = this.#dependents.get(key);
@@ -461,6 +463,12 @@ export class ObjectFilter {
     if (oid !== undefined) return this.#decide(relationClass, oid);
     const rule = this.decideSchemaRule(sequence.schema);
     return rule === null ? kept : { kept: false, rule };
+  }
+
+  /** Whether a sequence stays while the table that owns it does not: then nothing owns it. */
+  isDisowned(sequence: number): boolean {
+    const owner = this.#owners.get(sequence) ?? null;
+    return owner !== null && this.leavesOut(relationClass, owner);
   }
 
   #decide(classOid: number, oid: number): Decision {

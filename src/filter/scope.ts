@@ -51,7 +51,7 @@ function canonicalMatch(match: NameMatch): string {
     : relationLabel({ schema: match.name, name: 'x' }).slice(0, -2);
 }
 
-/** Whether the changes of a table are followed, and its rows compared. */
+/** Whether a table's changes are followed and its rows compared, or a sequence is set. */
 export type Keeps = (relation: { readonly schema: string; readonly name: string }) => boolean;
 
 /** Reads a scope: also for tables that were made after it was recorded. */
@@ -67,6 +67,12 @@ export function keepsOf(scope: FilterScope): Keeps {
     if (onlySchemas !== null && !onlySchemas.has(schema)) return false;
     return onlyTables === null || onlyTables.has(key(schema, name));
   };
+}
+
+/** The sequences that are made and set. */
+export function keptSequencesOf(scope: FilterScope): Keeps {
+  const leftOut = new Set(scope.sequences.map((pair) => JSON.stringify(pair)));
+  return ({ schema, name }) => !leftOut.has(JSON.stringify([schema, name]));
 }
 
 /**

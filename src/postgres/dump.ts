@@ -6,6 +6,7 @@
  */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { Log } from '../log.js';
+import { quoteIdentifier } from '../model/sql.js';
 import { clientToolFailure, runClientTool } from './client-tools.js';
 import type { Conninfo } from './connection-string.js';
 
@@ -172,6 +173,8 @@ export type DumpOptions = {
   readonly file: string;
   /** server_version_num of the source: older programs refuse it. */
   readonly serverVersion: number;
+  /** What it is not even to look at, beyond our own schema: schemas by name, tables quoted and qualified. */
+  readonly exclude?: { readonly schemas: readonly string[]; readonly tables: readonly string[] };
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 };
@@ -195,6 +198,8 @@ export async function dumpSchema(options: DumpOptions): Promise<void> {
       '--section=pre-data',
       '--section=post-data',
       '--exclude-schema=walferry',
+      ...(options.exclude?.schemas ?? []).map((name) => `--exclude-schema=${quoteIdentifier(name)}`),
+      ...(options.exclude?.tables ?? []).map((name) => `--exclude-table=${name}`),
       '--no-subscriptions',
       '--no-blobs',
       `--file=${partial}`,

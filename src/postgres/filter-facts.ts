@@ -124,7 +124,7 @@ const extensionsQuery = `
  */
 const dependenciesQuery = `
   with recursive reached(class, oid) as (
-    select * from pg_catalog.unnest($1::oid[], $2::oid[])
+    select * from unnest($1::oid[], $2::oid[])
     union
     select x.class, x.oid
     from reached r
@@ -170,7 +170,7 @@ const dependenciesQuery = `
 
 const identifyQuery = `
   select o.position, i.type || ' ' || i.identity as name
-  from pg_catalog.unnest($1::oid[], $2::oid[]) with ordinality as o(class, oid, position),
+  from unnest($1::oid[], $2::oid[]) with ordinality as o(class, oid, position),
     lateral pg_catalog.pg_identify_object(o.class, o.oid, 0) i
   order by 1`;
 
