@@ -69,7 +69,9 @@ const ownEntries = [
   'cdc',
   'schema',
   'snapshot',
+  'schema.json',
   'summary.json',
+  'token',
 ];
 
 /** Removes what runs left in a directory; anything else in it is not ours and stays. Take the locks first. */

@@ -167,7 +167,6 @@ export const options: readonly Option[] = [
     groups: { K: '-F', D: 'long', R: '-F', L: '-F' },
     value: text('file'),
     about: 'copy only what this file selects',
-    built: false,
   }),
   option(['requirements'], {
     groups: { K: '-Q' },
@@ -178,8 +177,8 @@ export const options: readonly Option[] = [
   option(['requirements'], {
     id: 'list-requirements',
     groups: { L: '-r' },
-    about: 'print a requirements file',
-    built: false,
+    about:
+      'the versions that the source offers of its extensions; with --json a file for clone --requirements',
   }),
   option(['all-databases'], {
     groups: { K: 'long', C: '-a' },
@@ -225,8 +224,7 @@ export const options: readonly Option[] = [
   option(['wal2json-numeric-as-string'], {
     groups: all('-w', 'KNT'),
     variable: 'WAL2JSON_NUMERIC_AS_STRING',
-    about: 'wal2json prints numbers as strings',
-    built: false,
+    about: 'refuse a wal2json that cannot print numbers as strings; one that can does so anyway',
   }),
   option(['slot-name'], {
     groups: all('-s', 'KNT'),
@@ -338,18 +336,19 @@ export const options: readonly Option[] = [
     groups: { L: '-s' },
     value: text('name'),
     about: 'only this schema',
-    built: false,
   }),
   option(['table-name'], {
     groups: { L: '-t' },
     value: text('name'),
     about: 'only this table',
-    built: false,
   }),
   option(['list-skipped'], { groups: { L: '-x' }, about: 'what the filters leave out', built: false }),
-  option(['without-pkey'], { groups: { L: '-P' }, about: 'tables without a primary key', built: false }),
-  option(['available-versions'], { groups: { L: '-a' }, about: 'versions the server offers', built: false }),
-  option(['force'], { groups: { L: '-f' }, about: 'fetch the catalogs again', built: false }),
+  option(['without-pkey'], { groups: { L: '-P' }, about: 'tables without a primary key' }),
+  option(['available-versions'], { groups: { L: '-a' }, about: 'every version that the source offers' }),
+  option(['force'], {
+    groups: { L: '-f' },
+    about: 'accepted for compatibility: every list is fetched from the source, and nothing is removed',
+  }),
   option(['summary'], { groups: { L: '-y' }, about: 'the steps and their durations' }),
 
   // Everywhere.

@@ -78,6 +78,14 @@ export type Settings = {
 
 /** How much is logged. */
 export type LogLevel = 'error' | 'info' | 'notice' | 'debug';
+  /** `list …`: only of this schema, only of this table. */
+  readonly schemaName: string | null;
+  readonly tableName: string | null;
+  /** `list tables --without-pkey`. */
+  readonly withoutPrimaryKey: boolean;
+  /** `list extensions --available-versions`, `--requirements`. */
+  readonly availableVersions: boolean;
+  readonly requirementsList: boolean;
 
 export type LogSettings = {
   readonly level: LogLevel;
@@ -330,6 +338,11 @@ export function readSettings(input: SettingsInput): SettingsResult {
     const names = asked.map((id) => `--${id.replace('show-', '')}`).join(' and ');
     reader.problems.push(`Options ${names} exclude each other`);
   }
+    schemaName: reader.text('schema-name'),
+    tableName: reader.text('table-name'),
+    withoutPrimaryKey: reader.flag('without-pkey'),
+    availableVersions: reader.flag('available-versions'),
+    requirementsList: reader.flag('list-requirements'),
   reader.problems.push(...missingSides(input.command, settings), ...badArguments(input, settings));
   reader.refuseNotBuilt();
   return {

@@ -3,7 +3,14 @@ import type { Command } from './command.js';
 import { command as clone } from './commands/clone.js';
 import { command as compareData } from './commands/compare-data.js';
 import { command as follow } from './commands/follow.js';
+import { command as listCollations } from './commands/list-collations.js';
+import { command as listDatabases } from './commands/list-databases.js';
+import { command as listExtensions } from './commands/list-extensions.js';
+import { command as listIndexes } from './commands/list-indexes.js';
 import { command as listProgress } from './commands/list-progress.js';
+import { command as listSchema } from './commands/list-schema.js';
+import { command as listSequences } from './commands/list-sequences.js';
+import { command as listTables } from './commands/list-tables.js';
 import { command as ping } from './commands/ping.js';
 import { command as snapshot } from './commands/snapshot.js';
 import { command as streamApply } from './commands/stream-apply.js';
@@ -31,6 +38,13 @@ export const commands: readonly Command[] = [
   follow,
   snapshot,
   compareData,
+  listTables,
+  listSequences,
+  listIndexes,
+  listSchema,
+  listDatabases,
+  listExtensions,
+  listCollations,
   listProgress,
   streamSetup,
   streamCleanup,
@@ -68,17 +82,7 @@ const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
   ],
   D: ['dump schema', 'dump roles'],
   R: ['restore schema', 'restore pre-data', 'restore post-data', 'restore roles', 'restore parse-list'],
-  L: [
-    'list databases',
-    'list extensions',
-    'list collations',
-    'list tables',
-    'list table-parts',
-    'list sequences',
-    'list indexes',
-    'list depends',
-    'list schema',
-  ],
+  L: ['list table-parts', 'list depends'],
   C: ['compare schema'],
   O: ['monitor'],
 };

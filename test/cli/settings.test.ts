@@ -61,6 +61,11 @@ describe('without any option', () => {
       current: false,
       summary: false,
       dryRun: false,
+      schemaName: null,
+      tableName: null,
+      withoutPrimaryKey: false,
+      availableVersions: false,
+      requirementsList: false,
       json: false,
     } satisfies Settings);
   });
