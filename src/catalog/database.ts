@@ -33,7 +33,8 @@ const schema = `
     wal_segment_bytes text not null,
     database text not null,
     start_lsn text not null,
-    snapshot text
+    snapshot text,
+    tables text
   );
   create table if not exists filter (
     id integer primary key check (id = 1),

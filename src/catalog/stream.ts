@@ -3,6 +3,7 @@
  */
 import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
+import type { SourceTable } from '../model/source-table.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Catalog } from './database.js';
 
@@ -19,6 +20,8 @@ export type StreamRecord = {
   readonly startLsn: Lsn;
   /** The snapshot exported with the slot; valid only while the process that made it holds it. */
   readonly snapshot: string | null;
+  /** The followed tables as they were when the slot was made; null where the publications say which they are. */
+  readonly tables: readonly SourceTable[] | null;
 };
 
 type StreamRow = {
@@ -33,6 +36,7 @@ type StreamRow = {
   database: string;
   start_lsn: string;
   snapshot: string | null;
+  tables: string | null;
 };
 
 /** The recorded stream; null before a slot was made. */
@@ -49,6 +53,7 @@ export function loadStream(catalog: Catalog): StreamRecord | null {
     walSegmentBytes: BigInt(row.wal_segment_bytes),
     startLsn: readLsn(row.start_lsn),
     snapshot: row.snapshot,
+    tables: row.tables === null ? null : (JSON.parse(row.tables) as SourceTable[]),
   };
 }
 
@@ -56,8 +61,8 @@ export function saveStream(catalog: Catalog, stream: StreamRecord): void {
   catalog.database
     .prepare(
       `insert or replace into stream (id, slot_name, plugin, publications, own_publications, origin,
-         system_identifier, timeline, wal_segment_bytes, database, start_lsn, snapshot)
-       values (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         system_identifier, timeline, wal_segment_bytes, database, start_lsn, snapshot, tables)
+       values (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     .run(
       stream.slot,
@@ -71,6 +76,7 @@ export function saveStream(catalog: Catalog, stream: StreamRecord): void {
       stream.key.database,
       formatLsn(stream.startLsn),
       stream.snapshot,
+      stream.tables === null ? null : JSON.stringify(stream.tables),
     );
 }
 

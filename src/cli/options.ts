@@ -216,7 +216,7 @@ export const options: readonly Option[] = [
   }),
   option(['plugin'], {
     groups: all('-p', 'KNT'),
-    value: word(['pgoutput'], ['wal2json', 'test_decoding']),
+    value: word(['pgoutput', 'wal2json', 'test_decoding'], []),
     default: 'pgoutput',
     variable: 'OUTPUT_PLUGIN',
     about: 'output plugin of the slot',

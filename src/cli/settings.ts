@@ -6,6 +6,7 @@
  */
 import { join, resolve } from 'node:path';
 import type { Lsn } from '../model/lsn.js';
+import { pluginNames, type PluginName } from '../model/plugin.js';
 import type { Sentinel } from '../model/progress.js';
 import type { Command } from './command.js';
 import { longName, variablesOf, type Option } from './option.js';
@@ -50,7 +51,9 @@ export type Settings = {
   readonly snapshot: string | null;
 
   readonly follow: boolean;
-  readonly plugin: 'pgoutput';
+  /** Null: that of the stream, or pgoutput for a new one. */
+  readonly plugin: PluginName | null;
+  readonly wal2jsonNumericAsString: boolean;
   readonly slotName: string;
   /** The stream's name. */
   readonly origin: string;
@@ -75,9 +78,6 @@ export type Settings = {
   /** JSON on stdout. */
   readonly json: boolean;
 };
-
-/** How much is logged. */
-export type LogLevel = 'error' | 'info' | 'notice' | 'debug';
   /** `list …`: only of this schema, only of this table. */
   readonly schemaName: string | null;
   readonly tableName: string | null;
@@ -86,6 +86,9 @@ export type LogLevel = 'error' | 'info' | 'notice' | 'debug';
   /** `list extensions --available-versions`, `--requirements`. */
   readonly availableVersions: boolean;
   readonly requirementsList: boolean;
+
+/** How much is logged. */
+export type LogLevel = 'error' | 'info' | 'notice' | 'debug';
 
 export type LogSettings = {
   readonly level: LogLevel;
@@ -236,7 +239,7 @@ class Reader {
   }
 
   /** One of a few words; `absent` is what it is unless told. */
-  word<T extends string>(id: string, words: readonly T[], absent: T): T {
+  word<T extends string, A extends T | null>(id: string, words: readonly T[], absent: A): T | A {
     const entry = this.#find(id);
     if (entry === null) return absent;
     const { found, option } = entry;
@@ -316,7 +319,8 @@ export function readSettings(input: SettingsInput): SettingsResult {
     resume: reader.flag('resume'),
     snapshot: reader.text('snapshot'),
     follow: reader.flag('follow'),
-    plugin: reader.word('plugin', ['pgoutput'], 'pgoutput'),
+    plugin: reader.word('plugin', pluginNames, null),
+    wal2jsonNumericAsString: reader.flag('wal2json-numeric-as-string'),
     slotName: reader.slotName('slot-name', defaults.name),
     origin: reader.text('origin') ?? defaults.name,
     defaultName: defaults.name,
@@ -334,15 +338,18 @@ export function readSettings(input: SettingsInput): SettingsResult {
   if (settings.resume && settings.restart) {
     reader.problems.push('Options --resume and --restart exclude each other');
   }
-  if (asked.length > 1) {
-    const names = asked.map((id) => `--${id.replace('show-', '')}`).join(' and ');
-    reader.problems.push(`Options ${names} exclude each other`);
-  }
     schemaName: reader.text('schema-name'),
     tableName: reader.text('table-name'),
     withoutPrimaryKey: reader.flag('without-pkey'),
     availableVersions: reader.flag('available-versions'),
     requirementsList: reader.flag('list-requirements'),
+  if (settings.wal2jsonNumericAsString && settings.plugin !== 'wal2json') {
+    reader.problems.push('Option --wal2json-numeric-as-string needs --plugin wal2json');
+  }
+  if (asked.length > 1) {
+    const names = asked.map((id) => `--${id.replace('show-', '')}`).join(' and ');
+    reader.problems.push(`Options ${names} exclude each other`);
+  }
   reader.problems.push(...missingSides(input.command, settings), ...badArguments(input, settings));
   reader.refuseNotBuilt();
   return {

@@ -1,7 +1,7 @@
 /**
  * Settings → what the rooms below follow/ take. The one place of the program that names concrete plugins.
  */
-import type { Plugin } from '../model/plugin.js';
+import type { Plugin, PluginName } from '../model/plugin.js';
 import type { FollowProgress, StreamTuning } from '../follow/stream-run.js';
 import type { StreamChoices } from '../follow/stream-setup.js';
 import { prettySize } from './output.js';
@@ -21,18 +21,24 @@ export function streamChoices(settings: Settings): StreamChoices {
 }
 
 /** How a stream is run. */
-export async function streamTuning(settings: Settings): Promise<StreamTuning> {
+export function streamTuning(settings: Settings): StreamTuning {
   return {
-    plugin: await loadPlugin(settings.plugin),
+    loadPlugin: (name) => loadPlugin(name, settings),
     acknowledge: settings.acknowledge,
     maxJournalBytes: settings.maxJournalBytes,
   };
 }
 
-async function loadPlugin(name: Settings['plugin']): Promise<Plugin> {
+async function loadPlugin(name: PluginName, settings: Settings): Promise<Plugin> {
   switch (name) {
     case 'pgoutput':
       return (await import('../../plugins/pgoutput/plugin.js')).pgoutput;
+    case 'wal2json':
+      return (await import('../../plugins/wal2json/plugin.js')).wal2json({
+        required: settings.wal2jsonNumericAsString,
+      });
+    case 'test_decoding':
+      return (await import('../../plugins/test_decoding/plugin.js')).testDecoding;
   }
 }
 

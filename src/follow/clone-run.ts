@@ -25,6 +25,7 @@ import type { CloneJobs, CloneProgress, Problem, RestoreChoices, TargetWork } fr
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
 import type { Log } from '../log.js';
+import { defaultPlugin } from '../model/plugin.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { connect, type Session } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';

@@ -10,7 +10,7 @@ import { JournalReader } from '../journal/reader.js';
 import { JournalWriter } from '../journal/writer.js';
 import type { Log } from '../log.js';
 import { formatLsn, laterLsn, type Lsn } from '../model/lsn.js';
-import type { Plugin } from '../model/plugin.js';
+import type { Plugin, PluginName } from '../model/plugin.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchPosition } from '../postgres/position-row.js';
@@ -22,7 +22,8 @@ import { endposReached, SentinelWatch } from './sentinel-watch.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
 export type StreamTuning = {
-  readonly plugin: Plugin;
+  /** The plugin that the stream's slot has. */
+  readonly loadPlugin: (name: PluginName) => Promise<Plugin>;
   readonly acknowledge: AcknowledgeMode;
   /** Bytes of transform files at which the slot is not read on; null: no limit. */
   readonly maxJournalBytes: number | null;
@@ -185,10 +186,11 @@ export class StreamRun {
         conninfo: source,
         slot: stream.slot,
         publications: stream.publications,
+        ...(stream.tables === null ? {} : { tables: stream.tables }),
         systemIdentifier: stream.key.systemIdentifier,
         startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
       },
-      plugin: tuning.plugin,
+      plugin: await tuning.loadPlugin(stream.plugin),
       journal: writer,
       acknowledge: this.#acknowledge,
       endpos: this.watch.endpos,

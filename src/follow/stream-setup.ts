@@ -17,8 +17,9 @@ import { deleteStream, loadStream, saveStream, type StreamRecord } from '../cata
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
-import type { PluginName } from '../model/plugin.js';
+import { defaultPlugin, type PluginName } from '../model/plugin.js';
 import { relationLabel } from '../model/relation.js';
+import type { SourceTable } from '../model/source-table.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { createPosition, fetchPosition } from '../postgres/position-row.js';
@@ -30,12 +31,14 @@ import {
 } from '../postgres/publication.js';
 import { fetchTables } from '../postgres/schema.js';
 import { checkSlotFacts, createSlot, dropSlot, fetchSlot, type CreatedSlot } from '../postgres/slot.js';
+import { fetchSourceTables } from '../postgres/source-tables.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { dropTargetRecords } from './target-records.js';
 
 export type StreamChoices = {
-  readonly plugin: PluginName;
+  /** Null: that of the stream, or pgoutput for a new one. */
+  readonly plugin: PluginName | null;
   readonly slot: string;
   /** The stream's name on the target. */
   readonly origin: string;
@@ -88,7 +91,7 @@ function checkSameChoices(recorded: StreamRecord, choices: StreamChoices): void 
     if (was !== is) differences.push(`${option} was ${was} and is now ${is}`);
   };
   say('--slot-name', recorded.slot, choices.slot);
-  say('--plugin', recorded.plugin, choices.plugin);
+  say('--plugin', recorded.plugin, choices.plugin ?? recorded.plugin);
   say('--origin', recorded.key.stream, choices.origin);
   if (differences.length > 0) {
     throw new Failure(
@@ -117,7 +120,9 @@ async function checkSlot({ source, log, signal }: StreamSetupOptions, stream: St
 
 async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
   const { source, catalog, choices, log, signal } = options;
-  let publications: readonly string[];
+  const plugin = choices.plugin ?? defaultPlugin;
+  let publications: readonly string[] = [];
+  let tables: readonly SourceTable[] | null = null;
   {
     await using session = await connect(source, {
       side: 'source',
@@ -125,23 +130,24 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
       log,
       signal,
     });
-    await checkSource(session);
+    await checkSource(session, plugin);
     if (phaseStarted(catalog, 'slot')) await dropHalfMade(session, choices, log);
     else await refuseExistingSlot(session, choices.slot);
     startPhase(catalog, 'slot');
-    publications = await choosePublications(session, choices, log);
+    if (plugin === 'pgoutput') publications = await choosePublications(session, choices, log);
+    else tables = await chooseTables(session, plugin, choices, log);
   }
   const created = await createSlot({
     conninfo: source,
     name: choices.slot,
-    plugin: choices.plugin,
+    plugin,
     signal,
     log,
   });
   try {
     const stream: StreamRecord = {
       slot: choices.slot,
-      plugin: choices.plugin,
+      plugin,
       publications,
       ownPublications: choices.publication === null ? publications : [],
       key: {
@@ -153,6 +159,7 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
       walSegmentBytes: created.identity.walSegmentBytes,
       startLsn: created.consistentPoint,
       snapshot: created.snapshot,
+      tables,
     };
     catalog.database.transaction(() => {
       saveStream(catalog, stream);
@@ -200,7 +207,42 @@ async function choosePublications(
   return made.names;
 }
 
-async function checkSource(session: Session): Promise<void> {
+/**
+ * The other plugins print the changes of every table, and leave it to us which of them are followed: those that are
+ * copied, as they are before the slot is made.
+ */
+async function chooseTables(
+  session: Session,
+  plugin: PluginName,
+  choices: StreamChoices,
+  log: Log,
+): Promise<readonly SourceTable[]> {
+  if (choices.publication !== null) {
+    throw new Failure('usage', `--publication has no meaning with --plugin ${plugin}, which reads none`);
+  }
+  const copied = new Map((await fetchTables(session)).map((table) => [table.oid, table]));
+  const { tables } = await fetchSourceTables(session);
+  const followed = tables.filter(({ oid }) => copied.has(oid));
+  const unidentified = followed.filter((table) => table.identity !== 'full' && table.key.length === 0);
+  if (unidentified.length > 0) {
+    log.warn(
+      'tables without a replica identity: inserts and truncates are followed, an update or a delete will stop the ' +
+        `stream, since ${plugin} cannot say which row it was: ${unidentified.map(relationLabel).join(', ')}`,
+    );
+  }
+  const unlogged = [...copied.values()].filter((table) => table.persistence === 'unlogged');
+  if (unlogged.length > 0) {
+    log.warn(
+      `unlogged tables are copied, their changes cannot be followed: ${unlogged.map(relationLabel).join(', ')}`,
+    );
+  }
+  if (plugin === 'wal2json') {
+    log.warn('wal2json does not say whether a TRUNCATE restarts the identity: none is restarted on the target');
+  }
+  return followed;
+}
+
+async function checkSource(session: Session, plugin: PluginName): Promise<void> {
   const [row] = await session.query(
     `select pg_catalog.current_setting('server_encoding') as encoding, pg_catalog.pg_is_in_recovery()::text as standby`,
   );
@@ -211,6 +253,14 @@ async function checkSource(session: Session): Promise<void> {
       {
         remedy: 'Clone it without --follow, or convert it to an encoding that says what its bytes mean.',
       },
+    );
+  }
+  // pgoutput converts to the client's encoding; the others write the database's own bytes.
+  if (plugin !== 'pgoutput' && row?.['encoding'] !== 'UTF8') {
+    throw new Failure(
+      'source-setup',
+      `the source database is encoded ${row?.['encoding']}, and ${plugin} writes its text as it is`,
+      { remedy: 'Use --plugin pgoutput, which converts it.' },
     );
   }
   if (row?.['standby'] === 'true') {

@@ -9,6 +9,9 @@ export type PluginName = 'pgoutput' | 'wal2json' | 'test_decoding';
 
 export const pluginNames: readonly PluginName[] = ['pgoutput', 'wal2json', 'test_decoding'];
 
+/** What a stream is made with unless told: every server has it, and it carries everything. */
+export const defaultPlugin: PluginName = 'pgoutput';
+
 /** What a plugin may need to know to ask the server for its stream, and to read it. */
 export type StreamRequest = {
   /** server_version_num of the source, for example 150020. */

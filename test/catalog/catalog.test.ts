@@ -48,6 +48,7 @@ describe('the catalog', () => {
       walSegmentBytes: 16777216n,
       startLsn: readLsn('FFFFFFFF/FFFFFFFF'),
       snapshot: null,
+    tables: null,
     };
     expect(loadStream(catalog)).toBeNull();
     saveStream(catalog, stream);

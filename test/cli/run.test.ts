@@ -81,7 +81,8 @@ test.each([
     /^$/,
     /ERROR {2}--roles is not built yet\n[^\n]*ERROR {2}--filters is not built yet\n$/,
   ],
-  [`clone ${sides} --plugin wal2json`, 20, /^$/, /ERROR {2}--plugin wal2json is not built yet\n$/],
+  [`clone ${sides} --plugin wal2jsom`, 1, /^$/, /expected pgoutput, wal2json, test_decoding\n/],
+  [`clone ${sides} -w`, 1, /^$/, /Option --wal2json-numeric-as-string needs --plugin wal2json\n/],
 ])('"%s" ends with %i', async (line, status, stdout, stderr) => {
   const result = await call(line);
   expect(result.stdout).toMatch(stdout);

@@ -49,7 +49,8 @@ describe('without any option', () => {
       resume: false,
       snapshot: null,
       follow: false,
-      plugin: 'pgoutput',
+      plugin: null,
+      wal2jsonNumericAsString: false,
       slotName: 'walferry',
       origin: 'walferry',
       defaultName: 'walferry',
@@ -60,12 +61,12 @@ describe('without any option', () => {
       sentinelField: null,
       current: false,
       summary: false,
-      dryRun: false,
       schemaName: null,
       tableName: null,
       withoutPrimaryKey: false,
       availableVersions: false,
       requirementsList: false,
+      dryRun: false,
       json: false,
     } satisfies Settings);
   });
@@ -123,6 +124,8 @@ describe('every built option reaches its setting', () => {
     ['clone', ['--snapshot', '00000003-1'], { snapshot: '00000003-1' }],
     ['clone', ['--follow'], { follow: true }],
     ['clone', ['--plugin', 'pgoutput'], { plugin: 'pgoutput' }],
+    ['clone', ['-p', 'test_decoding'], { plugin: 'test_decoding' }],
+    ['follow', ['-p', 'wal2json', '-w'], { plugin: 'wal2json', wal2jsonNumericAsString: true }],
     ['clone', ['--slot-name', 's'], { slotName: 's', origin: 'walferry' }],
     ['clone', ['--create-slot'], {}],
     ['clone', ['--origin', 'o'], { origin: 'o' }],
@@ -162,6 +165,10 @@ describe('a variable', () => {
     [{ PGCOPYDB_SKIP_VACUUM: '' }, { skipVacuum: false }],
     [{ PGCOPYDB_SNAPSHOT: 'id' }, { snapshot: 'id' }],
     [{ PGCOPYDB_OUTPUT_PLUGIN: 'pgoutput' }, { plugin: 'pgoutput' }],
+    [
+      { PGCOPYDB_OUTPUT_PLUGIN: 'wal2json', PGCOPYDB_WAL2JSON_NUMERIC_AS_STRING: 'on' },
+      { plugin: 'wal2json', wal2jsonNumericAsString: true },
+    ],
     [{ WALFERRY_ACK: 'applied' }, { acknowledge: 'applied' }],
   ])('%j is heard', (environment, expected) => {
     const { settings, problems, notBuilt, warnings } = clone([], environment);
@@ -253,17 +260,6 @@ describe('what is not built yet', () => {
       expect(clone([], environment)).toMatchObject({ notBuilt: [], problems: [] });
     },
   );
-
-  test.each([
-    [['--plugin', 'wal2json'], {}, '--plugin wal2json'],
-    [['--plugin', 'test_decoding'], {}, '--plugin test_decoding'],
-    [[], { PGCOPYDB_OUTPUT_PLUGIN: 'wal2json' }, 'PGCOPYDB_OUTPUT_PLUGIN=wal2json'],
-  ])('are other plugins: %j %j', (words, environment, named) => {
-    expect(clone(words, environment as Record<string, string>)).toMatchObject({
-      notBuilt: [named],
-      problems: [],
-    });
-  });
 
   test('does not matter to a command that has no such option', () => {
     const variables = { PGCOPYDB_USE_COPY_BINARY: 'yes', PGCOPYDB_TABLE_JOBS: 'x' };

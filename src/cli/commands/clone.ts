@@ -31,6 +31,7 @@ export const command: Command = {
     'snapshot',
     'follow',
     'plugin',
+    'wal2json-numeric-as-string',
     'slot-name',
     'create-slot',
     'origin',
@@ -61,7 +62,7 @@ export const command: Command = {
       snapshot: settings.snapshot,
       origin: settings.origin,
       follow: settings.follow
-        ? { choices: streamChoices(settings), tuning: await streamTuning(settings) }
+        ? { choices: streamChoices(settings), tuning: streamTuning(settings) }
         : null,
       log,
       signal,

@@ -6,7 +6,7 @@ export const command: Command = {
   path: 'snapshot',
   group: 'N',
   summary: 'hold a snapshot of the source until stopped',
-  options: ['source', 'dir', 'follow', 'plugin', 'slot-name', 'publication'],
+  options: ['source', 'dir', 'follow', 'plugin', 'wal2json-numeric-as-string', 'slot-name', 'publication'],
   needs: ['source'],
   endsByStop: true,
   run: async ({ settings, source, log, signal, stdout }) => {

@@ -18,7 +18,7 @@ export const command: Command = {
       journalDirectory: settings.journalDirectory,
       choices: null,
       endpos: settings.endpos,
-      tuning: await streamTuning(settings),
+      tuning: streamTuning(settings),
       log,
       signal,
       onProgress: followProgress(progress),

@@ -13,6 +13,7 @@ export const command: Command = {
     'restart',
     'resume',
     'plugin',
+    'wal2json-numeric-as-string',
     'slot-name',
     'origin',
     'publication',
