@@ -7,12 +7,13 @@
  *   4 the catalog records slot, start and snapshot, and the sentinel
  *   5 the target's position row stands at the start (phase `slot` done)
  *
+ * A setup that is refused takes back what it made: a slot that nobody reads would hold back the source's WAL for ever.
  * Killed between 1 and 4, the slot belongs to nobody: nothing was copied from it, and it is made again. Killed between
  * 4 and 5, the position row is made when the stream is set up the next time.
  */
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel, setEndpos, setupSentinel } from '../catalog/sentinel.js';
-import { endPhase, phaseDone, phaseStarted, startPhase } from '../catalog/setup.js';
+import { endPhase, phaseDone, phaseStarted, reopenPhases, startPhase } from '../catalog/setup.js';
 import { deleteStream, loadStream, saveStream, type StreamRecord } from '../catalog/stream.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
@@ -69,6 +70,9 @@ export type StreamSetup = {
 export async function setupStream(options: StreamSetupOptions): Promise<StreamSetup> {
   const { catalog, choices, log } = options;
   const recorded = loadStream(catalog);
+  // Before there is a slot: a target that cannot be used is found out first.
+  if (recorded === null && options.target !== null)
+    await makeTargetSchema(options.target, log, options.signal);
   const setup = recorded === null ? await makeStream(options) : { stream: recorded, created: null };
   try {
     if (recorded !== null) {
@@ -80,7 +84,10 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
       await setupTarget(options.target, catalog, setup.stream, log, options.signal);
     return setup;
   } catch (error) {
-    await setup.created?.close();
+    if (setup.created !== null) {
+      await setup.created.close();
+      await takeBack(options);
+    }
     throw error;
   }
 }
@@ -134,8 +141,14 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     if (phaseStarted(catalog, 'slot')) await dropHalfMade(session, choices, log);
     else await refuseExistingSlot(session, choices.slot);
     startPhase(catalog, 'slot');
-    if (plugin === 'pgoutput') publications = await choosePublications(session, choices, log);
-    else tables = await chooseTables(session, plugin, choices, log);
+    try {
+      if (plugin === 'pgoutput') publications = await choosePublications(session, choices, log);
+      else tables = await chooseTables(session, plugin, choices, log);
+    } catch (error) {
+      // They are made in one transaction: nothing of them is there, and one of that name may be somebody else's.
+      reopenPhases(catalog, ['slot']);
+      throw error;
+    }
   }
   const created = await createSlot({
     conninfo: source,
@@ -143,6 +156,9 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     plugin,
     signal,
     log,
+  }).catch(async (error: unknown) => {
+    await takeBack(options);
+    throw error;
   });
   try {
     const stream: StreamRecord = {
@@ -237,7 +253,9 @@ async function chooseTables(
     );
   }
   if (plugin === 'wal2json') {
-    log.warn('wal2json does not say whether a TRUNCATE restarts the identity: none is restarted on the target');
+    log.warn(
+      'wal2json does not say whether a TRUNCATE restarts the identity: none is restarted on the target',
+    );
   }
   return followed;
 }
@@ -270,6 +288,31 @@ async function checkSource(session: Session, plugin: PluginName): Promise<void> 
   }
 }
 
+/**
+ * Takes back what this setup has made on the source, so that the next one begins from nothing. A stop does not keep it
+ * from that; where it fails, the next setup (or cleanup) does it.
+ */
+async function takeBack({ source, catalog, choices, log }: StreamSetupOptions): Promise<void> {
+  const made = loadStream(catalog) !== null;
+  try {
+    await using session = await connect(source, {
+      side: 'source',
+      applicationName: 'walferry setup',
+      log,
+      retryForMs: 0,
+    });
+    // A slot that could not be made is not there, or is somebody else's.
+    if (made) await dropSlot(session, choices.slot);
+    if (choices.publication === null) await dropPublications(session, choices.publicationName);
+    if (made) deleteStream(catalog);
+    reopenPhases(catalog, ['slot']);
+  } catch (error) {
+    log.warn(
+      `what was made on the source cannot be taken back now: ${String(error)}; do it with \`walferry stream cleanup\``,
+    );
+  }
+}
+
 /** What a killed setup may have left: our own intent is recorded, and nothing was copied from it. */
 async function dropHalfMade(session: Session, choices: StreamChoices, log: Log): Promise<void> {
   if (await dropSlot(session, choices.slot)) {
@@ -281,6 +324,16 @@ async function dropHalfMade(session: Session, choices: StreamChoices, log: Log):
 async function refuseExistingSlot(session: Session, slot: string): Promise<void> {
   if ((await fetchSlot(session, slot)) === null) return;
   throw new Failure('slot-exists', `a replication slot "${slot}" exists on the source already`);
+}
+
+async function makeTargetSchema(target: Conninfo, log: Log, signal: AbortSignal): Promise<void> {
+  await using session = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  await ensureTargetSchema(session);
 }
 
 /** Makes the target's side: its schema, and the position row at the stream's start. */
