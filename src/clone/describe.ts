@@ -1,0 +1,159 @@
+/**
+ * What a clone would do, said before it does anything: reads the source's catalogs in one transaction that is read
+ * only, and writes nowhere.
+ */
+import type { ObjectFilter } from '../filter/decide.js';
+import type { FilterFile } from '../filter/parse.js';
+import type { Log } from '../log.js';
+import { relationLabel } from '../model/relation.js';
+import type { FilterRelation } from '../model/object-filter.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchObjectNames } from '../postgres/filter-facts.js';
+import { fetchSourceSchema, type SourceSchema } from '../postgres/schema.js';
+import type { Session } from '../postgres/connect.js';
+import { expectKeysHold, filterSchema, resolveOnSource, tablesWithoutRows } from './filtered-schema.js';
+import { planClone } from './plan.js';
+import { openInSnapshot, openSource } from './sessions.js';
+
+export type DescribeOptions = {
+  readonly source: Conninfo;
+  /** A snapshot that somebody holds; null: the source as it is now. */
+  readonly snapshot: string | null;
+  readonly filters: FilterFile | null;
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** A table that is made on the target. */
+export type PlannedTable = {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** On the source's disk, without indexes. */
+  readonly bytes: number;
+  /** -1 when the source never analysed it. */
+  readonly estimatedRows: number;
+  /** In how many parts its rows are copied; 0 where they are not. */
+  readonly parts: number;
+  readonly indexes: number;
+  /** Why it is copied, or why its rows are not; null where no rule speaks of it. */
+  readonly rule: string | null;
+};
+
+/** Something that is not made on the target. */
+export type LeftOutObject = {
+  /** `table`, `schema`, … */
+  readonly kind: string;
+  /** As SQL writes it. */
+  readonly name: string;
+  /** On the source's disk; null where it has no rows. */
+  readonly bytes: number | null;
+  readonly rule: string;
+};
+
+export type CloneDescription = {
+  readonly database: string;
+  /** In the order in which they are copied: the largest first. */
+  readonly tables: readonly PlannedTable[];
+  readonly indexes: number;
+  readonly foreignKeys: number;
+  /** Of the tables whose rows are copied. */
+  readonly bytes: number;
+  readonly leftOut: readonly LeftOutObject[];
+  /** Sentences about what is not copied for other reasons. */
+  readonly remarks: readonly string[];
+};
+
+/** Describes the clone. Throws what the clone would throw before its first row: `usage`, `filter-mismatch`. */
+export async function describeClone(options: DescribeOptions): Promise<CloneDescription> {
+  const { source, snapshot, filters, log } = options;
+  await using session =
+    snapshot === null
+      ? await openSource(source, 'plan', options)
+      : await openInSnapshot(source, snapshot, 'plan', options);
+  if (snapshot === null) await session.query('begin isolation level repeatable read read only');
+  const whole = await fetchSourceSchema(session);
+  const filter = filters === null ? null : await resolveOnSource(session, filters, log);
+  const schema = filter === null ? whole : filterSchema(whole, filter);
+  if (filters !== null && filter !== null) await expectKeysHold(session, schema, filters, filter);
+  const plan = planClone(schema, new Set(filter === null ? [] : tablesWithoutRows(schema, filter)));
+  const tables = plan.tables.map(({ table, withRows, indexes, finishing }): PlannedTable => {
+    const { oid, name, bytes, estimatedRows } = table;
+    const constraints = finishing.filter(({ sql }) => sql.includes(' exclude ')).length;
+    return {
+      oid,
+      schema: table.schema,
+      name,
+      bytes,
+      estimatedRows,
+      parts: withRows ? 1 : 0,
+      indexes: indexes.length + constraints,
+      rule: filter?.decideRelation(oid).rule ?? null,
+    };
+  });
+  return {
+    database: source.database,
+    tables,
+    indexes: tables.reduce((total, table) => total + table.indexes, 0),
+    foreignKeys: schema.foreignKeys.length,
+    bytes: tables.reduce((total, table) => total + (table.parts > 0 ? table.bytes : 0), 0),
+    leftOut: filter === null ? [] : await describeLeftOut(session, whole, filter),
+    remarks: plan.remarks,
+  };
+}
+
+const kinds: Readonly<Record<FilterRelation['kind'], string>> = {
+  table: 'table',
+  partitioned: 'partitioned table',
+  materialized: 'materialized view',
+  foreign: 'foreign table',
+  view: 'view',
+};
+
+/** Schemas, then relations, then what falls with them. */
+async function describeLeftOut(
+  session: Session,
+  schema: SourceSchema,
+  filter: ObjectFilter,
+): Promise<LeftOutObject[]> {
+  const sizes = new Map(schema.tables.map((table) => [table.oid, table.bytes]));
+  const relations = filter.leftOutRelations();
+  const known = new Set(relations.map(({ relation }) => relation.oid));
+  const dependents = filter.dependents().filter(({ classOid, oid }) => classOid !== 1259 || !known.has(oid));
+  const names = await fetchObjectNames(session, dependents);
+  const object = (kind: string, name: string, rule: string | null, bytes: number | null = null) => ({
+    kind,
+    name,
+    bytes,
+    rule: rule ?? '',
+  });
+  const plainName = (name: string) => relationLabel({ schema: name, name: 'x' }).slice(0, -2);
+  return [
+    ...filter.leftOutSchemas().map(({ name, rule }) => object('schema', plainName(name), rule)),
+    ...filter.leftOutExtensions().map(({ name, rule }) => object('extension', plainName(name), rule)),
+    ...relations
+      .filter(({ decision }) => !decision.schema)
+      .map(({ relation, decision }) =>
+        object(kinds[relation.kind], relationLabel(relation), decision.rule, sizes.get(relation.oid) ?? null),
+      ),
+    ...relations
+      .filter(({ relation, decision }) => decision.schema && relation.kind === 'materialized')
+      .map(({ relation, decision }) =>
+        object('contents of materialized view', relationLabel(relation), decision.rule),
+      ),
+    ...filter.leftOutIndexes().map((index) => object('index', relationLabel(index), index.rule)),
+    ...filter.leftOutSequences().map((one) => object('sequence', relationLabel(one), one.rule)),
+    ...dependents.map(({ rule }, index) => {
+      const [kind = '', name = ''] = splitIdentity(names[index] ?? '');
+      return object(kind, name, rule);
+    }),
+  ];
+}
+
+/** `table constraint k on public.t`: the server's type is one word or several, and its identity follows. */
+function splitIdentity(identity: string): [string, string] {
+  const words =
+    /^((?:table|domain) constraint|default value|event trigger|text search \w+|operator (?:class|family)|\w+) (.*)$/s;
+  const match = words.exec(identity);
+  return match === null ? ['object', identity] : [match[1] ?? '', match[2] ?? ''];
+}

@@ -1,0 +1,66 @@
+/**
+ * The filter of a run: given on the command line or remembered from the run's beginning, and what it comes to, which
+ * must be known before the first change is received.
+ */
+import { loadFilter, saveFilter } from '../catalog/filter-record.js';
+import { openCatalog, closeCatalog, type Catalog } from '../catalog/database.js';
+import { resolveOnSource } from '../clone/filtered-schema.js';
+import { Failure } from '../failure.js';
+import type { ObjectFilter } from '../filter/decide.js';
+import type { FilterFile } from '../filter/parse.js';
+import { filteredPlugin, filterText, keepsOf } from '../filter/scope.js';
+import type { Log } from '../log.js';
+import type { Plugin } from '../model/plugin.js';
+import type { Session } from '../postgres/connect.js';
+
+/** The filters that were given; without any, those that the run in this directory was begun with. */
+export function chooseFilters(catalog: Catalog, given: FilterFile | null): FilterFile | null {
+  if (given !== null) return given;
+  const recorded = loadFilter(catalog);
+  return recorded === null ? null : { file: recorded.file, rules: recorded.rules, warnings: [] };
+}
+
+/** Whether these are the filters that the directory remembers. */
+export function isRemembered(catalog: Catalog, filters: FilterFile): boolean {
+  const recorded = loadFilter(catalog);
+  return recorded !== null && filterText(recorded.rules) === filterText(filters.rules);
+}
+
+/** Throws `work-directory-used` when the directory was begun with other filters, or with none. */
+export function expectSameFilters(catalog: Catalog, given: FilterFile | null): void {
+  if (given === null) return;
+  const recorded = loadFilter(catalog);
+  const was = recorded === null ? 'none' : filterText(recorded.rules);
+  const is = filterText(given.rules);
+  if (was === is) return;
+  throw new Failure(
+    'work-directory-used',
+    `the work directory follows with other filters: they were ${was} and are now ${is}`,
+    { remedy: 'Leave --filters out to go on with those, or use another --dir.' },
+  );
+}
+
+/** Asks the source what the filters come to, as it is now, and remembers it. The session has no open transaction. */
+export async function rememberScope(
+  session: Session,
+  catalog: Catalog,
+  filters: FilterFile,
+  log: Log,
+): Promise<ObjectFilter> {
+  await session.query('begin isolation level repeatable read read only');
+  const filter = await resolveOnSource(session, filters, log);
+  await session.query('commit');
+  saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
+  return filter;
+}
+
+/** The plugin, without the changes of what the run in this directory leaves out. */
+export function pluginInScope(directory: string, plugin: Plugin): Plugin {
+  const catalog = openCatalog(directory, 'status');
+  try {
+    const scope = loadFilter(catalog)?.scope ?? null;
+    return scope === null ? plugin : filteredPlugin(plugin, keepsOf(scope));
+  } finally {
+    closeCatalog(catalog);
+  }
+}
