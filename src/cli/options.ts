@@ -331,6 +331,11 @@ export const options: readonly Option[] = [
     about: 'the position where the source stands now',
   }),
 
+  option(['plan'], {
+    commands: ['clone'],
+    about: 'print what would be copied and what left out, and do nothing',
+  }),
+
   // The list commands' own.
   option(['schema-name'], {
     groups: { L: '-s' },

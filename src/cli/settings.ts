@@ -45,6 +45,11 @@ export type Settings = {
   readonly skipAnalyze: boolean;
   readonly failFast: boolean;
 
+  /** The filter file. */
+  readonly filters: string | null;
+  /** `clone --plan`: only say what would be done. */
+  readonly plan: boolean;
+
   readonly restart: boolean;
   readonly resume: boolean;
   /** A snapshot that somebody else holds. */
@@ -318,6 +323,8 @@ export function readSettings(input: SettingsInput): SettingsResult {
     restart: reader.flag('restart'),
     resume: reader.flag('resume'),
     snapshot: reader.text('snapshot'),
+    filters: reader.text('filters'),
+    plan: reader.given('plan'),
     follow: reader.flag('follow'),
     plugin: reader.word('plugin', pluginNames, null),
     wal2jsonNumericAsString: reader.flag('wal2json-numeric-as-string'),
@@ -388,9 +395,11 @@ function readLogSettings(reader: Reader, given: readonly GivenOption[]): LogSett
 }
 
 function missingSides(command: Command, settings: Settings): string[] {
-  const missing = command.needs.filter((side) => settings[side] === null);
+  // A plan is made of the source alone.
+  const needs = settings.plan ? command.needs.filter((side) => side === 'source') : command.needs;
+  const missing = needs.filter((side) => settings[side] === null);
   if (missing.length === 0) return [];
-  return command.needs.length === 2
+  return needs.length === 2
     ? ['Options --source and --target are mandatory']
     : [`Option --${missing[0]} is mandatory`];
 }

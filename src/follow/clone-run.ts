@@ -7,6 +7,7 @@
  * recorded is done again, and every one of them finds out by itself what of it is there already.
  */
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
 import { setApply } from '../catalog/sentinel.js';
 import {
@@ -24,6 +25,8 @@ import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
 import type { CloneJobs, CloneProgress, Problem, RestoreChoices, TargetWork } from '../clone/options.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
+import type { FilterFile } from '../filter/parse.js';
+import { filterText } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { defaultPlugin } from '../model/plugin.js';
 import type { StreamKey } from '../model/stream-key.js';
@@ -31,6 +34,7 @@ import { connect, type Session } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from './filter-scope.js';
 import { receiveAndApply } from './receive-and-apply.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
@@ -48,6 +52,8 @@ export type CloneRunOptions = RestoreChoices & {
   /** The command line that goes on with this run, for messages. */
   readonly resumeLine: string;
   readonly jobs: CloneJobs;
+  /** What is copied and followed; null: all, or what an earlier run in this directory was told. */
+  readonly filters: FilterFile | null;
   readonly dropIfExists: boolean;
   readonly skipVacuum: boolean;
   readonly failFast: boolean;
@@ -74,7 +80,11 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
     if (options.request.restart) await dropEarlierRun(options);
     const catalog = openCatalog(directory);
     try {
-      const setup = wantedSetup(options);
+      if (loadStream(catalog) !== null && loadFilter(catalog) !== null) {
+        expectSameFilters(catalog, options.filters);
+      }
+      const filters = chooseFilters(catalog, options.filters);
+      const setup = wantedSetup({ ...options, filters });
       const state = directoryState(catalog, setup);
       const decision = decideRun(state, options.request, directory, options.resumeLine);
       if (decision === 'nothing-to-do') {
@@ -82,7 +92,10 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
         return null;
       }
       recordSetup(catalog, state.kind === 'unused' ? setup : (loadSetup(catalog) ?? setup), options.jobs);
-      const run = new CloneRun(options, catalog, decision === 'go-on');
+      if (filters !== null && !isRemembered(catalog, filters)) {
+        saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: null });
+      }
+      const run = new CloneRun({ ...options, filters }, catalog, decision === 'go-on');
       return { summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow) };
     } finally {
       closeCatalog(catalog);
@@ -106,7 +119,7 @@ export function loadJobs(catalog: Catalog): CloneJobs {
 }
 
 function wantedSetup(options: CloneRunOptions): Setup {
-  const { follow, noOwner, noAcl, noComments, noTablespaces, origin } = options;
+  const { follow, filters, noOwner, noAcl, noComments, noTablespaces, origin } = options;
   const stream: RunSettings =
     follow === null
       ? { follow: false, origin }
@@ -123,6 +136,7 @@ function wantedSetup(options: CloneRunOptions): Setup {
     target: describeConninfo(options.target),
     settings: {
       ...stream,
+      filters: filters === null ? null : filterText(filters.rules),
       'no-owner': noOwner,
       'no-acl': noAcl,
       'no-comments': noComments,
@@ -186,11 +200,20 @@ class CloneRun {
   }
 
   async cloneAndFollow(follow: NonNullable<CloneRunOptions['follow']>): Promise<CloneSummary> {
-    const { source, target, jobs, log, signal } = this.#options;
+    const { source, target, filters, jobs, log, signal } = this.#options;
     const catalog = this.#catalog;
     if (!phaseDone(catalog, 'drain')) {
-      const setup = await setupStream({ source, target, catalog, choices: follow.choices, log, signal });
+      const setup = await setupStream({
+        source,
+        target,
+        catalog,
+        choices: follow.choices,
+        filters,
+        log,
+        signal,
+      });
       try {
+        await this.#expectScope();
         await this.#copyAndStream(setup, follow.tuning);
       } finally {
         await setup.created?.close();
@@ -211,6 +234,19 @@ class CloneRun {
     endPhase(catalog, 'finalize');
     announceEnd(log);
     return loadCloneSummary(catalog, jobs, [...this.#problems, ...problems]);
+  }
+
+  /** A stream that was set up without the filters carries everything: what is left out must be known to be dropped. */
+  async #expectScope(): Promise<void> {
+    const { source, filters, log, signal } = this.#options;
+    if (filters === null || loadFilter(this.#catalog)?.scope !== null) return;
+    await using session = await connect(source, {
+      side: 'source',
+      applicationName: 'walferry setup',
+      log,
+      signal,
+    });
+    await rememberScope(session, this.#catalog, filters, log);
   }
 
   /** Receives from the start, so that the slot holds back little WAL; applies once the copy is there. */
@@ -251,7 +287,8 @@ class CloneRun {
     publications: readonly string[],
     signal: AbortSignal,
   ): Promise<CloneSummary> {
-    const { source, target, jobs, dropIfExists, request, skipVacuum, onClone, follow, log } = this.#options;
+    const { source, target, filters, jobs, dropIfExists, request, skipVacuum, onClone, follow, log } =
+      this.#options;
     const began = performance.now();
     log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
     log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
@@ -261,6 +298,7 @@ class CloneRun {
       source,
       snapshot,
       follow: follow !== null,
+      filters,
       dropIfExists: dropIfExists || request.restart,
       skipVacuum,
       resume: this.#resume,

@@ -7,10 +7,12 @@ import { setEndpos } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { pruneJournal } from '../journal/prune.js';
+import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { readSentinelOf } from './sentinel-commands.js';
+import { expectSameFilters } from './filter-scope.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
 import { removeSnapshotFile } from './snapshot-file.js';
@@ -49,6 +51,8 @@ export type StreamCommandOptions = Common & {
   readonly target: Conninfo | null;
   /** Sets the stream up first where it is not; null: it must be there. */
   readonly choices: StreamChoices | null;
+  /** What is followed, where the stream is set up; the same as then, where it was. */
+  readonly filters?: FilterFile | null | undefined;
   readonly endpos: Lsn | null;
   readonly tuning: StreamTuning;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
@@ -67,6 +71,7 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
   try {
     const catalog = choices === null ? requireCatalog(directory) : openCatalog(directory);
     try {
+      if (loadStream(catalog) !== null) expectSameFilters(catalog, options.filters ?? null);
       if (choices !== null && source !== null && (target !== null || loadStream(catalog) === null)) {
         const { created } = await setupStream({ ...options, source, catalog, choices });
         await created?.close();

@@ -18,6 +18,7 @@ import { checkSlotFacts, checkSlotPosition, fetchSlot } from '../postgres/slot.j
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
+import { pluginInScope } from './filter-scope.js';
 import { endposReached, SentinelWatch } from './sentinel-watch.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
@@ -190,7 +191,7 @@ export class StreamRun {
         systemIdentifier: stream.key.systemIdentifier,
         startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
       },
-      plugin: await tuning.loadPlugin(stream.plugin),
+      plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
       journal: writer,
       acknowledge: this.#acknowledge,
       endpos: this.watch.endpos,

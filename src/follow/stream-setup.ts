@@ -16,6 +16,7 @@ import { loadSentinel, setEndpos, setupSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone, phaseStarted, reopenPhases, startPhase } from '../catalog/setup.js';
 import { deleteStream, loadStream, saveStream, type StreamRecord } from '../catalog/stream.js';
 import { Failure } from '../failure.js';
+import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
 import { defaultPlugin, type PluginName } from '../model/plugin.js';
@@ -30,11 +31,12 @@ import {
   fetchCarriedTables,
   type PublishedTable,
 } from '../postgres/publication.js';
-import { fetchTables } from '../postgres/schema.js';
+import { fetchTables, type TableFacts } from '../postgres/schema.js';
 import { checkSlotFacts, createSlot, dropSlot, fetchSlot, type CreatedSlot } from '../postgres/slot.js';
 import { fetchSourceTables } from '../postgres/source-tables.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { rememberScope } from './filter-scope.js';
 import { dropTargetRecords } from './target-records.js';
 
 export type StreamChoices = {
@@ -56,6 +58,8 @@ export type StreamSetupOptions = {
   readonly target: Conninfo | null;
   readonly catalog: Catalog;
   readonly choices: StreamChoices;
+  /** Which tables are followed; all of them without. */
+  readonly filters?: FilterFile | null | undefined;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -142,8 +146,9 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     else await refuseExistingSlot(session, choices.slot);
     startPhase(catalog, 'slot');
     try {
-      if (plugin === 'pgoutput') publications = await choosePublications(session, choices, log);
-      else tables = await chooseTables(session, plugin, choices, log);
+      const copied = await fetchCopiedTables(session, options);
+      if (plugin === 'pgoutput') publications = await choosePublications(session, copied, choices, log);
+      else tables = await chooseTables(session, copied, plugin, choices, log);
     } catch (error) {
       // They are made in one transaction: nothing of them is there, and one of that name may be somebody else's.
       reopenPhases(catalog, ['slot']);
@@ -188,13 +193,25 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
   }
 }
 
+/** The tables whose rows are copied, and the partitioned ones above them. */
+async function fetchCopiedTables(
+  session: Session,
+  { catalog, filters = null, log }: StreamSetupOptions,
+): Promise<readonly TableFacts[]> {
+  const tables = await fetchTables(session);
+  if (filters === null) return tables;
+  const filter = await rememberScope(session, catalog, filters, log);
+  return tables.filter(({ oid }) => filter.decideRelation(oid).data);
+}
+
 /** Makes our publications for every table that is copied, or takes the one that was given. */
 async function choosePublications(
   session: Session,
+  copied: readonly TableFacts[],
   choices: StreamChoices,
   log: Log,
 ): Promise<readonly string[]> {
-  const tables: PublishedTable[] = (await fetchTables(session))
+  const tables: PublishedTable[] = copied
     .filter((table) => table.kind === 'table')
     .map(({ oid, schema, name }) => ({ oid: String(oid), schema, name }));
   if (choices.publication !== null) {
@@ -229,6 +246,7 @@ async function choosePublications(
  */
 async function chooseTables(
   session: Session,
+  tables: readonly TableFacts[],
   plugin: PluginName,
   choices: StreamChoices,
   log: Log,
@@ -236,9 +254,9 @@ async function chooseTables(
   if (choices.publication !== null) {
     throw new Failure('usage', `--publication has no meaning with --plugin ${plugin}, which reads none`);
   }
-  const copied = new Map((await fetchTables(session)).map((table) => [table.oid, table]));
-  const { tables } = await fetchSourceTables(session);
-  const followed = tables.filter(({ oid }) => copied.has(oid));
+  const copied = new Map(tables.map((table) => [table.oid, table]));
+  const described = await fetchSourceTables(session);
+  const followed = described.tables.filter(({ oid }) => copied.has(oid));
   const unidentified = followed.filter((table) => table.identity !== 'full' && table.key.length === 0);
   if (unidentified.length > 0) {
     log.warn(

@@ -45,6 +45,8 @@ describe('without any option', () => {
       skipVacuum: false,
       skipAnalyze: false,
       failFast: false,
+      filters: null,
+      plan: false,
       restart: false,
       resume: false,
       snapshot: null,

@@ -1,7 +1,9 @@
-import type { Command } from '../command.js';
+import type { FilterFile } from '../../filter/parse.js';
+import type { Command, CommandContext } from '../command.js';
 import { cloneProgress } from '../clone-progress.js';
 import { cloneSummary } from '../output.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
+import { controlChoices } from '../control.js';
 import { programVersion } from '../version.js';
 
 /** Copies the schema and the data; with --follow also the changes, from the same snapshot on. */
@@ -18,6 +20,8 @@ export const command: Command = {
     'index-jobs',
     'restore-jobs',
     'drop-if-exists',
+    'filters',
+    'plan',
     'no-owner',
     'no-acl',
     'no-comments',
@@ -38,6 +42,9 @@ export const command: Command = {
     'publication',
     'endpos',
     'ack',
+    'max-journal-size',
+    'host',
+    'port',
   ],
   needs: ['source', 'target'],
   run: async (context) => {
@@ -55,6 +62,7 @@ export const command: Command = {
       dropIfExists: settings.dropIfExists,
       skipVacuum: settings.skipVacuum,
       failFast: settings.failFast,
+      filters,
       noOwner: settings.noOwner,
       noAcl: settings.noAcl,
       noComments: settings.noComments,

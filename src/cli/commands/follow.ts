@@ -1,5 +1,6 @@
 import type { Command } from '../command.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
+import { controlChoices } from '../control.js';
 
 /** Receives and applies changes; copies neither schema nor tables. */
 export const command: Command = {
@@ -19,8 +20,12 @@ export const command: Command = {
     'create-slot',
     'origin',
     'publication',
+    'filters',
     'endpos',
     'ack',
+    'max-journal-size',
+    'host',
+    'port',
   ],
   needs: ['source', 'target'],
   run: async (context) => {
