@@ -4,6 +4,7 @@ import { cloneProgress } from '../clone-progress.js';
 import { cloneSummary } from '../output.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
 import { controlChoices } from '../control.js';
+import { saveSummary } from '../summary-output.js';
 import { programVersion } from '../version.js';
 
 /** Copies the schema and the data; with --follow also the changes, from the same snapshot on. */
@@ -86,3 +87,4 @@ export const command: Command = {
     await context.stdout(cloneSummary(tables, steps));
   },
 };
+    await saveSummary(settings.directory);

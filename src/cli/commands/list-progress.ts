@@ -1,7 +1,7 @@
-import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
 import { stepsSummary } from '../output.js';
 import { progressJson, progressText } from '../progress-output.js';
+import { loadSummaryJson } from '../summary-output.js';
 
 /** Reads the work directory only: it asks no server anything, and disturbs no run. */
 export const command: Command = {
@@ -11,6 +11,10 @@ export const command: Command = {
   options: ['dir', 'summary'],
   needs: [],
   run: async ({ settings, stdout }) => {
+    if (settings.summary && settings.json) {
+      await stdout(await loadSummaryJson(settings.directory));
+      return;
+    }
     const { closeCatalog } = await import('../../catalog/database.js');
     const { requireCatalog } = await import('../../catalog/work-directory.js');
     const { loadCloneSummary } = await import('../../clone/summary.js');
@@ -20,7 +24,6 @@ export const command: Command = {
     try {
       const jobs = loadJobs(catalog);
       if (settings.summary) {
-        if (settings.json) throw new Failure('not-built', 'list progress --summary --json is not built yet');
         await stdout(stepsSummary(loadCloneSummary(catalog, jobs).steps));
         return;
       }

@@ -1,8 +1,7 @@
-import { join } from 'node:path';
-import { Failure } from '../../failure.js';
 import type { Command, CommandContext } from '../command.js';
 import { schemaJson, type ListedSchema } from '../list-output.js';
 import { onSource } from '../source-lists.js';
+import { writeWhole } from '../work-file.js';
 
 /** Everything in one object, printed and kept as schema.json in the work directory; nothing without --json. */
 export const command: Command = {
@@ -17,7 +16,7 @@ export const command: Command = {
       return;
     }
     const text = schemaJson(await fetchSchema(context));
-    await saveSchema(context.settings.directory, text);
+    await writeWhole(context.settings.directory, 'schema.json', text);
     await context.stdout(text);
   },
 };
@@ -46,17 +45,4 @@ async function fetchSchema(context: CommandContext): Promise<ListedSchema> {
       sequenceValues: await lists.listSequenceValues(session, sequences),
     };
   });
-}
-
-/** The file appears whole or not at all: somebody may be reading the last one. */
-async function saveSchema(directory: string, text: string): Promise<void> {
-  const { mkdir, rename, writeFile } = await import('node:fs/promises');
-  const file = join(directory, 'schema.json');
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFile(`${file}.partial`, text, { mode: 0o600 });
-    await rename(`${file}.partial`, file);
-  } catch (error) {
-    throw new Failure('work-directory-broken', `${file} cannot be written`, { cause: error });
-  }
 }
