@@ -86,6 +86,10 @@ export type FailureCode =
   | 'message-unreadable'
   /** The slot's output plugin did not print what is needed to apply a change exactly: the message says which, and of which table. Nothing after it was taken. */
   | 'plugin-limit'
+  /** Nobody answers where a run was said to listen (--host, --port): it has ended, or listens elsewhere. */
+  | 'control-unreachable'
+  /** The remote control of a run does not do this: the token is missing or another one, or it cannot read the request. */
+  | 'control-refused'
   /** Source and target differ. */
   | 'sides-differ'
   /** `ping` could not use one side or both; the lines above say which and why. */
@@ -224,6 +228,12 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     retry: false,
     remedy: 'Start again with --restart and --plugin pgoutput.',
   },
+  'control-unreachable': {
+    exit: 12,
+    retry: true,
+    remedy: 'Without --host the command works on the files of --dir, also while no run goes on.',
+  },
+  'control-refused': { exit: 12, retry: false, remedy: '' },
   'sides-differ': { exit: 21, retry: false, remedy: '' },
   'ping-failed': { exit: 12, retry: true, remedy: '' },
   stopped: { exit: 22, retry: true, remedy: 'Run the same command with --resume to go on.' },

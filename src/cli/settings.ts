@@ -72,17 +72,15 @@ export type Settings = {
   /** Bytes of transform files at which the slot is not read on; null: no limit. */
   readonly maxJournalBytes: number | null;
 
+  /** Where a run listens for the sentinel commands, or where those ask; null: nowhere, the files of --dir are used. */
+  readonly control: { readonly host: string; readonly port: number } | null;
+
   /** `stream sentinel get`: the one field to print; null: all. */
   readonly sentinelField: keyof Sentinel | null;
   /** `stream sentinel set endpos --current`. */
   readonly current: boolean;
   /** `list progress --summary`. */
   readonly summary: boolean;
-  /** `stream prune --dry-run`. */
-  readonly dryRun: boolean;
-  /** JSON on stdout. */
-  readonly json: boolean;
-};
   /** `list …`: only of this schema, only of this table. */
   readonly schemaName: string | null;
   readonly tableName: string | null;
@@ -91,6 +89,11 @@ export type Settings = {
   /** `list extensions --available-versions`, `--requirements`. */
   readonly availableVersions: boolean;
   readonly requirementsList: boolean;
+  /** `stream prune --dry-run`. */
+  readonly dryRun: boolean;
+  /** JSON on stdout. */
+  readonly json: boolean;
+};
 
 /** How much is logged. */
 export type LogLevel = 'error' | 'info' | 'notice' | 'debug';
@@ -320,11 +323,11 @@ export function readSettings(input: SettingsInput): SettingsResult {
     skipVacuum: reader.flag('skip-vacuum'),
     skipAnalyze: reader.flag('skip-analyze'),
     failFast: reader.flag('fail-fast'),
+    filters: reader.text('filters'),
+    plan: reader.given('plan'),
     restart: reader.flag('restart'),
     resume: reader.flag('resume'),
     snapshot: reader.text('snapshot'),
-    filters: reader.text('filters'),
-    plan: reader.given('plan'),
     follow: reader.flag('follow'),
     plugin: reader.word('plugin', pluginNames, null),
     wal2jsonNumericAsString: reader.flag('wal2json-numeric-as-string'),
@@ -335,9 +338,15 @@ export function readSettings(input: SettingsInput): SettingsResult {
     endpos: reader.lsn('endpos'),
     acknowledge: reader.word('ack', ['durable', 'applied'], 'durable'),
     maxJournalBytes: reader.size('max-journal-size'),
+    control: readControl(reader, input.command),
     sentinelField: sentinelFields[asked[0] ?? ''] ?? null,
     current: reader.given('current'),
     summary: reader.flag('summary'),
+    schemaName: reader.text('schema-name'),
+    tableName: reader.text('table-name'),
+    withoutPrimaryKey: reader.flag('without-pkey'),
+    availableVersions: reader.flag('available-versions'),
+    requirementsList: reader.flag('list-requirements'),
     dryRun: reader.flag('dry-run'),
     json: reader.given('json'),
   };
@@ -345,11 +354,6 @@ export function readSettings(input: SettingsInput): SettingsResult {
   if (settings.resume && settings.restart) {
     reader.problems.push('Options --resume and --restart exclude each other');
   }
-    schemaName: reader.text('schema-name'),
-    tableName: reader.text('table-name'),
-    withoutPrimaryKey: reader.flag('without-pkey'),
-    availableVersions: reader.flag('available-versions'),
-    requirementsList: reader.flag('list-requirements'),
   if (settings.wal2jsonNumericAsString && settings.plugin !== 'wal2json') {
     reader.problems.push('Option --wal2json-numeric-as-string needs --plugin wal2json');
   }
@@ -366,6 +370,39 @@ export function readSettings(input: SettingsInput): SettingsResult {
     notBuilt: reader.notBuilt,
     warnings: reader.warnings,
   };
+}
+
+/** The peer's address and port. */
+const controlHost = '127.0.0.1';
+const controlPort = 5442;
+
+/**
+ * Either of --host and --port switches it on. Where to listen stands in both prefixes' variables; whom to ask only in
+ * ours, since the peer's commands go by the files unless they are told otherwise on the command line.
+ */
+function readControl(reader: Reader, command: Command): Settings['control'] {
+  const asks = command.group === 'S' || command.path === 'stream prune';
+  const prefix = command.group === 'S' ? 'coordinator-' : '';
+  const read = <T>(
+    name: 'host' | 'port',
+    given: () => T | null,
+    parse: (text: string) => Read<T>,
+  ): T | null => {
+    if (!asks || reader.given(`${prefix}${name}`)) return given();
+    const found = reader.strongest([`WALFERRY_${name.toUpperCase()}`]);
+    if (found === null) return null;
+    const result = parse(found.text);
+    if ('value' in result) return result.value;
+    reader.problems.push(`Failed to parse ${show(found)}, expected ${result.expected}`);
+    return null;
+  };
+  const host = read('host', () => reader.text(`${prefix}host`), readText);
+  const port = read(
+    'port',
+    () => reader.integer(`${prefix}port`, null),
+    (text) => readInteger(text, 1, 65_535),
+  );
+  return host === null && port === null ? null : { host: host ?? controlHost, port: port ?? controlPort };
 }
 
 function readLogSettings(reader: Reader, given: readonly GivenOption[]): LogSettings {

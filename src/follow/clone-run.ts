@@ -22,11 +22,12 @@ import {
 import { loadStream } from '../catalog/stream.js';
 import { clearWorkDirectory, decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
 import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
-import type { CloneJobs, CloneProgress, Problem, RestoreChoices, TargetWork } from '../clone/options.js';
+import type { CloneJobs, CloneProgress, RestoreChoices, TargetWork } from '../clone/options.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
 import type { FilterFile } from '../filter/parse.js';
 import { filterText } from '../filter/scope.js';
+import { planControl, type ControlChoices, type ControlPlan } from '../control/server.js';
 import type { Log } from '../log.js';
 import { defaultPlugin } from '../model/plugin.js';
 import type { StreamKey } from '../model/stream-key.js';
@@ -37,6 +38,7 @@ import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from './filter-scope.js';
 import { receiveAndApply } from './receive-and-apply.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
+import { openControl } from './control.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices, type StreamSetup } from './stream-setup.js';
@@ -62,7 +64,12 @@ export type CloneRunOptions = RestoreChoices & {
   /** The stream's name, which also names the rows on the target of a clone without a stream. */
   readonly origin: string;
   /** Null: clone only. */
-  readonly follow: { readonly choices: StreamChoices; readonly tuning: StreamTuning } | null;
+  readonly follow: {
+    readonly choices: StreamChoices;
+    readonly tuning: StreamTuning;
+    /** Where the sentinel commands may ask; null: nowhere. */
+    readonly control: ControlChoices | null;
+  } | null;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onClone?: ((progress: CloneProgress) => void) | undefined;
@@ -75,6 +82,8 @@ export type CloneRunResult = { readonly summary: CloneSummary };
 /** Runs to the end: with --follow, until the end position is reached and the target is complete. */
 export async function runClone(options: CloneRunOptions): Promise<CloneRunResult | null> {
   const { directory, log, follow } = options;
+  const control = follow?.control ?? null;
+  const plan = control === null ? null : await planControl(control);
   const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
   try {
     if (options.request.restart) await dropEarlierRun(options);
@@ -96,7 +105,7 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
         saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: null });
       }
       const run = new CloneRun({ ...options, filters }, catalog, decision === 'go-on');
-      return { summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow) };
+      return { summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow, plan) };
     } finally {
       closeCatalog(catalog);
     }
@@ -127,7 +136,7 @@ function wantedSetup(options: CloneRunOptions): Setup {
           follow: true,
           origin,
           'slot-name': follow.choices.slot,
-          plugin: follow.choices.plugin,
+          plugin: follow.choices.plugin ?? defaultPlugin,
           publication: follow.choices.publication,
         };
   return {
@@ -141,7 +150,28 @@ function wantedSetup(options: CloneRunOptions): Setup {
       'no-acl': noAcl,
       'no-comments': noComments,
       'no-tablespaces': noTablespaces,
+      'skip-large-objects': options.skipLargeObjects === true,
+      'skip-extensions': options.skipExtensions === true,
+      'skip-collations': options.skipCollations === true,
     },
+  };
+}
+
+/** Options that decide what is restored, and how. */
+function restoreChoices(options: RestoreChoices): RestoreChoices {
+  return {
+    noOwner: options.noOwner,
+    noAcl: options.noAcl,
+    noComments: options.noComments,
+    noTablespaces: options.noTablespaces,
+    skipLargeObjects: options.skipLargeObjects,
+    skipExtensions: options.skipExtensions,
+    skipExtensionComments: options.skipExtensionComments,
+    skipCollations: options.skipCollations,
+    skipDatabaseProperties: options.skipDatabaseProperties,
+    largeObjectJobs: options.largeObjectJobs,
+    roles: options.roles,
+    requirements: options.requirements,
   };
 }
 
@@ -172,7 +202,6 @@ class CloneRun {
   readonly #options: CloneRunOptions;
   readonly #catalog: Catalog;
   readonly #resume: boolean;
-  readonly #problems: Problem[] = [];
 
   constructor(options: CloneRunOptions, catalog: Catalog, resume: boolean) {
     this.#options = options;
@@ -199,8 +228,11 @@ class CloneRun {
     return summary;
   }
 
-  async cloneAndFollow(follow: NonNullable<CloneRunOptions['follow']>): Promise<CloneSummary> {
-    const { source, target, filters, jobs, log, signal } = this.#options;
+  async cloneAndFollow(
+    follow: NonNullable<CloneRunOptions['follow']>,
+    plan: ControlPlan | null,
+  ): Promise<CloneSummary> {
+    const { source, target, directory, journalDirectory, filters, jobs, log, signal } = this.#options;
     const catalog = this.#catalog;
     if (!phaseDone(catalog, 'drain')) {
       const setup = await setupStream({
@@ -214,6 +246,7 @@ class CloneRun {
       });
       try {
         await this.#expectScope();
+        await using _control = await openControl({ plan, directory, journalDirectory, log });
         await this.#copyAndStream(setup, follow.tuning);
       } finally {
         await setup.created?.close();
@@ -233,7 +266,7 @@ class CloneRun {
     const { problems } = await finalizeTarget(work);
     endPhase(catalog, 'finalize');
     announceEnd(log);
-    return loadCloneSummary(catalog, jobs, [...this.#problems, ...problems]);
+    return loadCloneSummary(catalog, jobs, problems);
   }
 
   /** A stream that was set up without the filters carries everything: what is left out must be known to be dropped. */
@@ -268,8 +301,7 @@ class CloneRun {
       await receiveAndApply(run, signal, async (stop) => {
         if (!phaseDone(catalog, 'copy')) {
           const snapshot = created?.snapshot ?? this.#heldSnapshot() ?? stream.snapshot ?? noSnapshot;
-          const { problems } = await this.#copy(stream.key, snapshot, stream.ownPublications, stop);
-          this.#problems.push(...problems);
+          await this.#copy(stream.key, snapshot, stream.ownPublications, stop);
           await created?.close();
         }
         setApply(catalog, true);
@@ -287,8 +319,7 @@ class CloneRun {
     publications: readonly string[],
     signal: AbortSignal,
   ): Promise<CloneSummary> {
-    const { source, target, filters, jobs, dropIfExists, request, skipVacuum, onClone, follow, log } =
-      this.#options;
+    const { source, target, filters, jobs, dropIfExists, request, onClone, follow, log } = this.#options;
     const began = performance.now();
     log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
     log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
@@ -300,7 +331,6 @@ class CloneRun {
       follow: follow !== null,
       filters,
       dropIfExists: dropIfExists || request.restart,
-      skipVacuum,
       resume: this.#resume,
       onProgress: announceSteps(log, jobs, onClone),
     });
@@ -310,22 +340,19 @@ class CloneRun {
   }
 
   #targetWork(key: StreamKey, publications: readonly string[], signal: AbortSignal): TargetWork {
-    const { target, directory, jobs, failFast, log, noOwner, noAcl, noComments, noTablespaces } =
-      this.#options;
+    const { target, directory, jobs, failFast, skipVacuum, log } = this.#options;
     return {
+      ...restoreChoices(this.#options),
       target,
       key,
       catalog: this.#catalog,
       directory,
       jobs,
       failFast,
+      skipVacuum,
       leaveOut: { publications },
       log,
       signal,
-      noOwner,
-      noAcl,
-      noComments,
-      noTablespaces,
     };
   }
 

@@ -6,12 +6,12 @@ import { takeLocks, type LockName } from '../catalog/lock.js';
 import { setEndpos } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
-import { pruneJournal } from '../journal/prune.js';
+import { planControl, type ControlChoices } from '../control/server.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { readSentinelOf } from './sentinel-commands.js';
+import { openControl } from './control.js';
 import { expectSameFilters } from './filter-scope.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
@@ -55,6 +55,8 @@ export type StreamCommandOptions = Common & {
   readonly filters?: FilterFile | null | undefined;
   readonly endpos: Lsn | null;
   readonly tuning: StreamTuning;
+  /** Where the sentinel commands may ask; null: nowhere. */
+  readonly control: ControlChoices | null;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
 };
 
@@ -64,6 +66,7 @@ export type StreamCommandOptions = Common & {
  */
 export async function runStream(options: StreamCommandOptions): Promise<void> {
   const { source, target, directory, choices, endpos, signal } = options;
+  const plan = options.control === null ? null : await planControl(options.control);
   const names: LockName[] = [];
   if (source !== null) names.push('receive');
   if (target !== null) names.push('apply');
@@ -77,6 +80,7 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
         await created?.close();
       }
       if (endpos !== null) setEndpos(catalog, endpos);
+      await using _control = await openControl({ ...options, plan });
       const run = await openStreamRun({ ...options, stream: requireStream(catalog) });
       try {
         if (source !== null && target !== null) await receiveAndApply(run, signal);
@@ -115,22 +119,4 @@ export async function runCleanup(options: CleanupCommandOptions): Promise<void> 
     closeCatalog(catalog);
     locks.release();
   }
-}
-
-export type PruneCommandOptions = {
-  readonly directory: string;
-  readonly journalDirectory: string;
-  readonly dryRun: boolean;
-};
-
-/**
- * `stream prune`: by the sentinel's replay_lsn, which is never ahead of the target. Nothing is kept in reserve: who
- * prunes by hand wants the space.
- */
-export async function pruneApplied(
-  options: PruneCommandOptions,
-): Promise<{ files: string[]; bytes: number; applied: Lsn }> {
-  const { directory, journalDirectory, dryRun } = options;
-  const applied = readSentinelOf(directory).replayLsn;
-  return { ...(await pruneJournal(journalDirectory, applied, { dryRun, keepBytes: 0 })), applied };
 }

@@ -60,6 +60,7 @@ describe('without any option', () => {
       endpos: null,
       acknowledge: 'durable',
       maxJournalBytes: null,
+      control: null,
       sentinelField: null,
       current: false,
       summary: false,
@@ -136,6 +137,11 @@ describe('every built option reaches its setting', () => {
     ['clone', ['--ack', 'applied'], { acknowledge: 'applied' }],
     ['clone', ['--json'], { json: true }],
     ['clone', ['--no-owner', '--table-jobs', '2', '--table-jobs', '3'], { noOwner: true, tableJobs: 3 }],
+    ['clone', ['--host', 'h'], { control: { host: 'h', port: 5442 } }],
+    ['clone', ['--port', '7'], { control: { host: '127.0.0.1', port: 7 } }],
+    ['stream prune', ['--host', 'h', '--port', '7'], { control: { host: 'h', port: 7 } }],
+    ['stream sentinel get', ['-H', 'h'], { control: { host: 'h', port: 5442 } }],
+    ['stream sentinel set apply', ['-H', 'h', '-P', '7'], { control: { host: 'h', port: 7 } }],
     ['stream sentinel get', [], { sentinelField: null }],
     ['stream sentinel get', ['--startpos'], { sentinelField: 'startpos' }],
     ['stream sentinel get', ['--endpos'], { sentinelField: 'endpos', endpos: null }],
@@ -176,6 +182,17 @@ describe('a variable', () => {
     const { settings, problems, notBuilt, warnings } = clone([], environment);
     expect(settings).toMatchObject(expected);
     expect([problems, notBuilt, warnings]).toEqual([[], [], []]);
+  });
+
+  test.each([
+    ['follow', { PGCOPYDB_HOST: 'h' }, { host: 'h', port: 5442 }],
+    ['follow', { WALFERRY_PORT: '7' }, { host: '127.0.0.1', port: 7 }],
+    ['stream prune', { PGCOPYDB_HOST: 'h', PGCOPYDB_PORT: '7' }, null],
+    ['stream prune', { WALFERRY_HOST: 'h', PGCOPYDB_PORT: '7' }, { host: 'h', port: 5442 }],
+    ['stream sentinel get', { PGCOPYDB_HOST: 'h' }, null],
+    ['stream sentinel get', { WALFERRY_HOST: 'h', WALFERRY_PORT: '7' }, { host: 'h', port: 7 }],
+  ])('of %s tells where to listen, or whom to ask: %j', (path, environment, control) => {
+    expect(read(path, [], environment as Record<string, string>).settings.control).toEqual(control);
   });
 
   test('gives the connection strings', () => {

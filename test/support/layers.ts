@@ -7,7 +7,7 @@
 export const layers: readonly (readonly string[])[] = [
   ['model'],
   ['journal', 'catalog', 'filter', 'postgres'],
-  ['clone', 'receive', 'apply'],
+  ['clone', 'receive', 'apply', 'control'],
   ['follow', 'compare', 'check', 'monitor'],
   ['cutover'],
   ['cli'],

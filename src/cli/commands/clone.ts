@@ -50,6 +50,9 @@ export const command: Command = {
   needs: ['source', 'target'],
   run: async (context) => {
     const { settings, log, signal, progress } = context;
+    const { loadFilterFile } = await import('../../filter/load.js');
+    const filters = settings.filters === null ? null : await loadFilterFile(settings.filters);
+    if (settings.plan) return printPlan(context, filters);
     const { runClone } = await import('../../follow/clone-run.js');
     const result = await runClone({
       version: programVersion(),
@@ -60,10 +63,10 @@ export const command: Command = {
       request: { resume: settings.resume, restart: settings.restart },
       resumeLine: context.resumeCommand,
       jobs: { table: settings.tableJobs, index: settings.indexJobs, restore: settings.restoreJobs },
+      filters,
       dropIfExists: settings.dropIfExists,
       skipVacuum: settings.skipVacuum,
       failFast: settings.failFast,
-      filters,
       noOwner: settings.noOwner,
       noAcl: settings.noAcl,
       noComments: settings.noComments,
@@ -71,7 +74,11 @@ export const command: Command = {
       snapshot: settings.snapshot,
       origin: settings.origin,
       follow: settings.follow
-        ? { choices: streamChoices(settings), tuning: streamTuning(settings) }
+        ? {
+            choices: streamChoices(settings),
+            tuning: streamTuning(settings),
+            control: controlChoices(context),
+          }
         : null,
       log,
       signal,
@@ -84,7 +91,22 @@ export const command: Command = {
     for (const { object, message, sql } of problems) {
       log.warn(`${object}: ${message}${sql === null ? '' : `; to be run by somebody who may: ${sql}`}`);
     }
+    await saveSummary(settings.directory);
     await context.stdout(cloneSummary(tables, steps));
   },
 };
-    await saveSummary(settings.directory);
+
+/** `--plan`: looks at the source alone, and leaves no trace, not even a work directory. */
+async function printPlan(context: CommandContext, filters: FilterFile | null): Promise<void> {
+  const { settings, log, signal } = context;
+  const { describeClone } = await import('../../clone/describe.js');
+  const { planJson, planText } = await import('../plan-output.js');
+  const plan = await describeClone({
+    source: context.source(),
+    snapshot: settings.snapshot,
+    filters,
+    log,
+    signal,
+  });
+  await context.stdout(settings.json ? planJson(plan) : planText(plan));
+}

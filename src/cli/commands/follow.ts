@@ -31,14 +31,17 @@ export const command: Command = {
   run: async (context) => {
     const { settings, log, signal, progress } = context;
     const { runStream } = await import('../../follow/stream-commands.js');
+    const { loadFilterFile } = await import('../../filter/load.js');
     await runStream({
       source: context.source(),
       target: context.target(),
       directory: settings.directory,
       journalDirectory: settings.journalDirectory,
       choices: streamChoices(settings),
+      filters: settings.filters === null ? null : await loadFilterFile(settings.filters),
       endpos: settings.endpos,
       tuning: streamTuning(settings),
+      control: controlChoices(context),
       log,
       signal,
       onProgress: followProgress(progress),

@@ -1,5 +1,6 @@
 import type { Command } from '../command.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
+import { controlChoices } from '../control.js';
 
 /** Slot to journal, nothing else. */
 export const command: Command = {
@@ -18,6 +19,9 @@ export const command: Command = {
     'publication',
     'endpos',
     'ack',
+    'max-journal-size',
+    'host',
+    'port',
   ],
   needs: ['source'],
   run: async (context) => {
@@ -31,6 +35,7 @@ export const command: Command = {
       choices: streamChoices(settings),
       endpos: settings.endpos,
       tuning: streamTuning(settings),
+      control: controlChoices(context),
       log,
       signal,
       onProgress: followProgress(progress),

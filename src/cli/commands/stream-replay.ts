@@ -1,5 +1,6 @@
 import type { Command } from '../command.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
+import { controlChoices } from '../control.js';
 
 /** Receives and applies at the same time. */
 export const command: Command = {
@@ -19,6 +20,9 @@ export const command: Command = {
     'publication',
     'endpos',
     'ack',
+    'max-journal-size',
+    'host',
+    'port',
   ],
   needs: ['source', 'target'],
   run: async (context) => {
@@ -32,6 +36,7 @@ export const command: Command = {
       choices: streamChoices(settings),
       endpos: settings.endpos,
       tuning: streamTuning(settings),
+      control: controlChoices(context),
       log,
       signal,
       onProgress: followProgress(progress),

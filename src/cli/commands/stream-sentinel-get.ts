@@ -1,4 +1,5 @@
 import type { Command } from '../command.js';
+import { controlTarget } from '../control.js';
 import { sentinelField, sentinelJson, sentinelText } from '../sentinel-output.js';
 
 /** Prints the sentinel: all of it, or one field (`settings.sentinelField`), see sentinel-output.ts. */
@@ -8,6 +9,8 @@ export const command: Command = {
   summary: 'print the positions of the stream',
   options: [
     'dir',
+    'coordinator-host',
+    'coordinator-port',
     'show-startpos',
     'show-endpos',
     'show-apply',
@@ -17,9 +20,11 @@ export const command: Command = {
     'show-replay-lsn',
   ],
   needs: [],
-  run: async ({ settings, stdout }) => {
-    const { readSentinelOf } = await import('../../follow/sentinel-commands.js');
-    const sentinel = readSentinelOf(settings.directory);
+  run: async (context) => {
+    const { settings, log, stdout } = context;
+    const { fetchSentinel } = await import('../../follow/sentinel-commands.js');
+    const control = await controlTarget(context);
+    const sentinel = await fetchSentinel({ directory: settings.directory, control, log });
     if (settings.sentinelField !== null) {
       await stdout(`${sentinelField(sentinel, settings.sentinelField)}\n`);
       return;

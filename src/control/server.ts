@@ -1,0 +1,309 @@
+/**
+ * The remote control of a run: a small HTTP server beside the stream, from which another terminal, or another machine,
+ * reads and sets the sentinel. What it sets, it sets in the catalog, as a local command would; the run notices it there.
+ * So it shares nothing with the stream, and nothing that happens here can stop one.
+ *
+ * Who may do what:
+ *   1. loopback address: reading is free, as for everybody who is on the machine; changing needs the token;
+ *   2. any other address: everything needs the token, and it must be one that both sides were given (WALFERRY_TOKEN);
+ *      without it nobody listens there at all.
+ * On loopback the Host header must name loopback: a page in a browser on this machine can have its own name point to
+ * 127.0.0.1 (DNS rebinding) and would read what it likes. Elsewhere the token, which no page knows, is enough.
+ */
+import { lookup } from 'node:dns/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import { closeCatalog, type Catalog } from '../catalog/database.js';
+import { requireSentinel, setApply, setEndpos, setStartpos } from '../catalog/sentinel.js';
+import { loadStream } from '../catalog/stream.js';
+import { requireCatalog } from '../catalog/work-directory.js';
+import { asFailure, Failure } from '../failure.js';
+import { pruneJournal } from '../journal/prune.js';
+import type { Log } from '../log.js';
+import { formatLsn } from '../model/lsn.js';
+import {
+  controlLabel,
+  failureFields,
+  maxBodyBytes,
+  pruneFields,
+  prunePath,
+  readChange,
+  readDryRun,
+  readFields,
+  sentinelPath,
+  statusFields,
+  type ControlAddress,
+  type ControlStatus,
+  type PruneResult,
+  type SentinelChange,
+} from './protocol.js';
+import { isSameToken, makeToken } from './token.js';
+
+/** What the operator asked for. */
+export type ControlChoices = ControlAddress & {
+  /** WALFERRY_TOKEN; null when it is not set. */
+  readonly token: string | null;
+};
+
+/** Choices that were looked at: the address to bind, and whether it is one of this machine alone. */
+export type ControlPlan = ControlChoices & { readonly address: string; readonly loopback: boolean };
+
+const loopbackAddresses = new BlockList();
+loopbackAddresses.addSubnet('127.0.0.0', 8, 'ipv4');
+loopbackAddresses.addAddress('::1', 'ipv6');
+
+function isLoopback(address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && loopbackAddresses.check(address, family === 6 ? 'ipv6' : 'ipv4');
+}
+
+/** Before anything is begun: what cannot be listened on is refused while nothing is under way. Throws `usage`. */
+export async function planControl(choices: ControlChoices): Promise<ControlPlan> {
+  let address: string;
+  try {
+    ({ address } = await lookup(choices.host));
+  } catch (error) {
+    throw new Failure('usage', `--host ${choices.host} is no address of this machine`, { cause: error });
+  }
+  const loopback = isLoopback(address);
+  if (!loopback && choices.token === null) {
+    throw new Failure(
+      'usage',
+      `--host ${choices.host} can be reached from other machines: without a token nobody listens there`,
+      {
+        remedy:
+          'Set WALFERRY_TOKEN here and where the sentinel commands run, or leave --host out to listen on this machine alone.',
+      },
+    );
+  }
+  return { ...choices, address, loopback };
+}
+
+export type ControlOptions = {
+  readonly plan: ControlPlan;
+  /** The work directory. */
+  readonly directory: string;
+  readonly journalDirectory: string;
+  readonly log: Log;
+};
+
+/** A port may be held for a moment by the run before this one. */
+const listenAgainMs = 2000;
+
+/** A client says what it wants at once. */
+const requestMs = 5000;
+
+const maxConnections = 32;
+
+/** An answer other than 200. */
+class Refusal extends Error {
+  readonly status: number;
+  readonly failure: Failure;
+
+  constructor(status: number, message: string, remedy = '') {
+    super(message);
+    this.status = status;
+    this.failure = new Failure('control-refused', message, { remedy });
+  }
+}
+
+/** Open while a run goes on. Trouble with it is logged, and never ends the run. */
+export class ControlServer implements AsyncDisposable {
+  readonly #options: ControlOptions;
+  readonly #server: Server;
+  readonly #token: string;
+  #again: NodeJS.Timeout | null = null;
+  #troubled = false;
+  #closed = false;
+
+  private constructor(options: ControlOptions, token: string) {
+    this.#options = options;
+    this.#token = token;
+    this.#server = createServer(
+      { headersTimeout: requestMs, requestTimeout: requestMs },
+      (request, response) => {
+        void this.#answer(request, response);
+      },
+    );
+    this.#server.maxConnections = maxConnections;
+    this.#server.on('error', (error) => this.#trouble(error));
+    this.#server.on('clientError', (_error, socket) => socket.destroy());
+    this.#server.on('listening', () => {
+      this.#troubled = false;
+      options.log.info(`remote control: listening on ${controlLabel(options.plan)}`);
+    });
+  }
+
+  /** Begins to listen; resolves when it does, or when it has said why it cannot yet. */
+  static async open(options: ControlOptions): Promise<ControlServer | null> {
+    const { plan, directory, log } = options;
+    let token: string;
+    try {
+      token = plan.token ?? makeToken(directory);
+    } catch (error) {
+      log.warn(`remote control: ${asFailure(error).message}; the run goes on without it`);
+      return null;
+    }
+    const control = new ControlServer(options, token);
+    await new Promise<void>((resolve) => {
+      control.#server.once('listening', resolve).once('error', () => resolve());
+      control.#listen();
+    });
+    return control;
+  }
+
+  /** Where it listens; null while it cannot. */
+  get port(): number | null {
+    const address = this.#server.address();
+    return typeof address === 'object' ? (address?.port ?? null) : null;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#again !== null) clearTimeout(this.#again);
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #listen(): void {
+    const { address, port } = this.#options.plan;
+    this.#server.listen({ host: address, port, exclusive: true });
+  }
+
+  #trouble(error: Error): void {
+    const { plan, log } = this.#options;
+    if (!this.#troubled) {
+      log.warn(`remote control: cannot listen on ${controlLabel(plan)}: ${error.message}; the run goes on`);
+    }
+    this.#troubled = true;
+    if (this.#closed || this.#server.listening) return;
+    this.#again = setTimeout(() => this.#listen(), listenAgainMs).unref();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const send = (status: number, fields: object) => {
+      response.writeHead(status, {
+        'content-type': 'application/json',
+        'cache-control': 'no-store',
+        connection: 'close',
+        ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+      });
+      response.end(`${JSON.stringify(fields)}\n`);
+    };
+    try {
+      send(200, await this.#serve(request));
+    } catch (error) {
+      if (response.destroyed) return;
+      if (error instanceof Refusal) send(error.status, failureFields(error.failure));
+      else send(409, failureFields(asFailure(error)));
+    }
+  }
+
+  async #serve(request: IncomingMessage): Promise<object> {
+    this.#checkHost(request);
+    const changes = request.method !== 'GET';
+    if (changes || !this.#options.plan.loopback) this.#checkToken(request);
+    switch (`${request.method} ${request.url}`) {
+      case `GET ${sentinelPath}`:
+        return statusFields(this.#status());
+      case `POST ${sentinelPath}`:
+        return statusFields(this.#change(readChange(readFields(await readBody(request)))));
+      case `POST ${prunePath}`:
+        return pruneFields(await this.#prune(readDryRun(readFields(await readBody(request)))));
+      default:
+        throw new Refusal(404, `there is no ${request.method} ${request.url} here`);
+    }
+  }
+
+  #checkHost({ headers }: IncomingMessage): void {
+    const { plan } = this.#options;
+    if (!plan.loopback) return;
+    const name = hostName(headers.host ?? '');
+    if (name === 'localhost' || name === plan.host.toLowerCase() || isLoopback(name)) return;
+    throw new Refusal(421, 'the request is for another host');
+  }
+
+  #checkToken({ headers }: IncomingMessage): void {
+    const shown = /^Bearer +(.*)$/i.exec(headers.authorization ?? '')?.[1] ?? '';
+    if (isSameToken(shown, encodeURIComponent(this.#token)) || isSameToken(shown, this.#token)) return;
+    throw new Refusal(
+      401,
+      shown === '' ? 'this needs the token of the run' : 'this is not the token of the run',
+      'Give the --dir of the run, which holds its token, or set WALFERRY_TOKEN on both sides.',
+    );
+  }
+
+  #status(): ControlStatus {
+    return this.#withCatalog(readStatusOf);
+  }
+
+  #change(change: SentinelChange): ControlStatus {
+    const { log } = this.#options;
+    return this.#withCatalog((catalog) => {
+      requireSentinel(catalog);
+      if ('endpos' in change) {
+        setEndpos(catalog, change.endpos);
+        log.info(`remote control: endpos is ${formatLsn(change.endpos)}`);
+      } else if ('startpos' in change) {
+        setStartpos(catalog, change.startpos);
+        log.info(`remote control: startpos is ${formatLsn(change.startpos)}`);
+      } else {
+        setApply(catalog, change.apply);
+        log.info(`remote control: applying changes is ${change.apply ? 'enabled' : 'disabled'}`);
+      }
+      return readStatusOf(catalog);
+    });
+  }
+
+  async #prune(dryRun: boolean): Promise<PruneResult> {
+    const applied = this.#withCatalog(requireSentinel).replayLsn;
+    const pruned = await pruneJournal(this.#options.journalDirectory, applied, { dryRun, keepBytes: 0 });
+    return { ...pruned, applied };
+  }
+
+  #withCatalog<Result>(work: (catalog: Catalog) => Result): Result {
+    const catalog = requireCatalog(this.#options.directory);
+    try {
+      return work(catalog);
+    } finally {
+      closeCatalog(catalog);
+    }
+  }
+}
+
+function readStatusOf(catalog: Catalog): ControlStatus {
+  const stream = loadStream(catalog);
+  return {
+    sentinel: requireSentinel(catalog),
+    systemIdentifier: stream?.key.systemIdentifier ?? null,
+    database: stream?.key.database ?? null,
+  };
+}
+
+/** The name in a Host header, without port and brackets. */
+function hostName(host: string): string {
+  const match = /^(?:\[([^\]]*)\]|([^:]*))(?::\d{1,5})?$/.exec(host.toLowerCase());
+  return match?.[1] ?? match?.[2] ?? '';
+}
+
+/** The body of a request. A page cannot send JSON elsewhere without being asked first, which nobody answers here. */
+async function readBody(request: IncomingMessage): Promise<string> {
+  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
+    throw new Refusal(415, 'a JSON body is expected');
+  }
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBodyBytes) throw new Refusal(413, `the request has more than ${maxBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
