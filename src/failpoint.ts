@@ -12,6 +12,7 @@ export const failpoints = [
   'clone.table-committed',
   'clone.table-recorded',
   'clone.index-built',
+  'clone.large-objects-committed',
   'clone.copied',
   'clone.finalize',
   'receive.batch-received',

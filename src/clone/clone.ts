@@ -37,14 +37,31 @@ import {
   resolveOnSource,
   tablesWithoutRows,
 } from './filtered-schema.js';
+import type { Failures } from './failures.js';
 import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
 import type { ObjectFilter } from '../filter/decide.js';
-import type { CloneOptions, Problem } from './options.js';
+import { analyzeParents } from './analyze.js';
+import { fetchDatabaseProperties, setDatabaseProperties } from './database-properties.js';
+import { distributeTables, fetchCitusTables, firstExtensions, pauseTimescale } from './extension-hooks.js';
+import {
+  copyConfiguration,
+  createExtensions,
+  expectExtensions,
+  fetchExtensions,
+  fetchExtensionSchemas,
+  skippedEntries,
+} from './extensions.js';
+import type { ExtensionRequirement } from './extensions.js';
+import { copyLargeObjects, prepareLargeObjects } from './large-object-phase.js';
+import { expectReadableLargeObjects } from './large-objects.js';
+import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
+import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
 import { restoreStage, splitStage } from './restore-stage.js';
 import type { StageRestore } from './restore-stage.js';
+import { copyRoles } from './roles.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { setSequences } from './sequences.js';
@@ -57,8 +74,8 @@ export { setSequences } from './sequences.js';
 
 /** Tasks of the target's task table that are no table's rows. */
 const lookTask = 'look at the target';
-const preDataTask = 'pre-data';
-const copyPhaseTask = 'copy phase';
+export const preDataTask = 'pre-data';
+export const copyPhaseTask = 'copy phase';
 
 /** The tables that a clone copies, and the partitioned parents: read in the session's own snapshot. */
 export function listRelations(session: Session): Promise<TableFacts[]> {
@@ -68,9 +85,10 @@ export function listRelations(session: Session): Promise<TableFacts[]> {
 /** Clones the source into the target, or goes on with it. */
 export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary> {
   const began = performance.now();
-  const problems: Problem[] = [];
+  const { directory } = options;
   const progress = new ProgressTeller(options.onProgress);
-  await makeSchemaFolder(options.directory);
+  await makeSchemaFolder(directory);
+  if (!options.resume) forgetProblems(directory);
   const done = await prepareTarget(options);
   const file = await prepareSchema(options, done, progress);
   const plan = planClone(file.schema, new Set(file.withoutRows));
@@ -84,24 +102,20 @@ export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary
 
   progress.enter('pre-data');
   if (!done.has(preDataTask)) {
-    problems.push(
-      ...(await timed(options, stepLabels.prepare, 'target', 1, () =>
-        restorePreData(options, file, plan, done),
-      )),
-    );
+    await timed(options, stepLabels.prepare, 'target', 1, () => restorePreData(options, file, plan, done));
   }
   progress.enter('copy');
   const { table, index } = options.jobs;
   await timed(options, stepLabels.copyPhase, 'both', table + index, () =>
-    copyEverything(options, file.schema, plan, progress),
+    copyEverything(options, file, plan, progress),
   );
   progress.enter('post-data');
-  problems.push(...(await restoreBeforeChanges(options, file, plan)));
+  await restoreBeforeChanges(options, file, plan);
   if (!options.follow) {
     progress.enter('sequences');
     await setSequences(options);
     progress.enter('finalize');
-    problems.push(...(await finalizeTarget(options)).problems);
+    await finalizeTarget(options);
   }
   addTiming(options.catalog, {
     step: stepLabels.total,
@@ -111,11 +125,11 @@ export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary
     concurrency: table + index,
   });
   progress.enter('done');
-  return loadCloneSummary(options.catalog, options.jobs, problems);
+  return loadCloneSummary(options.catalog, options.jobs, loadProblems(directory));
 }
 
 async function timed<Result>(
-  options: CloneOptions,
+  options: Pick<CloneOptions, 'catalog' | 'signal'>,
   step: string,
   connection: 'source' | 'target' | 'both',
   concurrency: number,
@@ -140,9 +154,12 @@ async function prepareTarget(options: CloneOptions): Promise<Map<string, DoneTas
   return new Map();
 }
 
+/** As a clone's; without a target nothing is asked of it before the dump. */
+export type SchemaOptions = Omit<CloneOptions, 'target'> & { readonly target: CloneOptions['target'] | null };
+
 /** The source's schema: from the work directory when it is there, else read and dumped in the snapshot. */
-async function prepareSchema(
-  options: CloneOptions,
+export async function prepareSchema(
+  options: SchemaOptions,
   done: ReadonlyMap<string, DoneTask>,
   progress: ProgressTeller,
 ): Promise<SchemaFile> {
@@ -158,7 +175,7 @@ async function prepareSchema(
   }
   await using source = await openInSnapshot(options.source, options.snapshot, 'clone', options);
   progress.enter('catalog');
-  const { whole, filter, schema } = await timed(options, stepLabels.catalog, 'source', 1, () =>
+  const { whole, filter, schema, ...others } = await timed(options, stepLabels.catalog, 'source', 1, () =>
     readSchema(source, options),
   );
   progress.enter('dump');
@@ -179,23 +196,53 @@ async function prepareSchema(
       signal: options.signal,
     });
     const identities = await fetchEntryIdentities(source, entries);
+    const extensionSchemas = await fetchExtensionSchemas(source);
     failpoint('clone.dumped');
     return saveSchemaFile(options.directory, {
       snapshot: options.snapshot,
       schema,
       entries,
       identities: [...identities],
-      leftOut: filter === null ? [] : leftOutEntries(entries, filter),
+      leftOut: [
+        ...(filter === null ? [] : leftOutEntries(entries, filter)),
+        ...skippedEntries(entries, options, extensionSchemas),
+      ],
       withoutRows: filter === null ? [] : tablesWithoutRows(schema, filter),
+      ...others,
     });
   });
 }
 
+type ReadSchema = Pick<SchemaFile, 'schema' | 'extensions' | 'properties' | 'citusTables'> & {
+  readonly whole: SourceSchema;
+  readonly filter: ObjectFilter | null;
+};
+
+/** What the source holds, and what filters and options leave of it; what can be refused is refused here. */
+async function readSchema(source: Session, options: SchemaOptions): Promise<ReadSchema> {
+  const read = await readTables(source, options);
+  const { filter } = read;
+  if (read.schema.largeObjects && options.skipLargeObjects !== true) await expectReadableLargeObjects(source);
+  const all = await fetchExtensions(source);
+  const isKept = (classOid: number, oid: number) => filter === null || !filter.leavesOut(classOid, oid);
+  const extensions = all.filter(({ oid }) => isKept(catalogOids.extension, oid));
+  if (options.target !== null) {
+    await using target = await openTarget(options.target, 'clone', options);
+    await expectExtensions(source, target, extensions, options, isKept);
+  }
+  return {
+    ...read,
+    extensions: options.skipExtensions === true ? [] : extensions,
+    properties: options.skipDatabaseProperties === true ? [] : await fetchDatabaseProperties(source),
+    citusTables: await fetchCitusTables(source, extensions),
+  };
+}
+
 /** The whole schema of the source, and what a filter leaves of it; what it decided is remembered. */
-async function readSchema(
+async function readTables(
   source: Session,
-  { filters = null, catalog, log }: CloneOptions,
-): Promise<{ whole: SourceSchema; filter: ObjectFilter | null; schema: SourceSchema }> {
+  { filters = null, catalog, log }: SchemaOptions,
+): Promise<Pick<ReadSchema, 'whole' | 'filter' | 'schema'>> {
   const whole = await fetchSourceSchema(source);
   if (filters === null) {
     deleteFilter(catalog);
@@ -229,7 +276,7 @@ function expectReadable(schema: SourceSchema): void {
   }
 }
 
-function storePlan(options: CloneOptions, plan: ClonePlan): void {
+export function storePlan(options: CloneOptions, plan: ClonePlan): void {
   const relations = plan.tables.map(({ table }) => table).toSorted((a, b) => a.oid - b.oid);
   const tasks = plan.tables.flatMap((one): PlannedTask[] => {
     const relationOid = one.table.oid;
@@ -258,12 +305,12 @@ function storePlan(options: CloneOptions, plan: ClonePlan): void {
  * so the target is looked at once, before anything is made, and that this is done is a task of its own. With
  * --drop-if-exists everything is dropped and made anew until pre-data is complete; nothing is copied before.
  */
-async function restorePreData(
+export async function restorePreData(
   options: CloneOptions,
   file: SchemaFile,
   plan: ClonePlan,
   done: ReadonlyMap<string, DoneTask>,
-): Promise<Problem[]> {
+): Promise<void> {
   await using target = await openTarget(options.target, 'clone', options);
   if (!options.resume) await forgetDoneTasks(target, options.key);
   const clean = options.dropIfExists;
@@ -273,13 +320,31 @@ async function restorePreData(
   if (!done.has(lookTask)) {
     expectNoTables(file, objects.identities);
     sayWhatIsThere(options, restore);
+    await prepareLargeObjects(options, file, target);
     await recordDoneTask(target, options.key, { name: lookTask, bytes: 0, rows: 0 });
   }
-  const problems = await restoreStage(restore);
+  const { directory } = options;
+  if (options.roles !== null && options.roles !== undefined) {
+    const { serverVersion } = file.schema;
+    recordProblems(directory, await copyRoles({ ...options, ...options.roles, serverVersion }));
+  }
+  // Sessions that are opened from here on have them.
+  recordProblems(directory, await setDatabaseProperties(target, file.properties, 'before'));
+  const requirements = options.requirements ?? [];
+  if (file.extensions.some(({ name }) => firstExtensions.has(name) || requires(requirements, name))) {
+    await restoreStage({ ...restore, onlySchemas: true });
+    const made = await createExtensions(target, file.extensions, requirements, firstExtensions);
+    recordProblems(directory, [...made, ...(await pauseTimescale(target, file.extensions))]);
+  }
+  await restoreStage({ ...restore, target: await fetchTargetObjects(target) });
+  recordProblems(directory, await distributeTables(target, file.citusTables));
   if (options.follow) await relaxAlwaysIdentities(target, file);
   failpoint('clone.pre-data');
   await recordDoneTask(target, options.key, { name: preDataTask, bytes: 0, rows: 0 });
-  return problems;
+}
+
+function requires(requirements: readonly ExtensionRequirement[], name: string): boolean {
+  return requirements.some((one) => one.name === name);
 }
 
 // A statement that drops thousands of tables would need as many locks at once.
@@ -321,20 +386,33 @@ function sayWhatIsThere(options: CloneOptions, restore: StageRestore): void {
   );
 }
 
-async function copyEverything(
+export async function copyEverything(
   options: CloneOptions,
-  schema: SourceSchema,
+  file: SchemaFile,
   plan: ClonePlan,
   progress: ProgressTeller,
 ): Promise<void> {
+  const { schema } = file;
   const { done, present } = await lookUpCopied(options);
-  await runCopyPhase({ options, schema, plan, progress, done, present });
+  const afterTables = (failures: Failures) => copyLargeObjects(options, file, failures);
+  await runCopyPhase({ options, schema, plan, progress, done, present, afterTables });
   if (done.has(copyPhaseTask)) return;
+  await copyConfigurationRows(options, file);
   await using target = await openTarget(options.target, 'clone', options);
   await expectAllCopied(target, options, plan);
+  if (!options.skipVacuum) await analyzeParents(target, schema);
   // A commit that waits for the disk, after those of the workers that did not.
   await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
   failpoint('clone.copied');
+}
+
+async function copyConfigurationRows(options: CloneOptions, { extensions }: SchemaFile): Promise<void> {
+  if (extensions.every(({ configuration }) => configuration.length === 0)) return;
+  await using source = await openInSnapshot(options.source, options.snapshot, 'extensions', options);
+  await using target = await openTarget(options.target, 'extensions', options);
+  const { key, dropIfExists: replace, log, signal } = options;
+  const problems = await copyConfiguration(extensions, { source, target, key, replace, log, signal });
+  recordProblems(options.directory, problems);
 }
 
 async function lookUpCopied(options: CloneOptions): Promise<Pick<CopyPhase, 'done' | 'present'>> {
@@ -355,14 +433,14 @@ async function expectAllCopied(target: Session, options: CloneOptions, plan: Clo
   throw new Failure('internal', `the target does not have the rows of ${listLabels(missing)}`);
 }
 
-async function restoreBeforeChanges(
+export async function restoreBeforeChanges(
   options: CloneOptions,
   file: SchemaFile,
   plan: ClonePlan,
-): Promise<Problem[]> {
+): Promise<void> {
   await using target = await openTarget(options.target, 'clone', options);
   const objects = await fetchTargetObjects(target);
-  return await restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
+  await restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
 }
 
 const labelsShown = 10;

@@ -36,6 +36,8 @@ export type CopyPhase = {
   /** What the target holds at the beginning. */
   readonly done: ReadonlyMap<string, DoneTask>;
   readonly present: PresentIndexes;
+  /** What else is copied by table workers' connections, when they are free; adds to the failures itself. */
+  readonly afterTables?: (failures: Failures) => Promise<void>;
 };
 
 /** Indexes and constraints on the target, by qualified and quoted names. */
@@ -85,7 +87,9 @@ export async function runCopyPhase(phase: CopyPhase): Promise<void> {
   const indexWork = new IndexWork(phase, failures, recorder);
   try {
     await Promise.all([
-      runTableWorkers(phase, failures, recorder, indexWork).finally(() => indexWork.noMoreTables()),
+      runTableWorkers(phase, failures, recorder, indexWork)
+        .then(() => phase.afterTables?.(failures))
+        .finally(() => indexWork.noMoreTables()),
       indexWork.run(),
     ]);
   } finally {

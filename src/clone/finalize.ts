@@ -7,6 +7,7 @@
  *     materialized views: indexes, contents
  *     triggers, rules, policies, row security, privileges, publications
  *     foreign keys validated, side by side, without keeping anybody from writing
+ *     settings of the database that would have been in the way
  *     event triggers: last, they would fire at all of the above
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,10 +19,14 @@ import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { analyzeViews } from './analyze.js';
+import { setDatabaseProperties } from './database-properties.js';
+import { resumeTimescale } from './extension-hooks.js';
 import { Failures } from './failures.js';
 import type { Problem, TargetWork } from './options.js';
 import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
 import type { ForeignKeyPlan } from './plan.js';
+import { loadProblems, recordProblems } from './problems.js';
 import { restoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
@@ -29,7 +34,10 @@ import { HeldSession, openTarget } from './sessions.js';
 import { stepLabels } from './summary.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
 
-/** Does all of it, or what is left of it. Returns what the role may not do; throws what must not fail. */
+/**
+ * Does all of it, or what is left of it. Returns what the role may not do, in this and all earlier steps of the
+ * clone; throws what must not fail.
+ */
 export async function finalizeTarget(work: TargetWork): Promise<{ readonly problems: Problem[] }> {
   const began = performance.now();
   const file = await loadSchemaFile(work.directory);
@@ -38,7 +46,6 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
   }
   const plan = planClone(file.schema, new Set(file.withoutRows));
   const failures = new Failures({ failFast: work.failFast, log: work.log, signal: work.signal });
-  const problems: Problem[] = [];
   await using held = new HeldSession(
     () => openTarget(work.target, 'finalize', { log: work.log, signal: failures.signal }),
     failures.signal,
@@ -47,7 +54,7 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
     throwIfStopped(work.signal);
     if (failures.signal.aborted) return;
     try {
-      problems.push(...((await what()) ?? []));
+      recordProblems(work.directory, (await what()) ?? []);
     } catch (error) {
       failures.add(error);
     }
@@ -65,8 +72,11 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
   failpoint('clone.finalize');
   await step(async () => restoreAlwaysIdentities(await held.get(), file));
   await step(restore('refresh'));
+  if (!work.skipVacuum) await step(async () => analyzeViews(await held.get()));
   await step(restore('finalize'));
   await step(async () => validateForeignKeys(await held.get(), keys, work, failures));
+  await step(async () => setDatabaseProperties(await held.get(), file.properties, 'after'));
+  await step(async () => resumeTimescale(await held.get(), file.extensions));
   await step(restore('event-triggers'));
   recorder.flush();
   addTiming(work.catalog, {
@@ -77,7 +87,7 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
     concurrency: work.jobs.restore,
   });
   failures.throwIfAny();
-  return { problems };
+  return { problems: loadProblems(work.directory) };
 }
 
 const foreignKeysQuery = `

@@ -7,6 +7,7 @@ import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import type { ExtensionRequirement } from './extensions.js';
 
 /** How objects are restored: pgcopydb's options of the same names. */
 export type RestoreChoices = {
@@ -14,6 +15,21 @@ export type RestoreChoices = {
   readonly noAcl: boolean;
   readonly noComments: boolean;
   readonly noTablespaces: boolean;
+} & ObjectChoices;
+
+/** What is copied besides tables: all of it unless told, but for roles. */
+export type ObjectChoices = {
+  readonly skipLargeObjects?: boolean | undefined;
+  readonly skipExtensions?: boolean | undefined;
+  readonly skipExtensionComments?: boolean | undefined;
+  readonly skipCollations?: boolean | undefined;
+  readonly skipDatabaseProperties?: boolean | undefined;
+  /** At most so many of the table workers copy large objects at a time. */
+  readonly largeObjectJobs?: number | undefined;
+  /** The server's roles, with their passwords or without. */
+  readonly roles?: { readonly passwords: boolean } | null | undefined;
+  /** Versions of extensions. */
+  readonly requirements?: readonly ExtensionRequirement[] | null | undefined;
 };
 
 export type CloneJobs = { readonly table: number; readonly index: number; readonly restore: number };
@@ -28,6 +44,8 @@ export type TargetWork = RestoreChoices & {
   readonly jobs: CloneJobs;
   /** Stop at the first failure; otherwise everything else is finished first. */
   readonly failFast: boolean;
+  /** Neither VACUUM nor ANALYZE. */
+  readonly skipVacuum: boolean;
   /** Objects of the source that are the run's own. */
   readonly leaveOut: { readonly publications: readonly string[] };
   readonly log: Log;
@@ -44,8 +62,6 @@ export type CloneOptions = TargetWork & {
   readonly filters?: FilterFile | null | undefined;
   /** Drop the source's tables on the target first. */
   readonly dropIfExists: boolean;
-  /** Neither VACUUM nor ANALYZE. */
-  readonly skipVacuum: boolean;
   /** Go on with what this work directory has begun. */
   readonly resume: boolean;
   readonly onProgress?: ((progress: CloneProgress) => void) | undefined;

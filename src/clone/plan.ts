@@ -162,7 +162,6 @@ function remarksOn(schema: SourceSchema): string[] {
     else if (index.definition === null)
       remarks.push(`index ${relationLabel(index)} was dropped on the source`);
   }
-  if (schema.largeObjects) remarks.push('the source holds large objects: they are not copied yet');
   for (const name of schema.subscriptions) remarks.push(`subscription ${name} is not copied`);
   return remarks;
 }

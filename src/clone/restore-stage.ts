@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Failure } from '../failure.js';
 import { restoreEntries } from '../postgres/dump.js';
 import type { DumpEntry } from '../postgres/dump.js';
+import { recordProblems } from './problems.js';
 import { judgeRestoreErrors } from './restore-errors.js';
 import { isPresent, placeEntries, entriesOfStage } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
@@ -22,6 +23,8 @@ export type StageRestore = {
   readonly target: TargetObjects;
   /** Drop what is there and make it anew; only schemas and extensions that are there are left. */
   readonly clean?: boolean;
+  /** Only schemas: what must be there before them comes with the next call. */
+  readonly onlySchemas?: boolean;
 };
 
 /** Restores the stage and returns what was refused. Throws `target-statement` for what cannot be done without. */
@@ -47,11 +50,10 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
     errors,
     new Map(file.entries.map((one) => [one.dumpId, one])),
   );
-  for (const problem of [...problems, ...fatal]) {
-    work.log.warn(
-      `target: ${problem.object}: ${problem.message}`,
-      problem.sql === null ? {} : { sql: problem.sql },
-    );
+  recordProblems(work.directory, problems);
+  for (const { object, message } of problems) work.log.notice(`target: ${object}: ${message}`);
+  for (const { object, message, sql } of fatal) {
+    work.log.error(`target: ${object}: ${message}`, sql === null ? {} : { sql });
   }
   const [first] = fatal;
   if (first !== undefined) {
@@ -82,6 +84,7 @@ export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; presen
   const wanted: DumpEntry[] = [];
   const present: DumpEntry[] = [];
   for (const entry of entriesOfStage(file.entries, placements, restore.stage)) {
+    if (restore.onlySchemas === true && entry.kind !== 'SCHEMA') continue;
     const mayStay = restore.clean !== true || entry.kind === 'SCHEMA' || entry.kind === 'EXTENSION';
     if (mayStay && isPresent(entry, identities, target, file.schema)) present.push(entry);
     else wanted.push(entry);

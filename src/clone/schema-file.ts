@@ -7,9 +7,12 @@ import { join } from 'node:path';
 import { Failure } from '../failure.js';
 import type { DumpEntry } from '../postgres/dump.js';
 import type { SourceSchema } from '../postgres/schema.js';
+import type { DatabaseProperty } from './database-properties.js';
+import type { CitusTable } from './extension-hooks.js';
+import type { ExtensionFacts } from './extensions.js';
 
 /** Grows by one with every change of the file. */
-const fileVersion = 2;
+const fileVersion = 3;
 
 export type SchemaFile = {
   readonly version: typeof fileVersion;
@@ -20,10 +23,14 @@ export type SchemaFile = {
   /** The dump's entries, and the identities of their objects by dump id. */
   readonly entries: readonly DumpEntry[];
   readonly identities: readonly (readonly [dumpId: number, identity: string])[];
-  /** Dump ids of entries that a filter leaves out. */
+  /** Dump ids of entries that a filter or an option leaves out. */
   readonly leftOut: readonly number[];
   /** OIDs of tables that are made and not filled. */
   readonly withoutRows: readonly number[];
+  /** Those that are copied. */
+  readonly extensions: readonly ExtensionFacts[];
+  readonly properties: readonly DatabaseProperty[];
+  readonly citusTables: readonly CitusTable[];
 };
 
 /** `<work directory>/schema` and the files in it. */

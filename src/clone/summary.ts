@@ -99,11 +99,19 @@ function stepTimings(catalog: Catalog, tasks: readonly TaskRow[], jobs: CloneJob
     cumulative(stepLabels.constraints, 'constraint', 'target', jobs.index),
     cumulative(stepLabels.vacuum, 'analyze', 'target', jobs.index),
     wall(stepLabels.sequences, 'both', 1),
-    { step: stepLabels.largeObjects, connection: null, durationMs: 0, bytes: 0, concurrency: 0 },
+    stored.get(stepLabels.largeObjects) ?? noLargeObjects,
     wall(stepLabels.finalize, 'both', jobs.restore),
     wall(stepLabels.total, 'both', jobs.table + jobs.index),
   ];
 }
+
+const noLargeObjects: StepTiming = {
+  step: stepLabels.largeObjects,
+  connection: null,
+  durationMs: 0,
+  bytes: 0,
+  concurrency: 0,
+};
 
 function sum(tasks: readonly TaskRow[], column: 'durationMs' | 'bytes' | 'rows'): number {
   return tasks.reduce((total, task) => total + task[column], 0);

@@ -134,11 +134,11 @@ describe('the plan of the tables', () => {
 
   test('an index that is invalid or was dropped is not ours, and is said', () => {
     const indexes = [index(7, 1, { valid: false }), index(8, 1, { definition: null })];
-    const plan = planClone(schema({ tables: [table(1)], indexes, largeObjects: true }));
+    const plan = planClone(schema({ tables: [table(1)], indexes }));
 
     expect(plan.tables[0]?.indexes).toEqual([]);
     expect(plan.ownIndexes.size).toBe(0);
-    expect(plan.remarks).toHaveLength(3);
+    expect(plan.remarks).toHaveLength(2);
   });
 
   test('COPY names the columns that hold data, and none where there are none', () => {
