@@ -14,6 +14,7 @@ import {
   endPhase,
   loadSetup,
   phaseDone,
+  phaseStarted,
   saveSetup,
   startPhase,
   type RunSettings,
@@ -31,6 +32,7 @@ import { planControl, type ControlChoices, type ControlPlan } from '../control/s
 import type { Log } from '../log.js';
 import { defaultPlugin } from '../model/plugin.js';
 import type { StreamKey } from '../model/stream-key.js';
+import { locateClientTools } from '../postgres/client-tools.js';
 import { connect, type Session } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
@@ -212,6 +214,7 @@ class CloneRun {
   /** Without a stream: one snapshot must hold for all tables, and the target is complete with the copy. */
   async clone(): Promise<CloneSummary> {
     const { source, origin, log, signal } = this.#options;
+    await this.#expectUsable();
     await using holder = await connect(source, {
       side: 'source',
       applicationName: 'walferry snapshot',
@@ -223,7 +226,11 @@ class CloneRun {
       systemIdentifier: await fetchSystemIdentifier(holder),
       database: source.database,
     };
-    const summary = await this.#copy(key, await this.#cloneSnapshot(holder), [], signal);
+    const snapshot = await this.#cloneSnapshot(holder);
+    const summary = await this.#copy(key, snapshot, [], signal).catch((error: unknown) => {
+      if (this.#heldSnapshot() === null) this.#sayOnlyRestart(null);
+      throw error;
+    });
     endPhase(this.#catalog, 'finalize');
     return summary;
   }
@@ -235,6 +242,7 @@ class CloneRun {
     const { source, target, directory, journalDirectory, filters, jobs, log, signal } = this.#options;
     const catalog = this.#catalog;
     if (!phaseDone(catalog, 'drain')) {
+      await this.#expectUsable();
       const setup = await setupStream({
         source,
         target,
@@ -248,6 +256,9 @@ class CloneRun {
         await this.#expectScope();
         await using _control = await openControl({ plan, directory, journalDirectory, log });
         await this.#copyAndStream(setup, follow.tuning);
+      } catch (error) {
+        if (setup.created !== null && !phaseDone(catalog, 'copy')) this.#sayOnlyRestart(setup.stream.slot);
+        throw error;
       } finally {
         await setup.created?.close();
       }
@@ -267,6 +278,29 @@ class CloneRun {
     endPhase(catalog, 'finalize');
     announceEnd(log);
     return loadCloneSummary(catalog, jobs, problems);
+  }
+
+  /** What cannot work is refused while the directory and both servers are as they were. */
+  async #expectUsable(): Promise<void> {
+    if (phaseStarted(this.#catalog, 'copy')) return;
+    const { source, target, log, signal } = this.#options;
+    const options = { applicationName: 'walferry setup', log, signal } as const;
+    {
+      await using session = await connect(source, { side: 'source', ...options });
+      await locateClientTools({ serverVersion: session.serverVersion });
+    }
+    await using _session = await connect(target, { side: 'target', ...options });
+  }
+
+  /** The snapshot of a copy that did not end is ours, and goes with this process: whoever resumes would be refused. */
+  #sayOnlyRestart(slot: string | null): void {
+    const held =
+      slot === null
+        ? ''
+        : `; until then the replication slot "${slot}" holds back WAL on the source (stream cleanup drops it)`;
+    this.#options.log.warn(
+      `the copy is not complete, and its snapshot ends with this process: it can only be started again, with --restart${held}`,
+    );
   }
 
   /** A stream that was set up without the filters carries everything: what is left out must be known to be dropped. */

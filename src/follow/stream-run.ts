@@ -14,11 +14,18 @@ import type { Plugin, PluginName } from '../model/plugin.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchPosition } from '../postgres/position-row.js';
-import { checkSlotFacts, checkSlotPosition, fetchSlot } from '../postgres/slot.js';
+import {
+  checkSlotFacts,
+  checkSlotPosition,
+  checkTimeline,
+  fetchSlot,
+  fetchTimeline,
+} from '../postgres/slot.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
 import { pluginInScope } from './filter-scope.js';
+import { journalCap } from './journal-cap.js';
 import { endposReached, SentinelWatch } from './sentinel-watch.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
@@ -26,7 +33,7 @@ export type StreamTuning = {
   /** The plugin that the stream's slot has. */
   readonly loadPlugin: (name: PluginName) => Promise<Plugin>;
   readonly acknowledge: AcknowledgeMode;
-  /** Bytes of transform files at which the slot is not read on; null: no limit. */
+  /** Bytes of transform files at which the slot is not read on; 0: no limit, null: by the free space. */
   readonly maxJournalBytes: number | null;
 };
 
@@ -57,6 +64,9 @@ export type StreamRunOptions = {
 
 const pruneEveryMs = 10_000;
 
+/** As long as a lost source: a managed server takes minutes to fail over. */
+const retryTargetForMs = 600_000;
+
 /** Opens the journal and compares it with slot and target. Throws `slot-lost`, `slot-ahead`, `target-set-back`, … */
 export async function openStreamRun(options: StreamRunOptions): Promise<StreamRun> {
   const { source, target, stream, log, signal } = options;
@@ -67,7 +77,12 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
     const writer = source === null ? null : await openWriter(options);
     try {
       if (source !== null && writer !== null) await checkSlot(source, stream, writer, applied, log, signal);
-      return new StreamRun(options, watch, writer, applied);
+      const { journalDirectory, tuning } = options;
+      const cap =
+        writer === null
+          ? Infinity
+          : await journalCap(tuning.maxJournalBytes, journalDirectory, writer.bytes, log);
+      return new StreamRun(options, watch, writer, applied, cap);
     } catch (error) {
       await writer?.close();
       throw error;
@@ -135,6 +150,7 @@ async function checkSlot(
     log,
     signal,
   });
+  checkTimeline(await fetchTimeline(session), stream.timeline);
   const { name, confirmedFlushLsn } = checkSlotFacts(await fetchSlot(session, stream.slot), {
     name: stream.slot,
     plugin: stream.plugin,
@@ -155,21 +171,30 @@ export class StreamRun {
   readonly #options: StreamRunOptions;
   readonly #writer: JournalWriter | null;
   readonly #acknowledge: Acknowledge;
+  readonly #capBytes: number;
   #reader: JournalReader | null = null;
   #source: Lsn;
   #applied: Lsn;
-  #pruning: Promise<void> = Promise.resolve();
+  #pruning: Promise<void> | null = null;
   #pruneTroubled = false;
 
-  constructor(options: StreamRunOptions, watch: SentinelWatch, writer: JournalWriter | null, applied: Lsn) {
+  constructor(
+    options: StreamRunOptions,
+    watch: SentinelWatch,
+    writer: JournalWriter | null,
+    applied: Lsn,
+    capBytes: number,
+  ) {
     this.#options = options;
+    this.#capBytes = capBytes;
     this.watch = watch;
     this.#writer = writer;
     this.#applied = applied;
     const durable = laterLsn(writer?.durable ?? options.stream.startLsn, options.stream.startLsn);
     this.#source = durable;
     this.#acknowledge = new Acknowledge(options.tuning.acknowledge, { durable, applied });
-    watch.record({ replayLsn: applied });
+    // Without a target it is another process that knows, and tells the sentinel.
+    if (options.target !== null) watch.record({ replayLsn: applied });
   }
 
   get applied(): Lsn {
@@ -189,6 +214,7 @@ export class StreamRun {
         publications: stream.publications,
         ...(stream.tables === null ? {} : { tables: stream.tables }),
         systemIdentifier: stream.key.systemIdentifier,
+        timeline: stream.timeline,
         startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
       },
       plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
@@ -231,6 +257,7 @@ export class StreamRun {
         signal,
         log,
         onApplied: (lsn) => this.#noteApplied(lsn),
+        retryForMs: retryTargetForMs,
       });
       this.#noteApplied(applied);
       if (reason === 'endpos') {
@@ -241,6 +268,7 @@ export class StreamRun {
       return reason === 'endpos';
     } finally {
       clearInterval(pruning);
+      await this.#pruning;
       this.#prune();
       await this.#pruning;
     }
@@ -286,6 +314,8 @@ export class StreamRun {
       );
     }
     this.#reader = reader;
+    // The position row is the truth, also where it went back: what lies behind it is needed again, and must not be pruned.
+    this.#applied = from;
     return reader;
   }
 
@@ -297,35 +327,49 @@ export class StreamRun {
   }
 
   /**
-   * The brake: the files have reached their cap. Not while the applier waits for more of what it has begun, or a
-   * transaction larger than the cap would wait for itself.
+   * The brake: the files have reached their cap. Resting helps as long as something that is there is still to be
+   * applied, so that files become free. The cases in which it would never end:
+   *   1. the applier of this process waits for more: it has read all there is, as in the middle of a transaction that
+   *      is larger than the cap;
+   *   2. the same where the applier is another process: every transaction that is whole is applied, and the one that
+   *      is not ends only when it is read on.
    */
   #mustRest(writer: JournalWriter): boolean {
-    const { maxJournalBytes } = this.#options.tuning;
-    if (maxJournalBytes === null || writer.bytes <= maxJournalBytes) return false;
+    if (writer.bytes <= this.#capBytes) return false;
     this.#prune();
-    return this.#reader?.level !== true;
+    if (this.#reader?.level === true) return false; // 1
+    return !(writer.unfinished && this.#appliedNow() >= writer.written); // 2
+  }
+
+  /** What the target holds, as far as it is known here. */
+  #appliedNow(): Lsn {
+    if (this.#options.target !== null) return this.#applied;
+    return laterLsn(this.#applied, this.watch.sentinel.replayLsn);
   }
 
   /** One at a time, beside everything else. A file that cannot be removed costs space, not rows. */
   #prune(): void {
-    const { journalDirectory, tuning, log } = this.#options;
-    const keepBytes = Math.min(defaultKeepBytes, (tuning.maxJournalBytes ?? Infinity) / 2);
-    const writer = this.#writer === null ? {} : { writer: this.#writer };
-    this.#pruning = this.#pruning.then(async () => {
-      try {
-        const { files } = await pruneJournal(journalDirectory, this.#applied, {
-          dryRun: false,
-          keepBytes,
-          ...writer,
-        });
-        if (files.length > 0) log.notice(`Removed ${files.length} applied transform files`);
-        this.#pruneTroubled = false;
-      } catch (error) {
-        if (!this.#pruneTroubled) log.warn(`applied transform files cannot be removed now: ${String(error)}`);
-        this.#pruneTroubled = true;
-      }
+    this.#pruning ??= this.#pruneOnce().finally(() => {
+      this.#pruning = null;
     });
+  }
+
+  async #pruneOnce(): Promise<void> {
+    const { journalDirectory, log } = this.#options;
+    const keepBytes = Math.min(defaultKeepBytes, this.#capBytes / 2);
+    try {
+      const { files } = await pruneJournal(journalDirectory, this.#appliedNow(), {
+        dryRun: false,
+        keepBytes,
+        ...(this.#writer === null ? {} : { writer: this.#writer }),
+      });
+      await this.#writer?.recount();
+      if (files.length > 0) log.notice(`Removed ${files.length} applied transform files`);
+      this.#pruneTroubled = false;
+    } catch (error) {
+      if (!this.#pruneTroubled) log.warn(`applied transform files cannot be removed now: ${String(error)}`);
+      this.#pruneTroubled = true;
+    }
   }
 
   #tell(): void {

@@ -32,7 +32,15 @@ import {
   type PublishedTable,
 } from '../postgres/publication.js';
 import { fetchTables, type TableFacts } from '../postgres/schema.js';
-import { checkSlotFacts, createSlot, dropSlot, fetchSlot, type CreatedSlot } from '../postgres/slot.js';
+import {
+  checkSlotFacts,
+  checkTimeline,
+  createSlot,
+  dropSlot,
+  fetchSlot,
+  fetchTimeline,
+  type CreatedSlot,
+} from '../postgres/slot.js';
 import { fetchSourceTables } from '../postgres/source-tables.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
@@ -122,6 +130,7 @@ async function checkSlot({ source, log, signal }: StreamSetupOptions, stream: St
     log,
     signal,
   });
+  checkTimeline(await fetchTimeline(session), stream.timeline);
   checkSlotFacts(await fetchSlot(session, stream.slot), {
     name: stream.slot,
     plugin: stream.plugin,
