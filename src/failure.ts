@@ -38,6 +38,8 @@ export type FailureCode =
   | 'slot-exists'
   /** The slot is gone, or invalidated, or belongs to another database: the changes since then cannot be had from it any more. */
   | 'slot-lost'
+  /** The source was promoted from a standby since the stream began: the slot did not come along, and what was written last on the old primary may be missing on the new one. */
+  | 'timeline-changed'
   /** Another process reads from the slot. */
   | 'slot-busy'
   /** The slot was moved past what this work directory and the target hold: somebody else acknowledged changes. */
@@ -150,6 +152,12 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     exit: 23,
     retry: false,
     remedy: 'Start again with --restart: the copy must be made anew from a new slot.',
+  },
+  'timeline-changed': {
+    exit: 23,
+    retry: false,
+    remedy:
+      'Give the server that the stream began on as --source while it still runs; else start again with --restart.',
   },
   'slot-busy': { exit: 6, retry: true, remedy: 'Stop the other process that reads from the slot.' },
   'slot-ahead': {

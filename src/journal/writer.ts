@@ -154,7 +154,7 @@ export class JournalWriter {
     return this.#durable;
   }
 
-  /** Bytes of all transform files. Files that another process prunes are noticed when the next file begins. */
+  /** Bytes of all transform files. Files that another process prunes are noticed by `recount`, and when the next file begins. */
   get bytes(): number {
     let bytes = this.#size;
     for (const size of this.#closedFiles.values()) bytes += size;
@@ -373,7 +373,7 @@ export class JournalWriter {
     await this.#create(next);
     log.notice(`transform file ${current.name} is complete, ${next} begins`);
     failpoint('journal.rotated');
-    await this.#recount();
+    await this.recount();
   }
 
   /** Creates a file with its header, both on disk when it resolves: a header that is bad later was damaged. */
@@ -424,8 +424,8 @@ export class JournalWriter {
     failpoint('journal.durable');
   }
 
-  /** Files that somebody pruned are not there any more. */
-  async #recount(): Promise<void> {
+  /** Files that another process pruned count no more in `bytes`. */
+  async recount(): Promise<void> {
     const files = await listSegments(this.#options.directory);
     const there = new Set(files.map((file) => file.name));
     this.forget([...this.#closedFiles.keys()].filter((name) => !there.has(name)));

@@ -33,7 +33,7 @@ import {
 import { identifySource, type SourceIdentity } from './identify.js';
 import { ReadPacing, restMs } from './read-pacing.js';
 import { slotFailure } from './slot-failure.js';
-import { checkSlotFacts, checkSlotPosition, connectWalsender, fetchSlot } from './slot.js';
+import { checkSlotFacts, checkSlotPosition, checkTimeline, connectWalsender, fetchSlot } from './slot.js';
 import { readErrorFields } from './wire-protocol.js';
 
 export type SlotStreamOptions = {
@@ -52,6 +52,8 @@ export type SlotStreamOptions = {
   readonly feedback: () => FeedbackPositions;
   /** The cluster the stream belongs to; another one is refused. Null accepts any. */
   readonly systemIdentifier: string | null;
+  /** The timeline that the stream began on; another one is refused. Null accepts any. */
+  readonly timeline?: number | null;
   readonly signal?: AbortSignal;
   readonly log?: Log;
   /** How often the source hears of us, in milliseconds; 1000 unless told, less where wal_sender_timeout is short. */
@@ -374,12 +376,15 @@ export class SlotStream implements AsyncDisposable {
 
 function checkIdentity(identity: SourceIdentity, options: SlotStreamOptions): void {
   const expected = options.systemIdentifier;
-  if (expected === null || expected === identity.systemIdentifier) return;
-  throw new Failure(
-    'slot-lost',
-    `the source is another server than the one this stream began on: its system identifier is ` +
-      `${identity.systemIdentifier}, not ${expected}`,
-  );
+  if (expected !== null && expected !== identity.systemIdentifier) {
+    throw new Failure(
+      'slot-lost',
+      `the source is another server than the one this stream began on: its system identifier is ` +
+        `${identity.systemIdentifier}, not ${expected}`,
+      { remedy: 'Check --source, and --dir.' },
+    );
+  }
+  checkTimeline(identity.timeline, options.timeline ?? null);
 }
 
 /** START_REPLICATION. Its grammar knows no escapes: a quote is doubled, a backslash is a backslash. */

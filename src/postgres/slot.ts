@@ -332,6 +332,34 @@ export async function fetchSlot(session: Session, name: string): Promise<SlotFac
 /** What a stream's slot has to be. */
 export type ExpectedSlot = { readonly name: string; readonly plugin: PluginName; readonly database: string };
 
+/**
+ * Throws `timeline-changed` when the source was promoted since the stream began. A slot made before 17 stays behind on
+ * the old primary; one of 17 may have been copied along, but not the last transactions that walferry has: nobody can
+ * say that the new primary has them too. Null: not known.
+ */
+export function checkTimeline(timeline: number, expected: number | null): void {
+  if (expected === null || timeline === expected) return;
+  throw new Failure(
+    'timeline-changed',
+    `the source is on timeline ${timeline}, and the stream began on timeline ${expected}: it was promoted since`,
+  );
+}
+
+const timelineNow = `
+  select case when pg_catalog.pg_is_in_recovery() then null
+         else ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))
+                ::bit(32)::int8::text end as timeline`;
+
+/** The timeline that the source writes. Throws `source-setup` on a standby, which has none of its own. */
+export async function fetchTimeline(session: Session): Promise<number> {
+  const [row] = await session.query(timelineNow);
+  const timeline = row?.['timeline'] ?? null;
+  if (timeline !== null) return Number(timeline);
+  throw new Failure('source-setup', 'the source is a standby: its changes cannot be followed', {
+    remedy: 'Give the primary as --source.',
+  });
+}
+
 /** Throws `slot-lost` unless this is the stream's own, usable slot. That somebody reads from it is not looked at. */
 export function checkSlotFacts(facts: SlotFacts | null, expected: ExpectedSlot): SlotFacts {
   const slot = `the replication slot "${expected.name}"`;
@@ -344,12 +372,18 @@ export function checkSlotFacts(facts: SlotFacts | null, expected: ExpectedSlot):
     throw new Failure(
       'slot-lost',
       `${slot} belongs to the database "${facts.database ?? ''}", not to "${expected.database}"`,
+      { remedy: 'Check the database in --source; a slot can be read in its own database only.' },
     );
   }
   if (facts.walStatus === 'lost' || facts.restartLsn === null || facts.confirmedFlushLsn === null) {
     throw new Failure(
       'slot-lost',
       `${slot} was invalidated: the source has removed WAL that it needs (max_slot_wal_keep_size)`,
+      {
+        remedy:
+          'Raise max_slot_wal_keep_size on the source (-1 is no limit), then start again with --restart: the copy must ' +
+          'be made anew from a new slot.',
+      },
     );
   }
   return facts;

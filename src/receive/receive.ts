@@ -45,6 +45,8 @@ export type ReceiveStream = {
   readonly tables?: readonly SourceTable[];
   /** The cluster the slot was made on; another one is refused. Null accepts any. */
   readonly systemIdentifier: string | null;
+  /** The timeline the slot was made on; another one is refused. Null accepts any. */
+  readonly timeline?: number | null;
   /** Everything up to here is held somewhere: the slot's consistent point, or the position row if that is later. */
   readonly startLsn: Lsn;
   /** 1000 unless told. */
@@ -212,6 +214,7 @@ class ReceiveRun {
       notices: !plugin.describesTables,
       feedback: () => acknowledge.positions(),
       systemIdentifier: stream.systemIdentifier,
+      timeline: stream.timeline ?? null,
       signal,
       log,
       ...(stream.feedbackIntervalMs === undefined ? {} : { feedbackIntervalMs: stream.feedbackIntervalMs }),
