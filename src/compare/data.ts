@@ -40,6 +40,8 @@ export type CompareDataOptions = {
   readonly onProgress?: (progress: CompareProgress) => void;
   /** Only these tables; all of the source's unless told. */
   readonly tables?: readonly TableName[];
+  /** Tables that are not kept are looked at on neither side: they were left out of the copy. */
+  readonly keeps?: ((table: TableName) => boolean) | null;
 };
 
 export type CompareProgress = {
@@ -78,7 +80,9 @@ export async function compareData(options: CompareDataOptions): Promise<DataComp
 async function compareWith(sessions: Sessions, options: CompareDataOptions): Promise<DataComparison> {
   const { jobs, log = silentLog, onProgress = () => {} } = options;
   const [source, target] = await Promise.all([sessions.first('source'), sessions.first('target')]);
-  const [sourceTables, targetTables] = await Promise.all([listTables(source), listTables(target)]);
+  const keeps = options.keeps ?? (() => true);
+  const list = async (session: Session) => (await listTables(session)).filter(keeps);
+  const [sourceTables, targetTables] = await Promise.all([list(source), list(target)]);
   const [sourceProbe, targetProbe] = await Promise.all([probe(source), probe(target)]);
   const hash = chooseRowHash(sourceProbe, targetProbe);
   if (hash.kind === 'sha256') {

@@ -10,13 +10,17 @@ export const command: Command = {
   run: async ({ settings, source, target, log, signal, stdout, progress }) => {
     const { compareData } = await import('../../compare/data.js');
     const { differenceSentence, sidesDiffer } = await import('../../compare/comparison.js');
+    const { loadComparedTables } = await import('../../compare/scope.js');
     const { comparisonJson, comparisonTable } = await import('../../compare/report.js');
     const { relationLabel } = await import('../../model/relation.js');
 
+    const keeps = loadComparedTables(settings.directory, source(), target());
+    if (keeps !== null) log.info(`only the tables that the run in ${settings.directory} copies are compared`);
     const comparison = await compareData({
       source: source(),
       target: target(),
       jobs: settings.tableJobs,
+      keeps,
       log,
       signal,
       onProgress: ({ done, total, last }) => {

@@ -1,0 +1,27 @@
+/**
+ * What a comparison need not look at: a run that was told to leave tables out remembers them in its work directory.
+ */
+import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
+import { loadFilter } from '../catalog/filter-record.js';
+import { loadSetup } from '../catalog/setup.js';
+import { keepsOf, type Keeps } from '../filter/scope.js';
+import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
+
+/** The tables that the run of this directory copies; null where it copies all, or is a run of other servers. */
+export function loadComparedTables(directory: string, source: Conninfo, target: Conninfo): Keeps | null {
+  if (!catalogExists(directory)) return null;
+  const catalog = openCatalog(directory, 'status');
+  try {
+    const scope = loadFilter(catalog)?.scope ?? null;
+    const setup = loadSetup(catalog);
+    if (scope === null) return null;
+    // `follow` records no setup: its directory is its stream's.
+    const others =
+      setup !== null &&
+      (setup.source !== describeConninfo(source) ||
+        (setup.target !== null && setup.target !== describeConninfo(target)));
+    return others ? null : keepsOf(scope);
+  } finally {
+    closeCatalog(catalog);
+  }
+}
