@@ -54,7 +54,7 @@ export type Shape = {
 export class SourceRelations {
   readonly #habits: Habits;
   #tables: SourceTables;
-  #byName = new Map<string, SourceRelation | null>();
+  #byName = new Map<string, SourceRelation | Unfollowed>();
 
   constructor(tables: SourceTables, habits: Habits) {
     this.#tables = tables;
@@ -68,11 +68,11 @@ export class SourceRelations {
   }
 
   /**
-   * The table of this name; null when it is not followed. A table that was renamed is known by its OID. A name that
-   * no description knows is looked up again, unless the transaction was seen: then the table is gone, and it came
-   * after the slot.
+   * The table of this name. A table that was renamed is known by its OID. A name that no description knows is looked up
+   * again, unless the transaction was seen: then it was a table's name for a while. Such a table came after the slot,
+   * or it is a followed one between two renamings.
    */
-  find(schema: string, name: string, xid: bigint): SourceRelation | null | typeof tablesStale {
+  find(schema: string, name: string, xid: bigint): SourceRelation | Unfollowed | typeof tablesStale {
     const id = `${schema}\0${name}`;
     const known = this.#byName.get(id);
     if (known !== undefined) return known;
@@ -83,7 +83,7 @@ export class SourceRelations {
     const then = followed.find(named) ?? followed.find((table) => table.oid === present?.oid);
     const relation =
       then === undefined
-        ? null
+        ? new Unfollowed({ schema, name }, present === undefined ? this.#moved() : [], this.#habits)
         : new SourceRelation(
             { schema, name },
             [then, present].filter((one) => one !== undefined),
@@ -96,9 +96,48 @@ export class SourceRelations {
     return relation;
   }
 
+  /** The followed tables that have another name by now, or are gone. */
+  #moved(): SourceTable[] {
+    const { followed, now } = this.#tables;
+    return followed.filter(
+      ({ oid, schema, name }) =>
+        !now.some((table) => table.oid === oid && table.name === name && table.schema === schema),
+    );
+  }
+
   /** Whether a followed table is printed like this between quotes that are not doubled, as in the server's log. */
   isFollowedAs(text: string): boolean {
     return this.#tables.followed.some(({ schema, name }) => text === `"${schema}"."${name}"`);
+  }
+}
+
+/** A table that is not followed, as far as its name tells. */
+export class Unfollowed {
+  readonly followed = false;
+  readonly label: string;
+  readonly #suspects: readonly SourceTable[];
+  readonly #habits: Habits;
+
+  /** `suspects`: the followed tables that may have had this name for a while. */
+  constructor(
+    name: { readonly schema: string; readonly name: string },
+    suspects: readonly SourceTable[],
+    habits: Habits,
+  ) {
+    this.label = relationLabel(name);
+    this.#suspects = suspects;
+    this.#habits = habits;
+  }
+
+  /** Throws `plugin-limit` when the change looks like one of a followed table. Null: a TRUNCATE, which prints nothing. */
+  check(printed: Printed | null, place: PayloadPlace): void {
+    const suspect = this.#suspects.find((table) => printed === null || fits(table, printed, this.#habits));
+    if (suspect === undefined) return;
+    refuseLimit(
+      place,
+      `a change in ${this.label}, a table that no longer exists; it may be ${relationLabel(suspect)}, which was ` +
+        'renamed or dropped since it was copied',
+    );
   }
 }
 
@@ -109,6 +148,7 @@ const maxDecided = 32;
 
 /** One table. */
 export class SourceRelation {
+  readonly followed = true;
   readonly label: string;
   readonly #name: { readonly schema: string; readonly name: string };
   readonly #known: readonly SourceTable[];
@@ -145,7 +185,7 @@ export class SourceRelation {
     for (const decided of this.#decided) {
       if (decided.kind === kind && decided.fresh === fresh && decided.old === old) return decided.shape;
     }
-    let table = [this.#current, ...this.#known].find((one) => this.#fits(one, printed));
+    let table = [this.#current, ...this.#known].find((one) => fits(one, printed, this.#habits));
     if (table === undefined) {
       if (!isSeen(this.#seen, xid)) return tablesStale;
       table = this.#derive(printed, place);
@@ -167,12 +207,6 @@ export class SourceRelation {
     if (this.#decided.length >= maxDecided) this.#decided = [];
     this.#decided.push({ ...printed, shape });
     return shape;
-  }
-
-  #fits(table: SourceTable, { kind, fresh, old }: Printed): boolean {
-    if (fresh !== null && !columnsFit(table, fresh, kind === 'insert' || this.#habits.printsUnsent))
-      return false;
-    return kind === 'insert' || identityFits(table, old, this.#habits);
   }
 
   /** Case 5. */
@@ -234,6 +268,11 @@ export class SourceRelation {
     this.#relations.set(table, relation);
     return relation;
   }
+}
+
+function fits(table: SourceTable, { kind, fresh, old }: Printed, habits: Habits): boolean {
+  if (fresh !== null && !columnsFit(table, fresh, kind === 'insert' || habits.printsUnsent)) return false;
+  return kind === 'insert' || identityFits(table, old, habits);
 }
 
 function columnsFit(table: SourceTable, { names, typeOids }: Layout, complete: boolean): boolean {

@@ -26,7 +26,9 @@ import {
   settleIdentity,
   SourceRelations,
   type Layout,
+  type Printed,
   type SourceRelation,
+  type Unfollowed,
 } from '../source-relations.js';
 import { TextScanner } from './scanner.js';
 
@@ -111,26 +113,26 @@ export class TestDecodingDecoder implements Decoder {
     return scanner.refuse('this is no change');
   }
 
-  #insert(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | null): Decoded {
+  #insert(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | Unfollowed): Decoded {
     if (isBare(scanner)) return this.#refuseBare(scanner, 'an insert', table);
     const fresh = this.#row(scanner, 'new', table);
     scanner.end();
-    if (table === null) return null;
+    if (!table.followed) return ignore(table, { kind: 'insert', fresh: fresh.layout, old: null }, scanner);
     const shape = table.shape({ kind: 'insert', fresh: fresh.layout, old: null }, xid, scanner.place);
     if (shape === tablesStale) return tablesStale;
     const row = arrangeInsert(shape, fresh.cells, scanner.place);
     return { kind: 'change', xid, lsn, change: { kind: 'insert', relation: shape.relation, row } };
   }
 
-  #update(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | null): Decoded {
+  #update(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | Unfollowed): Decoded {
     const old = scanner.take(' old-key:') ? this.#row(scanner, 'old', table) : null;
     if (old !== null) scanner.expect(' new-tuple:');
     if (isBare(scanner)) return this.#refuseBare(scanner, 'an update', table);
     const fresh = this.#row(scanner, 'new', table);
     scanner.end();
-    if (table === null) return null;
     const { place } = scanner;
     const printed = { kind: 'update', fresh: fresh.layout, old: old?.layout ?? null } as const;
+    if (!table.followed) return ignore(table, printed, scanner);
     const shape = table.shape(printed, xid, place);
     if (shape === tablesStale) return tablesStale;
     const { relation } = shape;
@@ -140,11 +142,11 @@ export class TestDecodingDecoder implements Decoder {
     return { kind: 'change', xid, lsn, change: { kind: 'update', relation, key, row } };
   }
 
-  #delete(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | null): Decoded {
+  #delete(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | Unfollowed): Decoded {
     if (isBare(scanner)) return this.#refuseBare(scanner, 'a delete', table);
     const old = this.#row(scanner, 'old', table);
     scanner.end();
-    if (table === null) return null;
+    if (!table.followed) return ignore(table, { kind: 'delete', fresh: null, old: old.layout }, scanner);
     const shape = table.shape({ kind: 'delete', fresh: null, old: old.layout }, xid, scanner.place);
     if (shape === tablesStale) return tablesStale;
     const key = arrangeKey(shape, old.cells, scanner.place);
@@ -152,10 +154,10 @@ export class TestDecodingDecoder implements Decoder {
   }
 
   /** `(no-tuple-data)`: the source logged that something happened, and not to which row. */
-  #refuseBare(scanner: TextScanner, what: string, table: SourceRelation | null): null {
+  #refuseBare(scanner: TextScanner, what: string, table: SourceRelation | Unfollowed): null {
     scanner.expect(' (no-tuple-data)');
     scanner.end();
-    if (table === null) return null;
+    if (!table.followed) return null;
     return refuseLimit(
       scanner.place,
       `${what} in ${table.label}, which has no replica identity: nobody can say which row it was`,
@@ -187,7 +189,8 @@ export class TestDecodingDecoder implements Decoder {
     for (const { schema, name } of names) {
       const table = this.#relations.find(schema, name, xid);
       if (table === tablesStale) return tablesStale;
-      if (table !== null) relations.push(table.relation);
+      if (table.followed) relations.push(table.relation);
+      else table.check(null, scanner.place);
     }
     this.#position = laterLsn(this.#position, lsn);
     if (relations.length === 0) return null;
@@ -220,8 +223,8 @@ export class TestDecodingDecoder implements Decoder {
   }
 
   /** A row: blank, name, type and value, again and again, up to the end or the mark of the new row. */
-  #row(scanner: TextScanner, kind: 'new' | 'old', table: SourceRelation | null): PrintedRow {
-    const id = `${kind} ${table?.label ?? ''}`;
+  #row(scanner: TextScanner, kind: 'new' | 'old', table: SourceRelation | Unfollowed): PrintedRow {
+    const id = `${kind} ${table.label}`;
     let layouts = this.#layouts.get(id);
     if (layouts === undefined) {
       layouts = { last: null, all: new Map() };
@@ -245,7 +248,7 @@ export class TestDecodingDecoder implements Decoder {
       heads.push(scanner.text.slice(from, scanner.at));
       cells.push(scanner.value(type));
     }
-    if (table === null) return { layout: { names, typeOids: null }, cells };
+    if (!table.followed) return { layout: { names, typeOids: null }, cells };
     if (new Set(names).size !== names.length) scanner.refuse(`a row of ${table.label} names a column twice`);
     const all = heads.join('');
     if (layouts.all.size >= maxLayouts) layouts.all.clear();
@@ -270,6 +273,11 @@ function knownRow(scanner: TextScanner, layout: KnownLayout): PrintedRow | null 
     cells.push(scanner.value(types[nth]!));
   }
   return rowEnds(scanner) ? { layout, cells } : null;
+}
+
+function ignore(table: Unfollowed, printed: Printed, scanner: TextScanner): null {
+  table.check(printed, scanner.place);
+  return null;
 }
 
 function rowEnds(scanner: TextScanner): boolean {

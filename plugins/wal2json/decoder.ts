@@ -33,7 +33,9 @@ import {
   settleIdentity,
   SourceRelations,
   type Layout,
+  type Printed,
   type SourceRelation,
+  type Unfollowed,
 } from '../source-relations.js';
 import { JsonScanner, NumberText, type Scalar } from './scanner.js';
 
@@ -147,7 +149,10 @@ export class Wal2jsonDecoder implements Decoder {
       case 'D':
         return this.#delete(scanner, head, table);
       case 'T': {
-        if (table === null) return null;
+        if (!table.followed) {
+          table.check(null, scanner.place);
+          return null;
+        }
         const change = {
           kind: 'truncate',
           relations: [table.relation],
@@ -226,11 +231,11 @@ export class Wal2jsonDecoder implements Decoder {
   #insert(
     scanner: JsonScanner,
     { xid, lsn }: Head,
-    table: SourceRelation | null,
+    table: SourceRelation | Unfollowed,
   ): PluginMessage | typeof tablesStale | null {
     const fresh = this.#row(scanner, 'columns', table);
     this.#tellSpecial(scanner, table, [fresh]);
-    if (table === null) return null;
+    if (!table.followed) return ignore(table, { kind: 'insert', fresh: fresh.layout, old: null }, scanner);
     const shape = table.shape({ kind: 'insert', fresh: fresh.layout, old: null }, xid, scanner.place);
     if (shape === tablesStale) return tablesStale;
     const row = arrangeInsert(shape, fresh.cells, scanner.place);
@@ -240,14 +245,14 @@ export class Wal2jsonDecoder implements Decoder {
   #update(
     scanner: JsonScanner,
     { xid, lsn }: Head,
-    table: SourceRelation | null,
+    table: SourceRelation | Unfollowed,
   ): PluginMessage | typeof tablesStale | null {
     const fresh = this.#row(scanner, 'columns', table);
     const old = this.#row(scanner, 'identity', table);
     this.#tellSpecial(scanner, table, [fresh, old]);
-    if (table === null) return null;
     const { place } = scanner;
     const printed = { kind: 'update', fresh: fresh.layout, old: old.layout } as const;
+    if (!table.followed) return ignore(table, printed, scanner);
     const shape = table.shape(printed, xid, place);
     if (shape === tablesStale) return tablesStale;
     const { relation } = shape;
@@ -259,11 +264,11 @@ export class Wal2jsonDecoder implements Decoder {
   #delete(
     scanner: JsonScanner,
     { xid, lsn }: Head,
-    table: SourceRelation | null,
+    table: SourceRelation | Unfollowed,
   ): PluginMessage | typeof tablesStale | null {
     const old = this.#row(scanner, 'identity', table);
     this.#tellSpecial(scanner, table, [old]);
-    if (table === null) return null;
+    if (!table.followed) return ignore(table, { kind: 'delete', fresh: null, old: old.layout }, scanner);
     const shape = table.shape({ kind: 'delete', fresh: null, old: old.layout }, xid, scanner.place);
     if (shape === tablesStale) return tablesStale;
     const key = arrangeKey(shape, old.cells, scanner.place);
@@ -271,9 +276,9 @@ export class Wal2jsonDecoder implements Decoder {
   }
 
   /** Puts NaN and the infinities where they were: the cases are at the head of this file. */
-  #tellSpecial(scanner: JsonScanner, table: SourceRelation | null, rows: readonly PrintedRow[]): void {
+  #tellSpecial(scanner: JsonScanner, table: SourceRelation | Unfollowed, rows: readonly PrintedRow[]): void {
     const said = this.#special;
-    if (table === null || said.length === 0) return;
+    if (!table.followed || said.length === 0) return;
     const nulls = rows.flatMap(({ layout, cells }) =>
       cells.flatMap((cell, nth) =>
         cell === null && specialOids.has(layout.typeOids[nth]!)
@@ -329,11 +334,11 @@ export class Wal2jsonDecoder implements Decoder {
   }
 
   /** `,"columns":[{…},…]` or the same as identity. */
-  #row(scanner: JsonScanner, member: 'columns' | 'identity', table: SourceRelation | null): PrintedRow {
+  #row(scanner: JsonScanner, member: 'columns' | 'identity', table: SourceRelation | Unfollowed): PrintedRow {
     scanner.expect(',');
     scanner.member(member);
     scanner.expect('[');
-    const id = `${member} ${table?.label ?? ''}`;
+    const id = `${member} ${table.label}`;
     let layouts = this.#layouts.get(id);
     if (layouts === undefined) {
       layouts = { last: null, all: new Map() };
@@ -362,7 +367,7 @@ export class Wal2jsonDecoder implements Decoder {
       cells.push(this.#cell(scanner, typeOid));
       scanner.expect('}');
     }
-    if (table === null) return { layout, cells };
+    if (!table.followed) return { layout, cells };
     if (new Set(layout.names).size !== layout.names.length) {
       scanner.refuse(`a row of ${table.label} names a column twice`, start);
     }
@@ -424,6 +429,11 @@ export class Wal2jsonDecoder implements Decoder {
     this.#truncate = null;
     return [truncateOf(held), message];
   }
+}
+
+function ignore(table: Unfollowed, printed: Printed, scanner: JsonScanner): null {
+  table.check(printed, scanner.place);
+  return null;
 }
 
 type TruncateMessage = ChangeMessage & { readonly change: { readonly kind: 'truncate' } };
