@@ -83,8 +83,7 @@ export const options: readonly Option[] = [
     value: jobs,
     default: '4',
     variable: 'LARGE_OBJECTS_JOBS',
-    about: 'large object workers',
-    built: false,
+    about: 'large objects handled at the same time',
   }),
   option(['split-tables-larger-than', 'split-at'], {
     groups: all('-L', 'KL'),
@@ -113,11 +112,10 @@ export const options: readonly Option[] = [
     variable: 'DROP_IF_EXISTS',
     about: 'drop the tables on the target first',
   }),
-  option(['roles'], { groups: { K: '-A' }, about: 'copy roles too', built: false }),
+  option(['roles'], { groups: { K: '-A' }, about: 'copy roles too' }),
   option(['no-role-passwords'], {
     groups: all('-P', 'KD'),
     about: 'copy roles without their passwords',
-    built: false,
   }),
   option(['no-owner'], { groups: all('-O', 'KR'), about: 'do not set ownership on the target' }),
   option(['no-comments'], { groups: all('-X', 'KR'), about: 'do not copy comments' }),
@@ -128,13 +126,12 @@ export const options: readonly Option[] = [
     about: 'do not set tablespaces',
   }),
   option(['skip-large-objects', 'skip-blobs'], { groups: { K: '-B' }, about: 'do not copy large objects' }),
-  option(['skip-extensions'], { groups: all('-e', 'KDR'), about: 'do not create extensions', built: false }),
+  option(['skip-extensions'], { groups: all('-e', 'KDR'), about: 'do not create extensions' }),
   option(['skip-ext-comments', 'skip-ext-comment'], {
     groups: { K: '-M', R: '-E' },
     about: 'do not copy comments on extensions',
-    built: false,
   }),
-  option(['skip-collations'], { groups: { K: '-l' }, about: 'do not create collations', built: false }),
+  option(['skip-collations'], { groups: { K: '-l' }, about: 'do not create collations' }),
   option(['skip-vacuum'], {
     groups: { K: '-U' },
     variable: 'SKIP_VACUUM',
@@ -149,7 +146,6 @@ export const options: readonly Option[] = [
     groups: { K: '-g' },
     variable: 'SKIP_DB_PROPERTIES',
     about: 'do not copy ALTER DATABASE … SET',
-    built: false,
   }),
   option(['skip-split-by-ctid'], {
     groups: all('-k', 'KL'),
@@ -171,8 +167,7 @@ export const options: readonly Option[] = [
   option(['requirements'], {
     groups: { K: '-Q' },
     value: text('file'),
-    about: 'extension versions to create',
-    built: false,
+    about: 'JSON file: extension versions to create',
   }),
   option(['requirements'], {
     id: 'list-requirements',
@@ -181,7 +176,12 @@ export const options: readonly Option[] = [
       'the versions that the source offers of its extensions; with --json a file for clone --requirements',
   }),
   option(['all-databases'], {
-    groups: { K: 'long', C: '-a' },
+    groups: { K: 'long' },
+    about: 'every database of the source',
+  }),
+  option(['all-databases'], {
+    id: 'compare-all-databases',
+    groups: { C: '-a' },
     about: 'every database of the source',
     built: false,
   }),
@@ -198,7 +198,13 @@ export const options: readonly Option[] = [
   }),
   option(['resume'], { groups: all('-R', 'KDRLT'), about: 'go on with the run in the work directory' }),
   option(['not-consistent'], {
-    groups: { K: '-C', D: '-C', R: '-C', L: '-I', T: '-C' },
+    groups: { K: '-C', D: '-C', R: '-C', L: '-I' },
+    about:
+      'go on with another snapshot when that of the beginning is gone: tables are then of different times',
+  }),
+  option(['not-consistent'], {
+    id: 'stream-not-consistent',
+    groups: { T: '-C' },
     about: 'resume with another snapshot',
     built: false,
   }),
@@ -266,8 +272,8 @@ export const options: readonly Option[] = [
     groups: all('long', 'KT'),
     value: { type: 'size' },
     variable: 'MAX_JOURNAL_SIZE',
-    about: 'stop reading from the slot while the transform files take more room than this',
-    built: false,
+    default: '80 % of the room that is free at the start',
+    about: 'stop reading from the slot while the transform files take more room than this; 0: no limit',
   }),
   option(['replay-no-op-updates'], {
     groups: all('long', 'KT'),
@@ -347,7 +353,7 @@ export const options: readonly Option[] = [
     value: text('name'),
     about: 'only this table',
   }),
-  option(['list-skipped'], { groups: { L: '-x' }, about: 'what the filters leave out', built: false }),
+  option(['list-skipped'], { groups: { L: '-x' }, about: 'what the filters leave out' }),
   option(['without-pkey'], { groups: { L: '-P' }, about: 'tables without a primary key' }),
   option(['available-versions'], { groups: { L: '-a' }, about: 'every version that the source offers' }),
   option(['force'], {

@@ -74,17 +74,22 @@ function width(text: string): number {
 
 /** The table of tables at the end of a clone, by OID. */
 export function tablesSummary(tables: readonly TableSummary[]): string {
-  const header = [
-    'OID',
-    'Schema',
-    'Name',
-    'Parts',
-    'copy duration',
-    'transmitted bytes',
-    'indexes',
-    'create index',
-  ];
-  const rows = tables
+  return columns(tableHeader, tableRows(tables));
+}
+
+const tableHeader = [
+  'OID',
+  'Schema',
+  'Name',
+  'Parts',
+  'copy duration',
+  'transmitted bytes',
+  'indexes',
+  'create index',
+];
+
+function tableRows(tables: readonly TableSummary[]): string[][] {
+  return tables
     .toSorted((a, b) => a.oid - b.oid)
     .map((table) => [
       String(table.oid),
@@ -96,7 +101,6 @@ export function tablesSummary(tables: readonly TableSummary[]): string {
       String(table.indexes),
       prettyDuration(table.indexMs).trimStart(),
     ]);
-  return columns(header, rows);
 }
 
 const stepDashes = stepRow('-'.repeat(50), '-'.repeat(10), '-'.repeat(10), '-'.repeat(10), '-'.repeat(12));
@@ -139,4 +143,34 @@ export function stepsSummary(steps: readonly StepSummary[]): string {
 /** Everything that a clone prints at its end: empty line, tables, two empty lines, steps, empty line. */
 export function cloneSummary(tables: readonly TableSummary[], steps: readonly StepSummary[]): string {
   return `\n${tablesSummary(tables)}\n\n${stepsSummary(steps)}\n`;
+}
+
+/** What a clone of all databases prints: one table of tables with a column Database, and the steps of all together. */
+export function allDatabasesSummary(
+  databases: readonly {
+    readonly database: string;
+    readonly summary: {
+      readonly tables: readonly TableSummary[];
+      readonly steps: readonly StepSummary[];
+    };
+  }[],
+): string {
+  const rows = databases.flatMap(({ database, summary }) =>
+    tableRows(summary.tables).map((row) => [database, ...row]),
+  );
+  const steps = new Map<string, StepSummary>();
+  for (const step of databases.flatMap(({ summary }) => summary.steps)) {
+    const sum = steps.get(step.step);
+    if (sum === undefined) steps.set(step.step, step);
+    else {
+      steps.set(step.step, {
+        step: step.step,
+        connection: sum.connection ?? step.connection,
+        durationMs: sum.durationMs + step.durationMs,
+        bytes: sum.bytes + step.bytes,
+        concurrency: Math.max(sum.concurrency, step.concurrency),
+      });
+    }
+  }
+  return `\n${columns(['Database', ...tableHeader], rows)}\n\n${stepsSummary([...steps.values()])}\n`;
 }

@@ -41,6 +41,16 @@ export type Settings = {
   readonly noComments: boolean;
   readonly noTablespaces: boolean;
   readonly skipLargeObjects: boolean;
+  readonly largeObjectJobs: number;
+  readonly roles: boolean;
+  readonly noRolePasswords: boolean;
+  readonly skipExtensions: boolean;
+  readonly skipExtensionComments: boolean;
+  readonly skipCollations: boolean;
+  readonly skipDatabaseProperties: boolean;
+  /** A JSON file with the versions of extensions. */
+  readonly requirements: string | null;
+  readonly allDatabases: boolean;
   readonly skipVacuum: boolean;
   readonly skipAnalyze: boolean;
   readonly failFast: boolean;
@@ -52,6 +62,8 @@ export type Settings = {
 
   readonly restart: boolean;
   readonly resume: boolean;
+  /** Go on with another snapshot than the run began with. */
+  readonly notConsistent: boolean;
   /** A snapshot that somebody else holds. */
   readonly snapshot: string | null;
 
@@ -69,7 +81,7 @@ export type Settings = {
   /** `--endpos`; null: not given. */
   readonly endpos: Lsn | null;
   readonly acknowledge: 'durable' | 'applied';
-  /** Bytes of transform files at which the slot is not read on; null: no limit. */
+  /** Bytes of transform files at which the slot is not read on; 0: no limit, null: by the free space. */
   readonly maxJournalBytes: number | null;
 
   /** Where a run listens for the sentinel commands, or where those ask; null: nowhere, the files of --dir are used. */
@@ -84,6 +96,8 @@ export type Settings = {
   /** `list …`: only of this schema, only of this table. */
   readonly schemaName: string | null;
   readonly tableName: string | null;
+  /** `list …`: what the filters leave out, not what they keep. */
+  readonly listSkipped: boolean;
   /** `list tables --without-pkey`. */
   readonly withoutPrimaryKey: boolean;
   /** `list extensions --available-versions`, `--requirements`. */
@@ -320,6 +334,15 @@ export function readSettings(input: SettingsInput): SettingsResult {
     noComments: reader.flag('no-comments'),
     noTablespaces: reader.flag('no-tablespaces'),
     skipLargeObjects: reader.flag('skip-large-objects'),
+    largeObjectJobs: reader.integer('large-objects-jobs', 4),
+    roles: reader.flag('roles'),
+    noRolePasswords: reader.flag('no-role-passwords'),
+    skipExtensions: reader.flag('skip-extensions'),
+    skipExtensionComments: reader.flag('skip-ext-comments'),
+    skipCollations: reader.flag('skip-collations'),
+    skipDatabaseProperties: reader.flag('skip-db-properties'),
+    requirements: reader.text('requirements'),
+    allDatabases: reader.flag('all-databases'),
     skipVacuum: reader.flag('skip-vacuum'),
     skipAnalyze: reader.flag('skip-analyze'),
     failFast: reader.flag('fail-fast'),
@@ -327,6 +350,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     plan: reader.given('plan'),
     restart: reader.flag('restart'),
     resume: reader.flag('resume'),
+    notConsistent: reader.flag('not-consistent'),
     snapshot: reader.text('snapshot'),
     follow: reader.flag('follow'),
     plugin: reader.word('plugin', pluginNames, null),
@@ -344,6 +368,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     summary: reader.flag('summary'),
     schemaName: reader.text('schema-name'),
     tableName: reader.text('table-name'),
+    listSkipped: reader.flag('list-skipped'),
     withoutPrimaryKey: reader.flag('without-pkey'),
     availableVersions: reader.flag('available-versions'),
     requirementsList: reader.flag('list-requirements'),
@@ -354,8 +379,15 @@ export function readSettings(input: SettingsInput): SettingsResult {
   if (settings.resume && settings.restart) {
     reader.problems.push('Options --resume and --restart exclude each other');
   }
+  if (settings.notConsistent && settings.follow) {
+    reader.problems.push('Options --not-consistent and --follow exclude each other');
+  }
   if (settings.wal2jsonNumericAsString && settings.plugin !== 'wal2json') {
     reader.problems.push('Option --wal2json-numeric-as-string needs --plugin wal2json');
+  }
+  if (settings.allDatabases) reader.problems.push(...badWithAllDatabases(settings));
+  if (settings.listSkipped && settings.filters === null) {
+    reader.problems.push('Option --list-skipped needs --filters');
   }
   if (asked.length > 1) {
     const names = asked.map((id) => `--${id.replace('show-', '')}`).join(' and ');
@@ -403,6 +435,18 @@ function readControl(reader: Reader, command: Command): Settings['control'] {
     (text) => readInteger(text, 1, 65_535),
   );
   return host === null && port === null ? null : { host: host ?? controlHost, port: port ?? controlPort };
+}
+
+/** One stream follows one database, and a snapshot or a plan is of one. */
+function badWithAllDatabases(settings: Settings): string[] {
+  const excluded: readonly (readonly [boolean, string])[] = [
+    [settings.follow, '--follow'],
+    [settings.snapshot !== null, '--snapshot'],
+    [settings.plan, '--plan'],
+  ];
+  return excluded.flatMap(([on, name]) =>
+    on ? [`Options --all-databases and ${name} exclude each other`] : [],
+  );
 }
 
 function readLogSettings(reader: Reader, given: readonly GivenOption[]): LogSettings {

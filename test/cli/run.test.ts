@@ -76,10 +76,10 @@ test.each([
   ['check', 20, /^$/, /^walferry check is not built yet\n$/],
   ['help list tables', 20, /^$/, /^walferry list tables is not built yet\n$/],
   [
-    `clone ${sides} --roles --filters x`,
+    `clone ${sides} --replay-no-op-updates --use-copy-binary`,
     20,
     /^$/,
-    /ERROR {2}--roles is not built yet\n[^\n]*ERROR {2}--filters is not built yet\n$/,
+    /ERROR {2}--use-copy-binary is not built yet\n[^\n]*ERROR {2}--replay-no-op-updates is not built yet\n$/,
   ],
   [`clone ${sides} --plugin wal2jsom`, 1, /^$/, /expected pgoutput, wal2json, test_decoding\n/],
   [`clone ${sides} -w`, 1, /^$/, /Option --wal2json-numeric-as-string needs --plugin wal2json\n/],

@@ -42,6 +42,15 @@ describe('without any option', () => {
       noComments: false,
       noTablespaces: false,
       skipLargeObjects: false,
+      largeObjectJobs: 4,
+      roles: false,
+      noRolePasswords: false,
+      skipExtensions: false,
+      skipExtensionComments: false,
+      skipCollations: false,
+      skipDatabaseProperties: false,
+      requirements: null,
+      allDatabases: false,
       skipVacuum: false,
       skipAnalyze: false,
       failFast: false,
@@ -49,6 +58,7 @@ describe('without any option', () => {
       plan: false,
       restart: false,
       resume: false,
+      notConsistent: false,
       snapshot: null,
       follow: false,
       plugin: null,
@@ -119,11 +129,26 @@ describe('every built option reaches its setting', () => {
     ['clone', ['--no-comments'], { noComments: true }],
     ['clone', ['--no-tablespaces'], { noTablespaces: true }],
     ['clone', ['--skip-large-objects'], { skipLargeObjects: true }],
+    ['clone', ['--skip-blobs'], { skipLargeObjects: true }],
+    ['clone', ['--large-objects-jobs', '2'], { largeObjectJobs: 2 }],
+    ['clone', ['--roles', '--no-role-passwords'], { roles: true, noRolePasswords: true }],
+    ['clone', ['--skip-extensions'], { skipExtensions: true }],
+    ['clone', ['--skip-ext-comments'], { skipExtensionComments: true }],
+    ['clone', ['--skip-collations'], { skipCollations: true }],
+    ['clone', ['--skip-db-properties'], { skipDatabaseProperties: true }],
+    ['clone', ['--requirements', 'r.json'], { requirements: 'r.json' }],
+    ['clone', ['--all-databases'], { allDatabases: true }],
     ['clone', ['--skip-vacuum'], { skipVacuum: true }],
     ['clone', ['--skip-analyze'], { skipAnalyze: true }],
     ['clone', ['--fail-fast'], { failFast: true }],
     ['clone', ['--restart'], { restart: true }],
     ['clone', ['--resume'], { resume: true }],
+    ['clone', ['--resume', '--not-consistent'], { resume: true, notConsistent: true }],
+    ['list tables', ['--source', 'x', '--without-pkey'], { withoutPrimaryKey: true }],
+    ['list tables', ['--source', 'x', '-s', 'a', '-t', 'b'], { schemaName: 'a', tableName: 'b' }],
+    ['list extensions', ['--source', 'x', '--available-versions'], { availableVersions: true }],
+    ['list extensions', ['--source', 'x', '--requirements'], { requirementsList: true }],
+    ['list tables', ['--source', 'x', '--force'], { restart: false }],
     ['clone', ['--snapshot', '00000003-1'], { snapshot: '00000003-1' }],
     ['clone', ['--follow'], { follow: true }],
     ['clone', ['--plugin', 'pgoutput'], { plugin: 'pgoutput' }],
@@ -251,7 +276,7 @@ describe('what is not built yet', () => {
   const notBuilt = options.filter(({ built, groups }) => !built && groups.K !== undefined);
 
   test('is more than one option', () => {
-    expect(notBuilt.length).toBeGreaterThan(15);
+    expect(notBuilt.length).toBeGreaterThan(0);
   });
 
   test.each(notBuilt.map(({ names, value }) => [names[0], value.type] as const))(
@@ -288,7 +313,17 @@ describe('what is not built yet', () => {
 
 describe('problems', () => {
   test('are reported all together', () => {
-    const words = ['--resume', '--restart', '--jobs', '0', '--endpos', 'x', '--slot-name', 'Ä', '--roles'];
+    const words = [
+      '--resume',
+      '--restart',
+      '--jobs',
+      '0',
+      '--endpos',
+      'x',
+      '--slot-name',
+      'Ä',
+      '--replay-no-op-updates',
+    ];
     const { problems, notBuilt } = read('clone', words, { PGCOPYDB_INDEX_JOBS: 'many' });
     expect(problems).toEqual([
       'Failed to parse "PGCOPYDB_INDEX_JOBS": "many", expected an integer >= 1 and <= 128',
@@ -298,7 +333,7 @@ describe('problems', () => {
       'Options --resume and --restart exclude each other',
       'Options --source and --target are mandatory',
     ]);
-    expect(notBuilt).toEqual(['--roles']);
+    expect(notBuilt).toEqual(['--replay-no-op-updates']);
   });
 
   test.each([

@@ -160,7 +160,7 @@ describe('help', () => {
     const list = lines.join('\n');
     expect(list).toContain('-J, --table-jobs, --jobs <n>');
     expect(list).toContain('-f, --follow');
-    expect(list).not.toContain('--roles');
+    expect(list).not.toContain('--replay-no-op-updates');
     expect(list).not.toContain('not built');
   });
 

@@ -1,7 +1,9 @@
 import type { FilterFile } from '../../filter/parse.js';
 import type { Command, CommandContext } from '../command.js';
 import { cloneProgress } from '../clone-progress.js';
-import { cloneSummary } from '../output.js';
+import type { Problem } from '../../clone/options.js';
+import type { CloneRunOptions } from '../../follow/clone-run.js';
+import { allDatabasesSummary, cloneSummary } from '../output.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
 import { controlChoices } from '../control.js';
 import { saveSummary } from '../summary-output.js';
@@ -28,6 +30,15 @@ export const command: Command = {
     'no-comments',
     'no-tablespaces',
     'skip-large-objects',
+    'large-objects-jobs',
+    'roles',
+    'no-role-passwords',
+    'requirements',
+    'skip-extensions',
+    'skip-ext-comments',
+    'skip-collations',
+    'skip-db-properties',
+    'all-databases',
     'skip-vacuum',
     'skip-analyze',
     'fail-fast',
@@ -54,7 +65,8 @@ export const command: Command = {
     const filters = settings.filters === null ? null : await loadFilterFile(settings.filters);
     if (settings.plan) return printPlan(context, filters);
     const { runClone } = await import('../../follow/clone-run.js');
-    const result = await runClone({
+    const { loadRequirements } = await import('../../clone/extensions.js');
+    const options: CloneRunOptions = {
       version: programVersion(),
       source: context.source(),
       target: context.target(),
@@ -71,6 +83,14 @@ export const command: Command = {
       noAcl: settings.noAcl,
       noComments: settings.noComments,
       noTablespaces: settings.noTablespaces,
+      skipLargeObjects: settings.skipLargeObjects,
+      skipExtensions: settings.skipExtensions,
+      skipExtensionComments: settings.skipExtensionComments,
+      skipCollations: settings.skipCollations,
+      skipDatabaseProperties: settings.skipDatabaseProperties,
+      largeObjectJobs: settings.largeObjectJobs,
+      roles: settings.roles ? { passwords: !settings.noRolePasswords } : null,
+      requirements: settings.requirements === null ? null : loadRequirements(settings.requirements),
       snapshot: settings.snapshot,
       origin: settings.origin,
       follow: settings.follow
@@ -84,17 +104,50 @@ export const command: Command = {
       signal,
       onClone: cloneProgress(progress),
       onFollow: settings.follow ? followProgress(progress) : undefined,
-    });
+    };
+    if (settings.allDatabases) return cloneAll(context, options);
+    const result = await runClone(options);
     progress.hide();
     if (result === null) return;
     const { tables, steps, problems } = result.summary;
-    for (const { object, message, sql } of problems) {
-      log.warn(`${object}: ${message}${sql === null ? '' : `; to be run by somebody who may: ${sql}`}`);
-    }
+    await tellProblems(context, settings.directory, problems);
     await saveSummary(settings.directory);
     await context.stdout(cloneSummary(tables, steps));
   },
 };
+
+async function cloneAll(context: CommandContext, options: CloneRunOptions): Promise<void> {
+  const { cloneAllDatabases } = await import('../../follow/all-databases.js');
+  const { databases, problems } = await cloneAllDatabases(options);
+  context.progress.hide();
+  await tellProblems(context, options.directory, problems);
+  for (const { directory, summary } of databases) {
+    await tellProblems(context, directory, summary.problems);
+    await saveSummary(directory);
+  }
+  await context.stdout(allDatabasesSummary(databases));
+}
+
+const problemsShown = 30;
+
+/** What was refused, once, and where the statements lie. */
+async function tellProblems(
+  { log }: CommandContext,
+  directory: string,
+  problems: readonly Problem[],
+): Promise<void> {
+  if (problems.length === 0) return;
+  const { refusedSqlFile } = await import('../../clone/problems.js');
+  const many = problems.length === 1 ? '1 thing was' : `${problems.length} things were`;
+  log.warn(
+    `${many} refused on the target; the rest was done. To be run by somebody who may: ${refusedSqlFile(directory)}`,
+  );
+  for (const { object, message, sql } of problems.slice(0, problemsShown)) {
+    const statement = sql === null || sql.length > 500 ? '' : `; SQL: ${sql.trim()}`;
+    log.warn(`${object}: ${message}${statement}`);
+  }
+  if (problems.length > problemsShown) log.warn(`and ${problems.length - problemsShown} more, see the file`);
+}
 
 /** `--plan`: looks at the source alone, and leaves no trace, not even a work directory. */
 async function printPlan(context: CommandContext, filters: FilterFile | null): Promise<void> {
