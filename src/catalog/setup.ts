@@ -52,7 +52,12 @@ export function setupDifferences(recorded: Setup, wanted: Setup): string[] {
  * durable before that.
  */
 export const phaseNames = ['slot', 'copy', 'drain', 'sequences', 'finalize'] as const;
-export type PhaseName = (typeof phaseNames)[number];
+
+/** What single commands (`restore pre-data`, `copy table-data`, …) leave on the target, and a resumed one trusts. */
+export const stepPhases = ['pre-data', 'rows', 'large-objects', 'extensions'] as const;
+export type StepPhase = (typeof stepPhases)[number];
+
+export type PhaseName = (typeof phaseNames)[number] | StepPhase;
 
 export function phaseDone(catalog: Catalog, name: PhaseName): boolean {
   const row = catalog.database

@@ -2,6 +2,18 @@
 import type { Command } from './command.js';
 import { command as clone } from './commands/clone.js';
 import { command as compareData } from './commands/compare-data.js';
+import { command as copyBlobs } from './commands/copy-blobs.js';
+import { command as copyConstraints } from './commands/copy-constraints.js';
+import { command as copyData } from './commands/copy-data.js';
+import { command as copyExtensions } from './commands/copy-extensions.js';
+import { command as copyIndexes } from './commands/copy-indexes.js';
+import { command as copySchema } from './commands/copy-schema.js';
+import { command as copySequences } from './commands/copy-sequences.js';
+import { command as copyTableData } from './commands/copy-table-data.js';
+import { command as dumpSchema } from './commands/dump-schema.js';
+import { command as restorePostData } from './commands/restore-post-data.js';
+import { command as restorePreData } from './commands/restore-pre-data.js';
+import { command as restoreSchema } from './commands/restore-schema.js';
 import { command as follow } from './commands/follow.js';
 import { command as listCollations } from './commands/list-collations.js';
 import { command as listDatabases } from './commands/list-databases.js';
@@ -39,6 +51,18 @@ export const commands: readonly Command[] = [
   snapshot,
   compareData,
   listTables,
+  copySchema,
+  copyData,
+  copyTableData,
+  copyBlobs,
+  copyExtensions,
+  copySequences,
+  copyIndexes,
+  copyConstraints,
+  dumpSchema,
+  restoreSchema,
+  restorePreData,
+  restorePostData,
   listSequences,
   listIndexes,
   listSchema,
@@ -67,22 +91,10 @@ export const commands: readonly Command[] = [
 
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
-  K: [
-    'copy roles',
-    'copy extensions',
-    'copy schema',
-    'copy data',
-    'copy table-data',
-    'copy blobs',
-    'copy sequences',
-    'copy indexes',
-    'copy constraints',
-    'check',
-    'cutover',
-  ],
-  D: ['dump schema', 'dump roles'],
-  R: ['restore schema', 'restore pre-data', 'restore post-data', 'restore roles', 'restore parse-list'],
-  L: ['list table-parts', 'list depends'],
+  K: ['copy roles', 'check', 'cutover'],
+  D: ['dump roles'],
+  R: ['restore roles', 'restore parse-list'],
+  L: ['list table-parts'],
   C: ['compare schema'],
   O: ['monitor'],
 };

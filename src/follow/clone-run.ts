@@ -160,7 +160,7 @@ function wantedSetup(options: CloneRunOptions): Setup {
 }
 
 /** Options that decide what is restored, and how. */
-function restoreChoices(options: RestoreChoices): RestoreChoices {
+export function restoreChoices(options: RestoreChoices): RestoreChoices {
   return {
     noOwner: options.noOwner,
     noAcl: options.noAcl,

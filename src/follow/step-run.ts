@@ -54,6 +54,7 @@ import { connect } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { restoreChoices } from './clone-run.js';
 import { chooseFilters } from './filter-scope.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 
@@ -337,7 +338,9 @@ class StepRun {
     const resume = this.#isGoingOn(phase);
     await this.#schema(key, false);
     const setting = `${phase} snapshot`;
-    const begun = resume ? loadSetup(this.#catalog)?.settings[setting] : null;
+    // One that has ended copied everything: what is left for it to do is not of that time.
+    const unfinished = resume && !phaseDone(this.#catalog, phase);
+    const begun = unfinished ? loadSetup(this.#catalog)?.settings[setting] : null;
     if (resume && request.notConsistent) log.warn('--not-consistent: tables are copied from different times');
     const wanted = snapshot ?? (typeof begun === 'string' && !request.notConsistent ? begun : null);
     await this.#inSnapshot(wanted, async (used) => {

@@ -43,6 +43,18 @@ export async function forgetDoneTasks(session: Session, key: StreamKey): Promise
   await session.query(forgetStatement, keyValues(key));
 }
 
+const forgetLikeStatement = `${forgetStatement} and name like any ($4::text[])`;
+
+/** Forgets the tasks whose names are like one of these patterns: for a single step that starts from nothing. */
+export async function forgetDoneTasksLike(
+  session: Session,
+  key: StreamKey,
+  patterns: readonly string[],
+): Promise<void> {
+  const list = `{${patterns.map((pattern) => `"${pattern}"`).join(',')}}`;
+  await session.query(forgetLikeStatement, [...keyValues(key), list]);
+}
+
 function keyValues(key: StreamKey): string[] {
   return [key.stream, key.systemIdentifier, key.database];
 }

@@ -72,9 +72,9 @@ test.each([
   ],
   ['clone --source postgres://u:canary@h:x/d --jobs 0', 1, /^$/, /table-jobs[^]*mandatory[^]*--source: /],
   // Not built.
-  ['list tables', 20, /^$/, /^walferry list tables is not built yet\n$/],
+  ['list table-parts', 20, /^$/, /^walferry list table-parts is not built yet\n$/],
   ['check', 20, /^$/, /^walferry check is not built yet\n$/],
-  ['help list tables', 20, /^$/, /^walferry list tables is not built yet\n$/],
+  ['help list table-parts', 20, /^$/, /^walferry list table-parts is not built yet\n$/],
   [
     `clone ${sides} --replay-no-op-updates --use-copy-binary`,
     20,

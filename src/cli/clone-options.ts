@@ -1,0 +1,42 @@
+/** What `clone`, `copy`, `dump` and `restore` make of their options in common. */
+import type { CloneJobs, Problem, RestoreChoices } from '../clone/options.js';
+import type { FilterFile } from '../filter/parse.js';
+import type { Log } from '../log.js';
+import type { Settings } from './settings.js';
+
+/** How objects are restored. Reads the file of --requirements; throws `usage` when it cannot. */
+export async function restoreChoicesOf(settings: Settings): Promise<RestoreChoices> {
+  const { loadRequirements } = await import('../clone/extensions.js');
+  return {
+    noOwner: settings.noOwner,
+    noAcl: settings.noAcl,
+    noComments: settings.noComments,
+    noTablespaces: settings.noTablespaces,
+    skipLargeObjects: settings.skipLargeObjects,
+    skipExtensions: settings.skipExtensions,
+    skipExtensionComments: settings.skipExtensionComments,
+    skipCollations: settings.skipCollations,
+    skipDatabaseProperties: settings.skipDatabaseProperties,
+    largeObjectJobs: settings.largeObjectJobs,
+    roles: settings.roles ? { passwords: !settings.noRolePasswords } : null,
+    requirements: settings.requirements === null ? null : loadRequirements(settings.requirements),
+  };
+}
+
+export function jobsOf({ tableJobs, indexJobs, restoreJobs }: Settings): CloneJobs {
+  return { table: tableJobs, index: indexJobs, restore: restoreJobs };
+}
+
+/** The file of --filters; null without it. Throws `usage` with everything that is wrong with it. */
+export async function filtersOf({ filters }: Settings): Promise<FilterFile | null> {
+  if (filters === null) return null;
+  const { loadFilterFile } = await import('../filter/load.js');
+  return await loadFilterFile(filters);
+}
+
+/** What the role may not do on the target, with what somebody else has to run. */
+export function sayProblems(log: Log, problems: readonly Problem[]): void {
+  for (const { object, message, sql } of problems) {
+    log.warn(`${object}: ${message}${sql === null ? '' : `; to be run by somebody who may: ${sql}`}`);
+  }
+}

@@ -1,0 +1,21 @@
+import type { Command } from '../command.js';
+import { goOnOptions, runStepCommand } from '../step-command.js';
+
+/** Rows without indexes, constraints and statistics. */
+export const command: Command = {
+  path: 'copy table-data',
+  group: 'K',
+  summary: 'copy rows alone into tables that are there',
+  options: [
+    'source',
+    'target',
+    'dir',
+    'filters',
+    'table-jobs',
+    'drop-if-exists',
+    'fail-fast',
+    ...goOnOptions,
+  ],
+  needs: ['source', 'target'],
+  run: (context) => runStepCommand('copy table-data', context),
+};

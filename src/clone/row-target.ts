@@ -1,0 +1,107 @@
+/**
+ * A target whose tables somebody else has made, before rows are copied into them: what is missing, what would fire.
+ */
+import { Failure } from '../failure.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import type { Session } from '../postgres/connect.js';
+import { sqlState } from '../postgres/sqlstate.js';
+import type { TargetWork } from './options.js';
+import type { TablePlan } from './plan.js';
+import { openTarget } from './sessions.js';
+
+// A foreign key fires on both of its tables; one that another table has on ours only when ours lose rows.
+const tablesQuery = `
+  select t.name, c.oid is not null as there,
+    exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'f') as foreign_key,
+    exists (select from pg_catalog.pg_trigger g
+      where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled = 'O') as fires,
+    exists (select from pg_catalog.pg_trigger g
+      where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled in ('A', 'R')) as always_fires
+  from pg_catalog.json_array_elements_text($1::json) as t(name)
+  left join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(t.name)`;
+
+/**
+ * How to reach the target for copying: where foreign keys and triggers are there already, with
+ * session_replication_role = replica, so that they let rows in in any order and change nothing.
+ * Throws `target-setup` when a table is missing, and when something fires that our role cannot keep quiet.
+ */
+export async function fetchRowTarget(work: TargetWork, tables: readonly TablePlan[]): Promise<Conninfo> {
+  await using target = await openTarget(work.target, 'step', work);
+  const names = JSON.stringify(tables.map(({ qualified }) => qualified));
+  const rows = await target.query(tablesQuery, [names]);
+  const those = (column: string, value: 't' | 'f') =>
+    rows.filter((row) => row[column] === value).map((row) => row['name'] ?? '');
+  const missing = those('there', 'f');
+  if (missing.length > 0) {
+    throw new Failure('target-setup', `the target has no table ${someOf(missing)}`, {
+      remedy: 'Make the schema first, with `walferry copy schema` or `walferry restore pre-data`.',
+    });
+  }
+  const always = those('always_fires', 't');
+  if (always.length > 0) {
+    throw new Failure(
+      'target-setup',
+      `the target has triggers that fire always or for replicas, on ${someOf(always)}`,
+      { remedy: 'Disable them until the rows are copied.' },
+    );
+  }
+  const firing = [...new Set([...those('foreign_key', 't'), ...those('fires', 't')])];
+  if (firing.length === 0) return work.target;
+  if (!(await mayBeReplica(target))) {
+    throw new Failure(
+      'target-setup',
+      `the target has foreign keys and triggers already, on ${someOf(firing)}, and our role may not set session_replication_role`,
+      {
+        remedy:
+          'Copy the rows before these are made: `walferry restore pre-data`, `walferry copy table-data`, `walferry restore post-data`.',
+      },
+    );
+  }
+  const { options } = work.target;
+  const replica = '-c session_replication_role=replica';
+  work.log.info('foreign keys and triggers are on the target already: they are not fired by the copy');
+  return { ...work.target, options: options === null ? replica : `${options} ${replica}` };
+}
+
+async function mayBeReplica(target: Session): Promise<boolean> {
+  try {
+    await target.query('set session_replication_role to replica');
+    await target.query('reset session_replication_role');
+    return true;
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error;
+    return false;
+  }
+}
+
+// As many tables are looked into by one statement.
+const lookAtOnce = 500;
+
+/** Empties those that hold rows, in one statement, so that foreign keys between them do not object. */
+export async function emptyTables(target: Session, tables: readonly TablePlan[]): Promise<void> {
+  const filled: string[] = [];
+  for (let from = 0; from < tables.length; from += lookAtOnce) {
+    const some = tables.slice(from, from + lookAtOnce);
+    const selects = some.map(
+      ({ qualified }, position) =>
+        `select ${position} as position where exists (select from only ${qualified})`,
+    );
+    for (const row of await target.query(selects.join(' union all '))) {
+      const table = some[Number(row['position'])];
+      if (table !== undefined) filled.push(table.qualified);
+    }
+  }
+  if (filled.length === 0) return;
+  await target.query(
+    `truncate ${filled.map((name) => `only ${name}`).join(', ')}`,
+    [],
+    'could not empty the tables',
+  );
+}
+
+const labelsShown = 10;
+
+function someOf(names: readonly string[]): string {
+  const shown = names.slice(0, labelsShown).join(', ');
+  return names.length <= labelsShown ? shown : `${shown} and ${names.length - labelsShown} more`;
+}

@@ -1,0 +1,217 @@
+/**
+ * The parts of a clone as steps of their own, for whoever puts a clone together by hand: restore pre-data, copy rows,
+ * build indexes, restore post-data. What there is to do follows from the schema in the work directory (`schema/`,
+ * read and dumped by the first step that needs it) and from the target: a step that is run again does what is left.
+ */
+import { Failure } from '../failure.js';
+import { fetchDoneTasks, forgetDoneTasksLike } from '../postgres/task-table.js';
+import { ensureTargetSchema } from '../postgres/target-schema.js';
+import {
+  copyEverything,
+  copyPhaseTask,
+  preDataTask,
+  prepareSchema,
+  restoreBeforeChanges,
+  restorePreData,
+  storePlan,
+  type SchemaOptions,
+} from './clone.js';
+import { fetchPresentIndexes, runCopyPhase } from './copy-phase.js';
+import { copyConfiguration, createExtensions } from './extensions.js';
+import { Failures } from './failures.js';
+import { finalizeTarget } from './finalize.js';
+import { copyLargeObjects, prepareLargeObjects } from './large-object-phase.js';
+import type { CloneOptions, TargetWork } from './options.js';
+import { planClone } from './plan.js';
+import type { ClonePlan } from './plan.js';
+import { recordProblems } from './problems.js';
+import { ProgressTeller } from './progress.js';
+import { loadSchemaFile, makeSchemaFolder } from './schema-file.js';
+import type { SchemaFile } from './schema-file.js';
+import { openInSnapshot, openTarget } from './sessions.js';
+import { emptyTables, fetchRowTarget } from './row-target.js';
+import { quoteIdentifier } from '../model/sql.js';
+
+/** Reads and dumps the source's schema in the snapshot, in place of what the work directory held. */
+export async function dumpSource(options: SchemaOptions): Promise<void> {
+  await makeSchemaFolder(options.directory);
+  await prepareSchema({ ...options, resume: false }, new Map(), new ProgressTeller(options.onProgress));
+}
+
+/** Whether the work directory holds a schema that the steps can go by. */
+export async function holdsSchema(directory: string): Promise<boolean> {
+  return (await loadSchemaFile(directory)) !== null;
+}
+
+async function requireSchema(directory: string): Promise<{ file: SchemaFile; plan: ClonePlan }> {
+  const file = await loadSchemaFile(directory);
+  if (file === null) {
+    throw new Failure('work-directory-broken', `${directory} does not hold a dump of the source's schema`, {
+      remedy: 'Run `walferry dump schema` with this --dir first, or give --source too.',
+    });
+  }
+  return { file, plan: planClone(file.schema, new Set(file.withoutRows)) };
+}
+
+/** A step's options in the shape of a clone's, for parts that read nothing from the source. */
+function withoutSource(
+  work: TargetWork,
+  choices: Pick<CloneOptions, 'resume' | 'dropIfExists'>,
+): CloneOptions {
+  return { ...work, ...choices, source: work.target, snapshot: '', follow: false, skipLargeObjects: true };
+}
+
+/**
+ * Restores what rows need. `resume` trusts what the target's task table says; without it, the source's tables must not
+ * be there. Large objects are left to `copyLargeObjectsOnly`, since only it reads from the source.
+ */
+export async function restorePreDataOnly(
+  work: TargetWork,
+  choices: Pick<CloneOptions, 'resume' | 'dropIfExists'>,
+): Promise<void> {
+  const { file, plan } = await requireSchema(work.directory);
+  const options = withoutSource(work, choices);
+  const done = await doneTasks(work, choices.resume);
+  if (done.has(preDataTask)) {
+    work.log.info('pre-data is on the target already: nothing to do');
+    return;
+  }
+  await restorePreData(options, file, plan, done);
+}
+
+async function doneTasks(work: TargetWork, trusted: boolean): ReturnType<typeof fetchDoneTasks> {
+  await using target = await openTarget(work.target, 'step', work);
+  await ensureTargetSchema(target);
+  return trusted ? await fetchDoneTasks(target, work.key) : new Map();
+}
+
+/** Everything behind the rows: what of the indexes and constraints is not there yet, then pg_restore's part. */
+export async function restorePostDataOnly(work: TargetWork): Promise<void> {
+  await buildIndexes(work, 'indexes and constraints');
+  const { file, plan } = await requireSchema(work.directory);
+  await restoreBeforeChanges(withoutSource(work, { resume: true, dropIfExists: false }), file, plan);
+  await finalizeTarget(work);
+}
+
+/** Builds the indexes that the target lacks, and adds the constraints; or these alone, from indexes that are there. */
+export async function buildIndexes(
+  work: TargetWork,
+  what: 'indexes and constraints' | 'constraints',
+): Promise<void> {
+  const { file, plan } = await requireSchema(work.directory);
+  const options = { ...withoutSource(work, { resume: true, dropIfExists: false }), skipVacuum: true };
+  const tables = plan.tables.map((table) => ({
+    ...table,
+    withRows: false,
+    indexes: what === 'constraints' ? [] : table.indexes,
+  }));
+  const own: ClonePlan = { ...plan, tables };
+  storePlan(options, own);
+  const progress = new ProgressTeller(undefined);
+  await using target = await openTarget(work.target, 'step', work);
+  const present = await fetchPresentIndexes(target);
+  await runCopyPhase({ options, schema: file.schema, plan: own, progress, done: new Map(), present });
+}
+
+export type RowsChoices = {
+  /** Also indexes, constraints, statistics, large objects and the rows of extensions. */
+  readonly andTheRest: boolean;
+};
+
+// `copy "schema"."table"` with all its parts, and `copy phase`.
+const rowTasks = 'copy %';
+const largeObjectTasks = 'large object%';
+const extensionTasks = 'extension %';
+
+function isBegun(done: ReadonlyMap<string, unknown>, pattern: string): boolean {
+  return [...done.keys()].some((name) => name.startsWith(pattern.slice(0, -1)));
+}
+
+/**
+ * Copies rows into tables that are there. Without `resume` nothing may be in them, unless `dropIfExists` says that
+ * they may be emptied. Throws `target-setup` when tables are missing, or have triggers that cannot be kept from firing.
+ */
+export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsChoices): Promise<void> {
+  const { file, plan } = await requireSchema(options.directory);
+  const progress = new ProgressTeller(options.onProgress);
+  const done = await doneTasks(options, options.resume);
+  if (done.has(copyPhaseTask) && !andTheRest) {
+    options.log.info('the rows of all tables are on the target already: nothing to do');
+    return;
+  }
+  const withRows = plan.tables.filter((table) => table.withRows);
+  const rowTarget = done.has(copyPhaseTask) ? options.target : await fetchRowTarget(options, withRows);
+  if (!options.resume) {
+    await using target = await openTarget(options.target, 'step', options);
+    const patterns = andTheRest ? [rowTasks, largeObjectTasks, extensionTasks] : [rowTasks];
+    await forgetDoneTasksLike(target, options.key, patterns);
+    if (options.dropIfExists) await emptyTables(target, withRows);
+  }
+  if (andTheRest && !isBegun(done, largeObjectTasks)) {
+    await using target = await openTarget(options.target, 'step', options);
+    await prepareLargeObjects(options, file, target);
+  }
+  const own: ClonePlan = andTheRest
+    ? plan
+    : { ...plan, tables: plan.tables.map((table) => ({ ...table, indexes: [], finishing: [] })) };
+  const ownOptions: CloneOptions = {
+    ...options,
+    target: rowTarget,
+    ...(andTheRest ? {} : { skipVacuum: true, skipLargeObjects: true }),
+  };
+  storePlan(ownOptions, own);
+  progress.plan({
+    tables: own.tables.length,
+    indexes: own.tables.reduce((total, table) => total + table.indexes.length, 0),
+    bytes: withRows.reduce((total, { table }) => total + table.bytes, 0),
+  });
+  progress.enter('copy');
+  await copyEverything(ownOptions, andTheRest ? file : { ...file, extensions: [] }, own, progress);
+}
+
+/** Copies the large objects, with owners, comments and privileges. */
+export async function copyLargeObjectsOnly(given: CloneOptions): Promise<void> {
+  // This is what the command is for.
+  const options = { ...given, skipLargeObjects: false };
+  const { file } = await requireSchema(options.directory);
+  const done = await doneTasks(options, options.resume);
+  if (!file.schema.largeObjects) {
+    options.log.info('the source has no large objects');
+    return;
+  }
+  if (!isBegun(done, largeObjectTasks)) {
+    await using target = await openTarget(options.target, 'step', options);
+    await forgetDoneTasksLike(target, options.key, [largeObjectTasks]);
+    await prepareLargeObjects(options, file, target);
+  }
+  const failures = new Failures({ failFast: options.failFast, log: options.log, signal: options.signal });
+  await copyLargeObjects(options, file, failures);
+  failures.throwIfAny();
+}
+
+/**
+ * Makes the extensions in their schemas, and copies the rows of their configuration tables: to be run before anything
+ * else, by a role that may. Throws `target-statement` with all that was refused.
+ */
+export async function copyExtensionsOnly(options: CloneOptions): Promise<void> {
+  const { file } = await requireSchema(options.directory);
+  await doneTasks(options, true);
+  await using target = await openTarget(options.target, 'extensions', options);
+  if (!options.resume) await forgetDoneTasksLike(target, options.key, [extensionTasks]);
+  for (const schema of new Set(file.extensions.map((extension) => extension.schema))) {
+    const sql = `create schema if not exists ${quoteIdentifier(schema)}`;
+    await target.query(sql, [], `could not make the schema ${schema}`);
+  }
+  const all = new Set(file.extensions.map(({ name }) => name));
+  const problems = await createExtensions(target, file.extensions, options.requirements ?? [], all);
+  if (problems.length === 0 && file.extensions.some(({ configuration }) => configuration.length > 0)) {
+    await using source = await openInSnapshot(options.source, options.snapshot, 'extensions', options);
+    const { key, dropIfExists: replace, log, signal } = options;
+    const copy = { source, target, key, replace, log, signal };
+    problems.push(...(await copyConfiguration(file.extensions, copy)));
+  }
+  recordProblems(options.directory, problems);
+  if (problems.length === 0) return;
+  const list = problems.map(({ object, message }) => `${object}: ${message}`).join('\n');
+  throw new Failure('target-statement', list);
+}
