@@ -318,7 +318,7 @@ function takeSocket(client: pg.Client): Socket {
 }
 
 /** The server's error as pg would have given it, so that it is recognised like any other. */
-function databaseError(fields: ReadonlyMap<string, string>): pg.DatabaseError {
+export function databaseError(fields: ReadonlyMap<string, string>): pg.DatabaseError {
   const error = new pg.DatabaseError(fields.get('M') ?? 'an error without a message', 0, 'error');
   const set = (name: keyof pg.DatabaseError, letter: string) => {
     const value = fields.get(letter);
