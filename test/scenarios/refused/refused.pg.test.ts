@@ -27,7 +27,11 @@ async function startCanaryServer(side: 'source' | 'target', settings = {}): Prom
 async function administer({ address }: TestServer, sql: string): Promise<void> {
   const client = new pg.Client(clusterUri(address, { database: 'postgres' }));
   await client.connect();
-  await client.query(sql).finally(() => client.end());
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
 }
 
 beforeAll(async () => {
