@@ -1,5 +1,5 @@
 /**
- * `npm run bench [clone] [follow] [-- --rounds N]`: starts its own servers, measures, and writes a results file, as
+ * `npm run bench [clone] [copy] [follow] [-- --rounds N]`: starts its own servers, measures, and writes a results file, as
  * JSON and as a page, into scripts/bench/results. Absolute times say little about another machine or another hour;
  * the ratios within one run are what counts.
  */
@@ -8,6 +8,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { cloneCases, cloneScale } from './clone.js';
+import { copyCases, copyRows } from './copy.js';
 import { followCases, followTransactions } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
 import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
@@ -22,6 +23,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     what: `a copy: 4 tables like pgbench's at scale ${cloneScale / 10}, 2 more indexes, 2 jobs each`,
     cases: cloneCases,
   },
+  copy: { what: `one table of ${copyRows} rows, COPY to COPY in one process`, cases: copyCases },
   follow: { what: `draining ${followTransactions} transactions of 4 changes each`, cases: followCases },
 };
 
@@ -112,12 +114,14 @@ function page(result: Result): string {
     `${versions.join(', ')}; ${result.machine}.`,
     `Both servers on this machine: ${settings.join(', ')}.`,
     '',
-    '| seconds | median | min | max | against the first |',
-    '|---|---|---|---|---|',
+    '| seconds | median | min | max | client CPU | peak MB | against the first |',
+    '|---|---|---|---|---|---|---|',
     ...result.cases.map((one) => {
       const ratio = result.ratios[one.name];
       const words = ratio === undefined ? '' : `${first} is ${ratio.toFixed(2)} × as fast`;
-      return `| ${one.name} | ${inSeconds(one.medianMs)} | ${inSeconds(one.minMs)} | ${inSeconds(one.maxMs)} | ${words} |`;
+      const cpu = one.cpuMs === undefined ? '' : inSeconds(one.cpuMs);
+      const peak = one.peakBytes === undefined ? '' : String(Math.round(one.peakBytes / 1024 ** 2));
+      return `| ${one.name} | ${inSeconds(one.medianMs)} | ${inSeconds(one.minMs)} | ${inSeconds(one.maxMs)} | ${cpu} | ${peak} | ${words} |`;
     }),
     '',
     `\`${result.command}\``,

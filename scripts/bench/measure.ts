@@ -1,13 +1,19 @@
 /** Takes the cases in turns, so that a machine that gets slower gets slower for all of them, and sums up. */
 
+/** What one run took. */
+export type Sample = {
+  readonly ms: number;
+  /** User and system time of the programs that did the work, without the servers'. */
+  readonly cpuMs?: number;
+  /** The most memory that the largest of these programs had at a time. */
+  readonly peakBytes?: number;
+};
+
 /** One way to do the work. */
 export type Case = {
   readonly name: string;
-  /**
-   * Prepares, does the work, verifies the outcome, and gives the milliseconds that the work alone took. Throws when the
-   * outcome is wrong.
-   */
-  readonly run: () => Promise<number>;
+  /** Prepares, does the work, verifies the outcome, and gives what the work alone took. Throws when it is wrong. */
+  readonly run: () => Promise<number | Sample>;
 };
 
 export type CaseResult = {
@@ -16,6 +22,9 @@ export type CaseResult = {
   readonly medianMs: number;
   readonly minMs: number;
   readonly maxMs: number;
+  /** Medians; absent where they were not measured. */
+  readonly cpuMs?: number;
+  readonly peakBytes?: number;
 };
 
 /** All rounds of all cases, one after the other. */
@@ -24,26 +33,44 @@ export async function measure(
   rounds: number,
   log: (line: string) => void,
 ): Promise<CaseResult[]> {
-  const runs = new Map<string, number[]>(cases.map(({ name }) => [name, []]));
+  const runs = new Map<string, Sample[]>(cases.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
     // Another one begins each time: what the first run of a round warms up is shared out.
     for (let index = 0; index < cases.length; index += 1) {
       const one = cases[(index + round) % cases.length];
       if (one === undefined) continue;
-      const ms = await one.run();
-      runs.get(one.name)?.push(ms);
-      log(`round ${round + 1} of ${rounds}: ${one.name.padEnd(28)} ${(ms / 1000).toFixed(2)} s, equal`);
+      const taken = await one.run();
+      const sample = typeof taken === 'number' ? { ms: taken } : taken;
+      runs.get(one.name)?.push(sample);
+      const cpu = sample.cpuMs === undefined ? '' : `, client CPU ${(sample.cpuMs / 1000).toFixed(2)} s`;
+      log(
+        `round ${round + 1} of ${rounds}: ${one.name.padEnd(28)} ${(sample.ms / 1000).toFixed(2)} s${cpu}, equal`,
+      );
     }
   }
   return cases.map(({ name }) => summary(name, runs.get(name) ?? []));
 }
 
-function summary(name: string, runsMs: readonly number[]): CaseResult {
-  const sorted = runsMs.toSorted((a, b) => a - b);
+function summary(name: string, samples: readonly Sample[]): CaseResult {
+  const runsMs = samples.map(({ ms }) => ms);
+  const cpuMs = median(samples.flatMap((one) => one.cpuMs ?? []));
+  const peakBytes = median(samples.flatMap((one) => one.peakBytes ?? []));
+  return {
+    name,
+    runsMs,
+    medianMs: median(runsMs),
+    minMs: Math.min(...runsMs),
+    maxMs: Math.max(...runsMs),
+    ...(Number.isNaN(cpuMs) ? {} : { cpuMs }),
+    ...(Number.isNaN(peakBytes) ? {} : { peakBytes }),
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length / 2;
   const at = (index: number) => sorted[index] ?? Number.NaN;
-  const medianMs = sorted.length % 2 === 1 ? at(Math.floor(middle)) : (at(middle - 1) + at(middle)) / 2;
-  return { name, runsMs, medianMs, minMs: at(0), maxMs: at(sorted.length - 1) };
+  return sorted.length % 2 === 1 ? at(Math.floor(middle)) : (at(middle - 1) + at(middle)) / 2;
 }
 
 /** Milliseconds that the work took. */
@@ -51,4 +78,12 @@ export async function time(work: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await work();
   return performance.now() - began;
+}
+
+/** As `time`, for work that is done in this process: with its CPU. */
+export async function timeHere(work: () => Promise<unknown>): Promise<Sample> {
+  const before = process.cpuUsage();
+  const ms = await time(work);
+  const { user, system } = process.cpuUsage(before);
+  return { ms, cpuMs: (user + system) / 1000 };
 }

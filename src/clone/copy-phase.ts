@@ -176,7 +176,7 @@ class TableWorker {
     this.#recorder = recorder;
     const bytes = phase.schema.encoding === 'SQL_ASCII';
     this.#source = new HeldSession(
-      async () => asBytes(await openInSnapshot(source, snapshot, 'copy', { log, signal }), bytes),
+      async () => asBytes(await openInSnapshot(source, snapshot, 'copy', { log, signal, bulk: true }), bytes),
       signal,
     );
     this.#target = new HeldSession(

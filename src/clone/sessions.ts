@@ -9,7 +9,12 @@ import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { importSnapshot } from '../postgres/snapshot.js';
 
-type OpenOptions = { readonly log: Log; readonly signal?: AbortSignal | undefined };
+type OpenOptions = {
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+  /** For COPY out of it. */
+  readonly bulk?: boolean | undefined;
+};
 
 // A server that notices only at the next read that we are gone would finish an index build for nobody, under locks
 // that the resumed run waits for. From version 14 on, and not on every platform: without it, it just takes longer.
@@ -19,13 +24,14 @@ async function open(
   conninfo: Conninfo,
   side: 'source' | 'target',
   name: string,
-  { log, signal }: OpenOptions,
+  { log, signal, bulk }: OpenOptions,
 ): Promise<Session> {
   throwIfStopped(signal);
   const session = await connect(conninfo, {
     side,
     applicationName: `walferry ${name}`,
     log,
+    bulk,
     // What a user's own CHECK constraints and index expressions see is the database's own time zone.
     timeZone: side === 'source' ? 'UTC' : 'server',
     ...(signal === undefined ? {} : { signal }),

@@ -13,6 +13,7 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { throwIfStopped, type Side } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
+import { BulkSocket } from './bulk-socket.js';
 import { connectionOf, Session } from './connect-session.js';
 import { sessionStatement } from './connect-settings.js';
 import type { Conninfo } from './connection-string.js';
@@ -34,6 +35,7 @@ export type AttemptOptions = {
   readonly log?: Log | undefined;
   readonly replication?: boolean | undefined;
   readonly timeZone?: 'UTC' | 'server' | undefined;
+  readonly bulk?: boolean | undefined;
 };
 
 /** Makes the attempt. Throws what pg, the server or the network say, or a LoginProblem; nothing stays open then. */
@@ -91,7 +93,8 @@ function createClient(conninfo: Conninfo, way: Attempt, options: AttemptOptions)
     connectionTimeoutMillis: conninfo.connectTimeoutSeconds * 1000,
     keepAlive: conninfo.keepaliveIdleSeconds !== null,
     keepAliveInitialDelayMillis: (conninfo.keepaliveIdleSeconds ?? 0) * 1000,
-    stream: () => createSocket(conninfo),
+    // TLS reads the socket itself, and gives its own buffers.
+    stream: () => createSocket(conninfo, options.bulk === true && way.tls === null),
     // Every value is the server's text: nothing is parsed into numbers, dates or objects.
     types: { getTypeParser: () => (value: unknown) => value } as unknown as pg.CustomTypesConfig,
   });
@@ -104,8 +107,8 @@ function createClient(conninfo: Conninfo, way: Attempt, options: AttemptOptions)
 }
 
 /** `hostaddr` is where to go; pg and TLS still see the host's name. */
-function createSocket(conninfo: Conninfo): Socket {
-  const socket = new Socket();
+function createSocket(conninfo: Conninfo, bulk = false): Socket {
+  const socket = bulk ? new BulkSocket() : new Socket();
   const { hostaddr } = conninfo;
   if (hostaddr !== null) {
     const connect = socket.connect.bind(socket);

@@ -37,6 +37,8 @@ export type ConnectOptions = {
    * leaves what role and database say, for sessions in which a user's CHECK constraints are evaluated.
    */
   readonly timeZone?: 'UTC' | 'server' | undefined;
+  /** For COPY: the socket is read into large buffers that are used again (bulk-socket.ts). */
+  readonly bulk?: boolean | undefined;
 };
 
 const defaultRetryForMs = 3000;
