@@ -278,6 +278,43 @@ export function collationsJson(collations: readonly ListedCollation[]): string {
   return json(collations);
 }
 
+/** What falls with a table that is left out. */
+export type ListedDependent = {
+  /** The table, quoted where SQL needs it. */
+  readonly schema: string;
+  readonly table: string;
+  /** The system catalog's OID, and the object's in it. */
+  readonly catalog: number;
+  readonly oid: number;
+  readonly type: string;
+  readonly identity: string;
+};
+
+export function dependsText(dependents: readonly ListedDependent[]): string {
+  return list(
+    [
+      ['Schema Name', 20],
+      ['Table Name', 30],
+      ['Catalog', 8],
+      ['OID', 8],
+      ['Type', 20],
+      ['Identity', 30],
+    ],
+    dependents.map((one) => [
+      one.schema,
+      one.table,
+      String(one.catalog),
+      String(one.oid),
+      one.type,
+      oneLine(one.identity),
+    ]),
+  );
+}
+
+export function dependsJson(dependents: readonly ListedDependent[]): string {
+  return json(dependents);
+}
+
 /** What `list schema --json` shows. */
 export type ListedSchema = {
   readonly setup: {

@@ -1,6 +1,7 @@
 /** How the `list` commands ask the source: one session, one moment, nothing kept in the work directory. */
 import type { ListScope } from '../postgres/catalog-lists.js';
 import type { Session } from '../postgres/connect.js';
+import type { ObjectFilter } from '../filter/decide.js';
 import { Failure } from '../failure.js';
 import type { CommandContext } from './command.js';
 import type { Settings } from './settings.js';
@@ -22,6 +23,33 @@ export async function onSource<Result>(
   else await session.query('begin isolation level repeatable read, read only');
   await session.query(`select pg_catalog.set_config('search_path', '', false)`);
   return await work(session);
+}
+
+/** What a list shows of what it finds. */
+export type Listed = {
+  /** Null without --filters. */
+  readonly filter: ObjectFilter | null;
+  /** `SOURCE_FILTER_TYPE_…` and the entries, as `list schema` prints them. */
+  readonly filters: Readonly<Record<string, unknown>>;
+  /** What the filters keep; with --list-skipped what they leave out; everything without filters. */
+  readonly shows: (isKept: (filter: ObjectFilter) => boolean) => boolean;
+};
+
+/** Reads --filters and --list-skipped, and asks the source what they come to. Throws `usage`, `filter-mismatch`. */
+export async function chooseListed({ settings, log }: CommandContext, session: Session): Promise<Listed> {
+  const { filterText } = await import('../filter/scope.js');
+  if (settings.filters === null) {
+    return { filter: null, filters: JSON.parse(filterText([])) as Listed['filters'], shows: () => true };
+  }
+  const { loadFilterFile } = await import('../filter/load.js');
+  const { resolveOnSource } = await import('../clone/filtered-schema.js');
+  const file = await loadFilterFile(settings.filters);
+  const filter = await resolveOnSource(session, file, log);
+  return {
+    filter,
+    filters: JSON.parse(filterText(file.rules)) as Listed['filters'],
+    shows: (isKept) => isKept(filter) !== settings.listSkipped,
+  };
 }
 
 /** The schema and table that are asked for. A table is looked for in public unless told otherwise. */

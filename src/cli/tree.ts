@@ -17,6 +17,7 @@ import { command as restoreSchema } from './commands/restore-schema.js';
 import { command as follow } from './commands/follow.js';
 import { command as listCollations } from './commands/list-collations.js';
 import { command as listDatabases } from './commands/list-databases.js';
+import { command as listDepends } from './commands/list-depends.js';
 import { command as listExtensions } from './commands/list-extensions.js';
 import { command as listIndexes } from './commands/list-indexes.js';
 import { command as listProgress } from './commands/list-progress.js';
@@ -65,6 +66,7 @@ export const commands: readonly Command[] = [
   restorePostData,
   listSequences,
   listIndexes,
+  listDepends,
   listSchema,
   listDatabases,
   listExtensions,

@@ -144,16 +144,8 @@ async function describeLeftOut(
     ...filter.leftOutIndexes().map((index) => object('index', relationLabel(index), index.rule)),
     ...filter.leftOutSequences().map((one) => object('sequence', relationLabel(one), one.rule)),
     ...dependents.map(({ rule }, index) => {
-      const [kind = '', name = ''] = splitIdentity(names[index] ?? '');
-      return object(kind, name, rule);
+      const name = names[index];
+      return object(name?.type ?? '', name?.identity ?? '', rule);
     }),
   ];
-}
-
-/** `table constraint k on public.t`: the server's type is one word or several, and its identity follows. */
-function splitIdentity(identity: string): [string, string] {
-  const words =
-    /^((?:table|domain) constraint|default value|event trigger|text search \w+|operator (?:class|family)|\w+) (.*)$/s;
-  const match = words.exec(identity);
-  return match === null ? ['object', identity] : [match[1] ?? '', match[2] ?? ''];
 }

@@ -45,10 +45,10 @@ export type Contradiction = { readonly object: CatalogObject; readonly rule: str
 const kept: Decision = { kept: true, rule: null };
 
 /** Why an object is left out: the rule at the beginning, and the relation that it depends on (null: named itself). */
-type Why = { readonly rule: string; readonly on: string | null; readonly part: boolean };
+type Why = { readonly rule: string; readonly on: FilterRelation | null; readonly part: boolean };
 
 function explain({ rule, on }: Why): string {
-  return on === null ? rule : `depends on ${on} (${rule})`;
+  return on === null ? rule : `depends on ${relationLabel(on)} (${rule})`;
 }
 
 /** An object of a system catalog as one number: both halves are 32 bits, catalogs' own OIDs are small. */
@@ -336,7 +336,7 @@ export class ObjectFilter {
     if (why === undefined) return { rule: '', on: null };
     const { classOid, oid } = objectOf(key);
     const relation = classOid === relationClass ? this.#selection.byOid.get(oid) : undefined;
-    return relation === undefined ? why : { rule: why.rule, on: relationLabel(relation) };
+    return relation === undefined ? why : { rule: why.rule, on: relation };
   }
 
   #leaveOutSequences(all: ReadonlySet<number>): void {
@@ -506,6 +506,13 @@ export class ObjectFilter {
       if (named.has(key) || inSchemas.has(key) || (why.part && !isRelation)) return [];
       return { ...object, rule: explain(why) };
     });
+  }
+
+  /** All that falls with relations, parts too, and the nearest relation above each. */
+  fallen(): (CatalogObject & { readonly relation: FilterRelation })[] {
+    return [...this.#leftOut].flatMap(([key, { on }]) =>
+      on === null ? [] : { ...objectOf(key), relation: on },
+    );
   }
 
   /** Tables and domains that stay although a part of them, which is made with them, would have to be left out. */

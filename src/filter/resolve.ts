@@ -9,6 +9,7 @@ import type {
   FilterFacts,
   FilterRule,
   FilterSection,
+  ObjectName,
 } from '../model/object-filter.js';
 import { relationLabel } from '../model/relation.js';
 import { chooseRoots, decideObjects, type ObjectFilter } from './decide.js';
@@ -19,7 +20,7 @@ export interface FilterQueries {
   facts(rules: readonly FilterRule[]): Promise<FilterFacts>;
   /** Everything that depends on these, over any number of links. */
   dependencies(objects: readonly CatalogObject[]): Promise<readonly Dependency[]>;
-  names(objects: readonly CatalogObject[]): Promise<readonly string[]>;
+  names(objects: readonly CatalogObject[]): Promise<readonly ObjectName[]>;
 }
 
 export type ResolvedFilter = {
@@ -55,7 +56,7 @@ export async function resolveFilter(file: FilterFile, queries: FilterQueries): P
   const impossible = [
     ...contradictions.map(
       ({ rule }, index) =>
-        `${names[index] ?? ''} stays, and cannot be made: a default or CHECK constraint of it is left out by ${rule}`,
+        `${names[index]?.type} ${names[index]?.identity} stays, and cannot be made: a default or CHECK constraint of it is left out by ${rule}`,
     ),
     ...filter
       .lostTables()

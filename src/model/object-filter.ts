@@ -75,6 +75,9 @@ export type FilterFacts = {
 /** A row of a system catalog. */
 export type CatalogObject = { readonly classOid: number; readonly oid: number };
 
+/** What Postgres calls an object: `view`, `public.v`. */
+export type ObjectName = { readonly type: string; readonly identity: string };
+
 /** `object` cannot exist without `needs`. */
 export type Dependency = {
   readonly object: CatalogObject;

@@ -12,6 +12,7 @@ import type {
   FilterRelation,
   FilterRule,
   FilterSection,
+  ObjectName,
 } from '../model/object-filter.js';
 import type { Session, TextRow } from './connect.js';
 import { sqlState } from './sqlstate.js';
@@ -169,7 +170,7 @@ const dependenciesQuery = `
     and k.contype = 'c' and k.convalidated`;
 
 const identifyQuery = `
-  select o.position, i.type || ' ' || i.identity as name
+  select o.position, i.type, i.identity
   from unnest($1::oid[], $2::oid[]) with ordinality as o(class, oid, position),
     lateral pg_catalog.pg_identify_object(o.class, o.oid, 0) i
   order by 1`;
@@ -288,17 +289,19 @@ export async function fetchDependencies(
   });
 }
 
-/** Names for people, in the order asked for: `view public.v`. */
+/** What Postgres calls the objects (pg_identify_object), in the order asked for. */
 export async function fetchObjectNames(
   session: Session,
   objects: readonly CatalogObject[],
-): Promise<string[]> {
+): Promise<ObjectName[]> {
   if (objects.length === 0) return [];
-  const names = new Map<number, string>();
+  const names = new Map<number, ObjectName>();
   for (const row of await session.query(identifyQuery, oidArrays(objects))) {
-    names.set(Number(row['position']), row['name'] ?? '');
+    names.set(Number(row['position']), { type: row['type'] ?? '', identity: row['identity'] ?? '' });
   }
-  return objects.map((object, index) => names.get(index + 1) ?? `object ${object.oid}`);
+  return objects.map(
+    (object, index) => names.get(index + 1) ?? { type: 'object', identity: String(object.oid) },
+  );
 }
 
 function oidArrays(objects: readonly CatalogObject[]): [string, string] {

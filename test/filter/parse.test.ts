@@ -210,20 +210,19 @@ describe('any file', () => {
     const line = fc.oneof(
       fc.constantFrom(...filterSections.map((section) => `[${section}]`)),
       fc.string({ unit: fc.constantFrom(...'a.~"/[]={};#| \t\\'.split('')) }),
-      fc.string({ unit: 'binary' }),
+      fc.string({ unit: fc.constantFrom('\0', '\r', '\u2028', '\uD800', 'é', '"', '~', '.') }),
     );
+    const isWhole = ({ section, schema, name: last }: FilterRule) =>
+      (schema === null) === section.endsWith('extension') && (last === null) === section.endsWith('schema');
     fc.assert(
-      fc.property(fc.array(line), (lines) => {
-        const { rules, problems } = parseFilters(lines.join('\n'));
-        for (const rule of rules) {
-          expect(rule.schema === null).toBe(rule.section.endsWith('extension'));
-          expect(rule.name === null).toBe(rule.section.endsWith('schema'));
-        }
-        const told = [...rules, ...problems].map((one) => one.line);
-        expect(Math.max(0, ...told)).toBeLessThanOrEqual(lines.join('\n').split('\n').length);
+      fc.property(fc.array(line, { maxLength: 12 }), (lines) => {
+        const text = lines.join('\n');
+        const { rules, problems } = parseFilters(text);
+        const lastLine = Math.max(0, ...[...rules, ...problems].map((one) => one.line));
+        return rules.every(isWhole) && lastLine <= text.split('\n').length;
       }),
     );
-  });
+  }, 30_000);
 
   test('has one text, whatever its order, comments and spelling', () => {
     const one = '[exclude-table]\npublic.b\n"public"."a"\npublic.~/x/\n[exclude-schema]\nZ';
