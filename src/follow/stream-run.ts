@@ -22,7 +22,7 @@ import {
   fetchTimeline,
 } from '../postgres/slot.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
-import { receive } from '../receive/receive.js';
+import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
 import { pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
@@ -174,6 +174,8 @@ export class StreamRun {
   readonly #capBytes: number;
   #reader: JournalReader | null = null;
   #source: Lsn;
+  /** The end of the last whole transaction in the files. */
+  #lastCommit: Lsn;
   #applied: Lsn;
   #pruning: Promise<void> | null = null;
   #pruneTroubled = false;
@@ -192,6 +194,7 @@ export class StreamRun {
     this.#applied = applied;
     const durable = laterLsn(writer?.durable ?? options.stream.startLsn, options.stream.startLsn);
     this.#source = durable;
+    this.#lastCommit = durable;
     this.#acknowledge = new Acknowledge(options.tuning.acknowledge, { durable, applied });
     // Without a target it is another process that knows, and tells the sentinel.
     if (options.target !== null) watch.record({ replayLsn: applied });
@@ -218,7 +221,7 @@ export class StreamRun {
         startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
       },
       plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
-      journal: writer,
+      journal: this.#notingCommits(writer),
       acknowledge: this.#acknowledge,
       endpos: this.watch.endpos,
       brake: () => this.#mustRest(writer),
@@ -327,18 +330,34 @@ export class StreamRun {
   }
 
   /**
-   * The brake: the files have reached their cap. Resting helps as long as something that is there is still to be
-   * applied, so that files become free. The cases in which it would never end:
-   *   1. the applier of this process waits for more: it has read all there is, as in the middle of a transaction that
-   *      is larger than the cap;
-   *   2. the same where the applier is another process: every transaction that is whole is applied, and the one that
-   *      is not ends only when it is read on.
+   * The brake: the files have reached their cap. Resting helps as long as a whole transaction is still to be applied, so
+   * that files become free. It would never end
+   *   1. when every whole transaction is applied: what is left is a part of one, or the newest file, which stays;
+   *   2. in the middle of a transaction whose changes the applier waits for. Then both go in step, however large it is.
    */
   #mustRest(writer: JournalWriter): boolean {
     if (writer.bytes <= this.#capBytes) return false;
     this.#prune();
-    if (this.#reader?.level === true) return false; // 1
-    return !(writer.unfinished && this.#appliedNow() >= writer.written); // 2
+    if (this.#appliedNow() >= this.#lastCommit) return false; // 1
+    return !(writer.unfinished && this.#reader?.level === true); // 2
+  }
+
+  /** The writer, with an eye on the last whole transaction: keepalives, which move `written` too, prove nothing here. */
+  #notingCommits(writer: JournalWriter): JournalSink {
+    return {
+      append: (batch) => {
+        const commit = batch.findLast((message) => message.kind === 'commit');
+        if (commit?.kind === 'commit') this.#lastCommit = commit.endLsn;
+        return writer.append(batch);
+      },
+      sync: () => writer.sync(),
+      get written() {
+        return writer.written;
+      },
+      get durable() {
+        return writer.durable;
+      },
+    };
   }
 
   /** What the target holds, as far as it is known here. */

@@ -136,6 +136,7 @@ export class SlotStream implements AsyncDisposable {
     try {
       const identity = await identifySource(session);
       checkIdentity(identity, options);
+      await checkPrimary(session);
       const facts = checkSlotFacts(await fetchSlot(session, options.slot), {
         name: options.slot,
         plugin: options.plugin,
@@ -372,6 +373,15 @@ export class SlotStream implements AsyncDisposable {
     this.#socket.resume();
     await this.#session.close();
   }
+}
+
+/** A server that has become a standby, or is not promoted yet: it may be the primary again in a moment. */
+async function checkPrimary(session: Session): Promise<void> {
+  const [row] = await session.query('select pg_catalog.pg_is_in_recovery()::text as standby');
+  if (row?.['standby'] !== 'true') return;
+  throw new Failure('source-disconnected', 'the source is a standby now: its changes cannot be followed', {
+    remedy: 'Give the primary as --source.',
+  });
 }
 
 function checkIdentity(identity: SourceIdentity, options: SlotStreamOptions): void {
