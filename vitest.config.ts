@@ -13,6 +13,8 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          // Property tests and files of megabytes, on machines that others use as well.
+          testTimeout: 120_000,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.pg.test.ts', 'test/**/*.soak.test.ts'],
         },
