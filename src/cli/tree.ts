@@ -7,12 +7,16 @@ import { command as copyConstraints } from './commands/copy-constraints.js';
 import { command as copyData } from './commands/copy-data.js';
 import { command as copyExtensions } from './commands/copy-extensions.js';
 import { command as copyIndexes } from './commands/copy-indexes.js';
+import { command as copyRoles } from './commands/copy-roles.js';
 import { command as copySchema } from './commands/copy-schema.js';
 import { command as copySequences } from './commands/copy-sequences.js';
 import { command as copyTableData } from './commands/copy-table-data.js';
+import { command as dumpRoles } from './commands/dump-roles.js';
 import { command as dumpSchema } from './commands/dump-schema.js';
+import { command as restoreParseList } from './commands/restore-parse-list.js';
 import { command as restorePostData } from './commands/restore-post-data.js';
 import { command as restorePreData } from './commands/restore-pre-data.js';
+import { command as restoreRoles } from './commands/restore-roles.js';
 import { command as restoreSchema } from './commands/restore-schema.js';
 import { command as follow } from './commands/follow.js';
 import { command as listCollations } from './commands/list-collations.js';
@@ -51,7 +55,7 @@ export const commands: readonly Command[] = [
   follow,
   snapshot,
   compareData,
-  listTables,
+  copyRoles,
   copySchema,
   copyData,
   copyTableData,
@@ -61,9 +65,13 @@ export const commands: readonly Command[] = [
   copyIndexes,
   copyConstraints,
   dumpSchema,
+  dumpRoles,
   restoreSchema,
   restorePreData,
   restorePostData,
+  restoreRoles,
+  restoreParseList,
+  listTables,
   listSequences,
   listIndexes,
   listDepends,

@@ -165,6 +165,7 @@ export async function prepareSchema(
 ): Promise<SchemaFile> {
   const stored = options.resume ? await loadSchemaFile(options.directory) : null;
   if (stored !== null && stored.snapshot === options.snapshot) return stored;
+  if (stored !== null && options.notConsistent === true) return stored;
   // Once every row is there the snapshot has done its work.
   if (stored !== null && done.has(copyPhaseTask)) return stored;
   if (done.size > 0) {

@@ -64,6 +64,8 @@ export type CloneOptions = TargetWork & {
   readonly dropIfExists: boolean;
   /** Go on with what this work directory has begun. */
   readonly resume: boolean;
+  /** With `resume`: tables that are left are copied from this snapshot, even when others were from another one. */
+  readonly notConsistent?: boolean | undefined;
   readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
 };
 

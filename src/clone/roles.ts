@@ -32,6 +32,14 @@ export type RoleOptions = {
 export async function copyRoles(options: RoleOptions): Promise<Problem[]> {
   const problems: Problem[] = [];
   const script = await dumpRoles(options, problems);
+  return [...problems, ...(await replayRoles(script, options))];
+}
+
+/** Replays a script of `pg_dumpall --roles-only`, all of it or nothing. Returns what was refused. */
+export async function replayRoles(
+  script: string,
+  options: Pick<RoleOptions, 'target' | 'log' | 'signal'>,
+): Promise<Problem[]> {
   const statements = readRoleScript(script);
   await using target = await openTarget(options.target, 'roles', options);
   await target.query('begin');
@@ -40,11 +48,11 @@ export async function copyRoles(options: RoleOptions): Promise<Problem[]> {
   const { made, there, leftOut } = replayed;
   options.log.info(`Copied ${made.length} roles; ${there.length} were on the target already`);
   if (leftOut.length > 0) options.log.info(`Left out the service's own roles: ${leftOut.join(', ')}`);
-  return [...problems, ...replayed.problems];
+  return replayed.problems;
 }
 
 /** The script; without passwords where the source's role may not read them, which is a problem to be told. */
-async function dumpRoles(options: RoleOptions, problems: Problem[]): Promise<string> {
+export async function dumpRoles(options: Omit<RoleOptions, 'target'>, problems: Problem[]): Promise<string> {
   if (options.passwords) {
     const result = await runDumpAll(options, []);
     if (result.code === 0) return result.stdout;
@@ -62,7 +70,10 @@ async function dumpRoles(options: RoleOptions, problems: Problem[]): Promise<str
   return result.stdout;
 }
 
-function runDumpAll(options: RoleOptions, more: readonly string[]): Promise<ClientToolResult> {
+function runDumpAll(
+  options: Omit<RoleOptions, 'target'>,
+  more: readonly string[],
+): Promise<ClientToolResult> {
   return runClientTool({
     tool: 'pg_dumpall',
     conninfo: options.source,

@@ -53,6 +53,8 @@ export type CloneRunOptions = RestoreChoices & {
   /** Where the transform files lie. */
   readonly journalDirectory: string;
   readonly request: RunRequest;
+  /** With --resume and without a stream: go on with another snapshot where the one of the beginning is gone. */
+  readonly notConsistent?: boolean | undefined;
   /** The command line that goes on with this run, for messages. */
   readonly resumeLine: string;
   readonly jobs: CloneJobs;
@@ -294,12 +296,12 @@ class CloneRun {
 
   /** The snapshot of a copy that did not end is ours, and goes with this process: whoever resumes would be refused. */
   #sayOnlyRestart(slot: string | null): void {
-    const held =
-      slot === null
-        ? ''
-        : `; until then the replication slot "${slot}" holds back WAL on the source (stream cleanup drops it)`;
+    const held = `; until then the replication slot "${slot}" holds back WAL on the source (stream cleanup drops it)`;
     this.#options.log.warn(
-      `the copy is not complete, and its snapshot ends with this process: it can only be started again, with --restart${held}`,
+      slot === null
+        ? 'the copy is not complete, and its snapshot ends with this process: start it again with --restart, or ' +
+            'with --resume --not-consistent have the tables that are left copied as they are then'
+        : `the copy is not complete, and its snapshot ends with this process: it can only be started again, with --restart${held}`,
     );
   }
 
@@ -366,6 +368,7 @@ class CloneRun {
       filters,
       dropIfExists: dropIfExists || request.restart,
       resume: this.#resume,
+      notConsistent: this.#options.notConsistent,
       onProgress: announceSteps(log, jobs, onClone),
     });
     endPhase(this.#catalog, 'copy');
@@ -404,8 +407,11 @@ class CloneRun {
     const held = this.#heldSnapshot();
     if (held !== null) return held;
     const recorded = loadSetup(this.#catalog)?.settings['snapshot'];
-    if (this.#resume && typeof recorded === 'string') return recorded;
-    if (this.#resume) log.info(`the earlier run in ${directory} had no snapshot yet`);
+    const consistent = this.#options.notConsistent !== true;
+    if (this.#resume && typeof recorded === 'string' && consistent) return recorded;
+    if (this.#resume && !consistent) {
+      log.warn('--not-consistent: tables that are left are copied as they are now, later than the others');
+    } else if (this.#resume) log.info(`the earlier run in ${directory} had no snapshot yet`);
     const snapshot = await exportSnapshot(holder);
     const setup = loadSetup(this.#catalog) ?? wantedSetup(this.#options);
     saveSetup(this.#catalog, { ...setup, settings: { ...setup.settings, snapshot } });

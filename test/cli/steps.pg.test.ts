@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
@@ -261,4 +261,73 @@ describe('a work directory', () => {
     };
     expect(summary.tables).toHaveLength(2);
   });
+});
+
+describe('roles', () => {
+  test('are copied, or dumped and restored, with what they may and their passwords', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await using temporary = await temporaryDirectory();
+    const work = { source, target, directory: `${temporary.path}/not there yet` };
+    const role = `role_of_${source.name}`;
+    const password = (database: TestDatabase) =>
+      database.sql(`select rolname, rolcanlogin, rolpassword from pg_authid where rolname = '${role}'`);
+    await source.sql(`create role ${role} login password 'secret'`);
+    try {
+      await good(work, 'copy roles');
+      expect(await password(target)).toEqual(await password(source));
+
+      await target.sql(`drop role ${role}`);
+      const dumped = await good(work, 'dump roles', 'source');
+      expect(dumped.stdout + dumped.stderr).not.toContain('SCRAM');
+      expect((await stat(`${work.directory}/schema/roles.sql`)).mode & 0o777).toBe(0o600);
+      await good(work, 'restore roles', 'target');
+      expect(await password(target)).toEqual(await password(source));
+
+      await good(work, 'dump roles --no-role-passwords', 'source');
+      expect(await readFile(`${work.directory}/schema/roles.sql`, 'utf8')).not.toContain('SCRAM');
+    } finally {
+      for (const database of [source, target]) await database.sql(`drop role if exists ${role}`);
+    }
+  });
+});
+
+test('restore parse-list writes what pg_restore is given, and reads a list as pg_restore prints it', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await using temporary = await temporaryDirectory();
+  const work = { source, target, directory: temporary.path };
+  await source.sql('create table t (id int primary key, other int references t)');
+  await good(work, 'dump schema', 'source');
+  expect((await good(work, 'restore parse-list', 'target')).stdout).toBe('');
+  const lines = async (name: string) =>
+    (await readFile(`${work.directory}/schema/${name}.list`, 'utf8')).split('\n').slice(0, -1);
+  expect((await lines('pre-filtered')).filter((line) => line.includes('TABLE public t'))).toEqual([
+    expect.stringMatching(/^\d+; 1259 \d+ TABLE public t \w+$/),
+  ]);
+  // Index and keys are made by walferry itself.
+  expect((await lines('post-filtered')).every((line) => line.startsWith(';'))).toBe(true);
+  expect(await lines('post-filtered')).toHaveLength(2);
+  const file = `${work.directory}/schema/post-out.list`;
+  const parsed = await good(work, `restore parse-list ${file}`, 'target');
+  expect(parsed.stdout).toBe(await readFile(file, 'utf8'));
+});
+
+test('clone goes on with another snapshot when --not-consistent says so', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await using temporary = await temporaryDirectory();
+  const work = { source, target, directory: temporary.path };
+  for (const table of ['a', 'b', 'c']) {
+    await source.sql(`create table ${table} as select generate_series(1, 1000) i`);
+  }
+  const words = ['clone', '--dir', work.directory, '--jobs', '1'];
+  await using killed = walferry([...words, '--source', source.uri, '--target', target.uri], {
+    env: { WALFERRY_FAILPOINT: 'clone.table-committed:1' },
+  });
+  expect((await killed.exit).signal).toBe('SIGKILL');
+  const refused = await step(work, 'clone --resume');
+  expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('--not-consistent')]);
+  await good(work, 'clone --resume --not-consistent');
+  await expectEqual(source, target);
 });
