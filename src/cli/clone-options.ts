@@ -28,10 +28,12 @@ export function jobsOf({ tableJobs, indexJobs, restoreJobs }: Settings): CloneJo
 }
 
 /** The file of --filters; null without it. Throws `usage` with everything that is wrong with it. */
-export async function filtersOf({ filters }: Settings): Promise<FilterFile | null> {
+export async function filtersOf({ filters, skipExtensions }: Settings): Promise<FilterFile | null> {
   if (filters === null) return null;
   const { loadFilterFile } = await import('../filter/load.js');
-  return await loadFilterFile(filters);
+  const { besideSkippedExtensions } = await import('../filter/parse.js');
+  const file = await loadFilterFile(filters);
+  return skipExtensions ? besideSkippedExtensions(file) : file;
 }
 
 /** What the role may not do on the target, with what somebody else has to run. */

@@ -46,6 +46,17 @@ export function readFilters(text: string, file: string): FilterFile {
   return { file, rules, warnings: warnings.map(({ line, message }) => `${file}:${line}: ${message}`) };
 }
 
+/** The file beside --skip-extensions. Throws `usage` where one asks for extensions that the other leaves out. */
+export function besideSkippedExtensions(filters: FilterFile): FilterFile {
+  const uses = (section: FilterSection) => filters.rules.some((rule) => rule.section === section);
+  if (uses('include-only-extension')) {
+    throw new Failure('usage', `${filters.file}: [include-only-extension] contradicts --skip-extensions`);
+  }
+  if (!uses('exclude-extension')) return filters;
+  const redundant = `${filters.file}: [exclude-extension] has no effect beside --skip-extensions`;
+  return { ...filters, warnings: [...filters.warnings, redundant] };
+}
+
 /** Parses the text; never throws. */
 export function parseFilters(text: string): ParsedFilters {
   const rules: FilterRule[] = [];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
-import { parseFilters, readFilters } from '../../src/filter/parse.js';
+import { besideSkippedExtensions, parseFilters, readFilters } from '../../src/filter/parse.js';
 import { filterText, filterType } from '../../src/filter/scope.js';
 import { filterSections, type FilterRule, type NameMatch } from '../../src/model/object-filter.js';
 
@@ -188,6 +188,13 @@ describe('combinations', () => {
     expect(problems).toEqual([]);
     expect(warnings).toEqual([{ line: 4, message: expect.stringContaining('are both applied') }]);
   });
+});
+
+test('--skip-extensions contradicts an inclusion, and makes an exclusion redundant', () => {
+  const beside = (text: string) => besideSkippedExtensions(readFilters(text, 'f'));
+  expect(() => beside('[include-only-extension]\ncitext')).toThrow(/contradicts --skip-extensions/);
+  expect(beside('[exclude-extension]\ncitext').warnings).toEqual([expect.stringContaining('no effect')]);
+  expect(beside('[exclude-schema]\na').warnings).toEqual([]);
 });
 
 describe('any file', () => {

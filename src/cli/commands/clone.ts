@@ -1,5 +1,6 @@
 import type { FilterFile } from '../../filter/parse.js';
 import type { Command, CommandContext } from '../command.js';
+import { filtersOf } from '../clone-options.js';
 import { cloneProgress } from '../clone-progress.js';
 import type { Problem } from '../../clone/options.js';
 import type { CloneRunOptions } from '../../follow/clone-run.js';
@@ -62,8 +63,7 @@ export const command: Command = {
   needs: ['source', 'target'],
   run: async (context) => {
     const { settings, log, signal, progress } = context;
-    const { loadFilterFile } = await import('../../filter/load.js');
-    const filters = settings.filters === null ? null : await loadFilterFile(settings.filters);
+    const filters = await filtersOf(settings);
     if (settings.plan) return printPlan(context, filters);
     const { runClone } = await import('../../follow/clone-run.js');
     const { loadRequirements } = await import('../../clone/extensions.js');

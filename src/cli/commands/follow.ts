@@ -1,4 +1,5 @@
 import type { Command } from '../command.js';
+import { filtersOf } from '../clone-options.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
 import { controlChoices } from '../control.js';
 
@@ -31,14 +32,13 @@ export const command: Command = {
   run: async (context) => {
     const { settings, log, signal, progress } = context;
     const { runStream } = await import('../../follow/stream-commands.js');
-    const { loadFilterFile } = await import('../../filter/load.js');
     await runStream({
       source: context.source(),
       target: context.target(),
       directory: settings.directory,
       journalDirectory: settings.journalDirectory,
       choices: streamChoices(settings),
-      filters: settings.filters === null ? null : await loadFilterFile(settings.filters),
+      filters: await filtersOf(settings),
       endpos: settings.endpos,
       tuning: streamTuning(settings),
       control: controlChoices(context),
