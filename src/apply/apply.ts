@@ -9,7 +9,7 @@
  *
  * After a statement failed, the next reading is careful: every transaction a group, every change a statement, so that
  * the change at fault is known. Should all go well this time, the order inside of a set was the problem (two unique
- * values that swap), and it goes on as before behind the group that failed.
+ * values that swap); it goes on as before behind the group that failed, and has learned to handle that table with care.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -22,7 +22,7 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { positionQuery, streamKeyParameters } from '../postgres/position-row.js';
 import { serverFailure } from '../postgres/sqlstate.js';
 import { WireSession } from '../postgres/wire-session.js';
-import { countedRows, isGuardError, isPassing } from './culprit.js';
+import { countedRows, isConflict, isGuardError, isPassing } from './culprit.js';
 import { Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
 import { RelationPlans } from './relation-plans.js';
 import { StopClock } from './stop-clock.js';
@@ -44,6 +44,8 @@ export type ApplyOptions = {
   readonly log: Log;
   /** Told after each COMMIT reply. */
   readonly onApplied: (applied: Lsn) => void;
+  /** Every change is a statement of its own, as if nothing could go together: to see whether that makes a difference. */
+  readonly strict?: boolean;
   /** How long a lost target or a passing error is tried again without any progress; a minute unless told. */
   readonly retryForMs?: number;
 };
@@ -120,6 +122,7 @@ class Applier {
         key: this.#options.key,
         plans: this.#plans,
         lessons: this.#lessons,
+        strict: this.#options.strict ?? false,
         endpos: this.#options.endpos,
         clock: this.#clock,
         onApplied: (applied) => this.#progressed(applied),
@@ -232,7 +235,9 @@ class Applier {
     if (failing === null || failing.lastXid === null || this.#lessons.carefulThrough !== null) {
       throw serverFailure(error, 'target', '');
     }
-    // 8. Which change is it?
+    // 8. A set met two values that swap: from now on its relation's updates take the row out and put it back.
+    if (isConflict(error)) this.#plans.contest(error.schema ?? '', error.table ?? '');
+    // 9. Which change is it?
     this.#options.log.notice('a group failed on the target; applying its changes one by one', {
       from: formatLsn(failing.from),
       reason: countedRows(error) === null ? (error.code ?? '') : 'rows',

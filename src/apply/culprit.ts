@@ -35,6 +35,11 @@ export function isPassing(error: pg.DatabaseError): boolean {
   return /^(?:40...|55P03|57014|53[234]00)$/.test(error.code ?? '');
 }
 
+/** A unique or exclusion constraint is violated. */
+export function isConflict(error: pg.DatabaseError): boolean {
+  return error.code === '23505' || error.code === '23P01';
+}
+
 /** Undefined table, column or schema. */
 const missingStates: ReadonlySet<string> = new Set(['42P01', '42703', '3F000']);
 

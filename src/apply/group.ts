@@ -15,27 +15,37 @@ import type { Run } from './run.js';
 import type { Statement } from './statement.js';
 
 export type GroupBounds = {
-  readonly maxRows: number;
+  /** With nothing in flight, so that the target has something to do. */
+  readonly minChanges: number;
+  /** While the target is busy. */
+  readonly maxChanges: number;
   readonly maxBytes: number;
   readonly maxAgeMs: number;
+  /** Level with the source, while a COMMIT is on its way: how long its reply is waited for. */
+  readonly levelAgeMs: number;
   /** Groups whose COMMIT was sent and not answered. */
   readonly maxInFlight: number;
 };
 
 /**
- * Large enough that COMMITs cost little beside the rows. Not larger: a row that is updated over and over leaves a
- * version per update, which the server can clear away only when the transaction has ended. Three groups in flight hide
- * a round trip; the window in bytes is the socket's.
+ * The size of a group follows the backlog. While the target is idle a small group is sent at once; while it is busy the
+ * next one grows, and what happens to the same row in it happens once on the target. Three groups in flight hide a
+ * round trip, and their bytes are the window.
  */
 export const groupBounds: GroupBounds = {
-  maxRows: 1000,
+  minChanges: 500,
+  maxChanges: 20_000,
   maxBytes: 4 * 1024 * 1024,
   maxAgeMs: 250,
+  levelAgeMs: 5,
   maxInFlight: 3,
 };
 
 export type GroupState = {
-  readonly rows: number;
+  /** Whether it has begun. */
+  readonly open: boolean;
+  /** Changes of the source, however few rows they come to. */
+  readonly changes: number;
   readonly bytes: number;
   readonly ageMs: number;
   readonly inFlight: number;
@@ -44,21 +54,26 @@ export type GroupState = {
 };
 
 /**
- * Whether a group ends at this transaction's end. Level with the source: at once, unless another COMMIT is on its way;
- * what comes until its reply goes together. Behind: when it is large or old enough.
+ * Whether a group ends at this transaction's end.
+ *
+ * 1. The target is idle: at once when the source has no more for now, or when there is enough to do.
+ * 2. The source has no more, and a COMMIT is on its way: what comes until its reply goes together, but a far target is
+ *    not waited for.
+ * 3. The target is busy: when it is large or old enough.
  */
 export function endsGroup(state: GroupState, bounds: GroupBounds = groupBounds): boolean {
-  if (state.level && state.inFlight === 0) return true;
-  return state.rows >= bounds.maxRows || state.bytes >= bounds.maxBytes || state.ageMs >= bounds.maxAgeMs;
+  if (!state.open) return false;
+  if (state.inFlight === 0 && (state.level || state.changes >= bounds.minChanges)) return true;
+  if (state.level && state.ageMs >= bounds.levelAgeMs) return true;
+  return (
+    state.changes >= bounds.maxChanges || state.bytes >= bounds.maxBytes || state.ageMs >= bounds.maxAgeMs
+  );
 }
 
 /** A group on its way. */
 export type Group = {
   /** Where the position row must stand. */
   readonly from: Lsn;
-  rows: number;
-  bytes: number;
-  readonly openedAt: number;
   /** The last transaction that has rows in it; null for a group that only moves the position. */
   lastXid: bigint | null;
 };
@@ -145,11 +160,15 @@ export class GroupPipeline {
   send(run: Run, statement: Statement, xid: bigint): void {
     const group = this.#begin();
     group.lastXid = xid;
-    group.rows += run.kind === 'truncate' ? 1 : run.changes.length;
-    group.bytes += run.bytes;
     if (statement.scan) this.#send(scanStatement);
-    this.#session.send(statement);
-    if (this.#careful) this.#unitRuns.push(run);
+    if (statement.copy === undefined) {
+      this.#session.send(statement);
+      if (this.#careful) this.#unitRuns.push(run);
+    } else {
+      this.#session.sendCopy(statement.sql, statement.copy.data);
+      if (this.#careful) this.#unitRuns.push(run);
+      this.#send(statement.copy.check);
+    }
     if (statement.scan) this.#send(noScanStatement);
   }
 
@@ -199,7 +218,7 @@ export class GroupPipeline {
     this.#send(beginStatement);
     this.#send(deferStatement);
     this.#send(guardStatement, [...this.#key, formatLsn(this.#sentTo)]);
-    this.#group = { from: this.#sentTo, rows: 0, bytes: 0, openedAt: Date.now(), lastXid: null };
+    this.#group = { from: this.#sentTo, lastXid: null };
     return this.#group;
   }
 

@@ -1,5 +1,5 @@
 /**
- * One reading of the source, from the position row on: messages → verdict → runs → statements → groups. It ends by
+ * One reading of the source, from the position row on: messages → verdict → sets → statements → groups. It ends by
  * returning, or by throwing; then nothing of it is used any more but what was committed and its lessons.
  *
  * The hot path is synchronous: `#take` returns a promise only where something must be waited for.
@@ -13,11 +13,12 @@ import type { Begin, ChangeMessage, Commit, StreamMessage } from '../model/messa
 import type { Relation } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { WireSession } from '../postgres/wire-session.js';
+import { ChangeSets, OneByOne, type ChangeGatherer } from './change-sets.js';
 import { culpritFailure, isGuardError, isPassing, transactionLabel } from './culprit.js';
-import { GroupPipeline, endsGroup, groupBounds } from './group.js';
+import { GroupPipeline, endsGroup, groupBounds, type GroupState } from './group.js';
 import type { RelationPlan } from './relation-plan.js';
 import type { RelationPlans } from './relation-plans.js';
-import { RunBuilder, oneByOne, type Run } from './run.js';
+import type { Run } from './run.js';
 import { runStatement } from './statement.js';
 import type { StopClock } from './stop-clock.js';
 import { reachesEnd, relationVerdict, verdictAtBegin, verdictHolds } from './verdict.js';
@@ -49,6 +50,8 @@ export type ReadingOptions = {
   readonly key: StreamKey;
   readonly plans: RelationPlans;
   readonly lessons: Lessons;
+  /** Nothing goes together, as in a careful reading; but groups are what they are. */
+  readonly strict: boolean;
   readonly endpos: () => Lsn;
   readonly clock: StopClock;
   readonly onApplied: (applied: Lsn) => void;
@@ -72,13 +75,16 @@ export class Reading {
   readonly pipeline: GroupPipeline;
   readonly #options: ReadingOptions;
   readonly #ended = new AbortController();
-  readonly #builder: RunBuilder;
+  readonly #gatherer: ChangeGatherer;
   readonly #careful: boolean;
   #lessons: Lessons;
   #transaction: OpenTransaction | null = null;
   /** Everything ending here or before was seen; at a transaction's edge the position row may be moved here. */
   #seen: Lsn;
-  /** The last transaction that was applied; for the runs that are still open at its end. */
+  /** Since when the next group is gathered; null while it is empty. Then what the gatherer had taken by that time. */
+  #groupSince: number | null = null;
+  #groupFrom = { changes: 0, bytes: 0 };
+  /** The last transaction that was applied; for what is still gathered at its end. */
   #xid = 0n;
   /** A transaction of this reading was new to the target. */
   #beyond = false;
@@ -95,7 +101,7 @@ export class Reading {
     this.#options = options;
     this.#lessons = options.lessons;
     this.#careful = options.lessons.carefulThrough !== null;
-    this.#builder = new RunBuilder(this.#careful ? oneByOne : undefined);
+    this.#gatherer = this.#careful || options.strict ? new OneByOne() : new ChangeSets();
     this.#seen = options.position;
     this.pipeline = new GroupPipeline(options.session, options.key, options.position, {
       careful: this.#careful,
@@ -135,7 +141,7 @@ export class Reading {
       const edge = await this.#idleUntil(next);
       if (edge === 'endpos') return await this.#finish('endpos');
       const batch = await next;
-      if (batch === null) return await this.#end();
+      if (batch === null) return await this.#endOfSource();
       for (const message of batch) {
         const wait = this.#take(message);
         if (wait !== null) await wait;
@@ -160,12 +166,12 @@ export class Reading {
       this.#woken = false;
       this.pipeline.throwIfFailed();
       if (arrived) return 'batch';
-      // What there is goes to the target now: it works while we wait.
-      await this.#flushRun();
+      // Level with the source: what there is goes to the target now, which works while we wait.
+      if (this.#careful || endsGroup(this.#groupState(this.#options.source.level))) await this.#flushSets();
       if (this.#transaction === null) {
         if (reachesEnd(this.#seen, this.#options.endpos())) return 'endpos';
         if (this.#options.clock.stopping) await this.#stop();
-        this.#endGroup();
+        await this.#endGroup();
       }
       this.#options.session.flush();
       await this.#pause();
@@ -176,7 +182,7 @@ export class Reading {
   async #pause(): Promise<void> {
     if (this.#woken) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, idlePollMs);
+      const timer = setTimeout(resolve, this.#groupSince === null ? idlePollMs : groupBounds.levelAgeMs);
       this.#resume = () => {
         clearTimeout(timer);
         resolve();
@@ -267,8 +273,9 @@ export class Reading {
   }
 
   #addChange(plan: RelationPlan, change: Exclude<Change, Truncate>): Promise<void> | null {
-    const run = this.#builder.add(plan, change);
-    return run === null ? null : this.#send(run);
+    this.#groupSince ??= Date.now();
+    const runs = this.#gatherer.add(plan, change);
+    return runs.length === 0 ? null : this.#sendAll(runs);
   }
 
   async #planFirst(message: ChangeMessage, relation: Relation): Promise<void> {
@@ -296,11 +303,12 @@ export class Reading {
       if (relationVerdict(xid, relation) === 'skip') continue;
       plans.push(this.#options.plans.get(relation) ?? (await this.#fetchPlan(relation)));
     }
-    await this.#flushRun();
-    if (plans.length > 0) await this.#send({ kind: 'truncate', plans, change, bytes: 0 });
+    this.#groupSince ??= Date.now();
+    await this.#flushSets();
+    if (plans.length > 0) await this.#send({ kind: 'truncate', plans, change });
   }
 
-  async #commit({ xid, endLsn }: Commit): Promise<void> {
+  #commit({ xid, endLsn }: Commit): Promise<void> | null {
     const transaction = this.#transaction;
     if (transaction === null || transaction.xid !== xid) {
       throw new Failure('message-unreadable', `the commit of transaction ${xid} stands outside of it`);
@@ -318,20 +326,22 @@ export class Reading {
       this.#seen = endLsn;
     }
     this.#reachedEnd = reachesEnd(this.#seen, this.#options.endpos());
-    if (this.#careful) return await this.#commitCarefully(transaction);
-    if (this.#groupIsFull()) {
-      await this.pipeline.untilInFlight(groupBounds.maxInFlight - 1);
-      await this.#flushRun();
-      this.pipeline.end(this.#seen);
-    }
+    if (this.#careful) return this.#commitCarefully(transaction);
+    return endsGroup(this.#groupState(false)) ? this.#endFullGroup() : null;
+  }
+
+  async #endFullGroup(): Promise<void> {
+    await this.#flushSets();
+    await this.pipeline.untilInFlight(groupBounds.maxInFlight - 1);
+    this.#end();
   }
 
   /** In a careful reading every transaction is committed, and waited for, before the next. */
   async #commitCarefully(transaction: OpenTransaction): Promise<void> {
-    await this.#flushRun();
+    await this.#flushSets();
     if (this.pipeline.open !== null) {
       await this.#check(transaction);
-      this.pipeline.end(this.#seen);
+      this.#end();
       try {
         await this.pipeline.untilInFlight(0);
       } catch (error) {
@@ -344,35 +354,53 @@ export class Reading {
     }
   }
 
-  #groupIsFull(): boolean {
-    const group = this.pipeline.open;
-    if (group === null) return false;
-    const { rows, bytes, openedAt } = group;
-    const ageMs = Date.now() - openedAt;
-    return endsGroup({ rows, bytes, ageMs, inFlight: this.pipeline.inFlight, level: false });
+  #groupState(level: boolean): GroupState {
+    const { changesTaken, bytesTaken } = this.#gatherer;
+    return {
+      open: this.#groupSince !== null,
+      changes: changesTaken - this.#groupFrom.changes,
+      bytes: bytesTaken - this.#groupFrom.bytes,
+      ageMs: this.#groupSince === null ? 0 : Date.now() - this.#groupSince,
+      inFlight: this.pipeline.inFlight,
+      level,
+    };
   }
 
-  /** At a transaction's edge, with nothing more to read for now and every run sent. */
-  #endGroup(): void {
-    const { inFlight, open } = this.pipeline;
-    if (open !== null) {
-      const state = { rows: open.rows, bytes: open.bytes, ageMs: Date.now() - open.openedAt, inFlight };
-      if (!endsGroup({ ...state, level: this.#options.source.level })) return;
-      if (inFlight >= groupBounds.maxInFlight) return;
+  /** At a transaction's edge, with nothing more to read for now. */
+  async #endGroup(): Promise<void> {
+    const state = this.#groupState(this.#options.source.level);
+    if (state.inFlight >= groupBounds.maxInFlight) return;
+    if (state.open) {
+      if (!endsGroup(state)) return;
+      await this.#flushSets();
     } else if (
       this.#seen === this.pipeline.sentTo ||
-      inFlight > 0 ||
+      state.inFlight > 0 ||
       Date.now() - this.#movedAt < idleMoveMs
     ) {
       return;
     }
+    this.#end();
+  }
+
+  /** Ends the group, everything of which was sent, at the transaction's edge. */
+  #end(): void {
+    const { changesTaken: changes, bytesTaken: bytes } = this.#gatherer;
+    this.#groupSince = null;
+    this.#groupFrom = { changes, bytes };
     this.#movedAt = Date.now();
     this.pipeline.end(this.#seen);
   }
 
-  async #flushRun(): Promise<void> {
-    const run = this.#builder.flush();
-    if (run !== null) await this.#send(run);
+  async #flushSets(): Promise<void> {
+    if (!this.#gatherer.empty) await this.#sendAll(this.#gatherer.flush());
+  }
+
+  async #sendAll(runs: readonly Run[]): Promise<void> {
+    for (const run of runs) {
+      const wait = this.#send(run);
+      if (wait !== null) await wait;
+    }
   }
 
   /** Sends a run; the promise is there only where the socket or a careful reading asks to wait. */
@@ -423,7 +451,7 @@ export class Reading {
   }
 
   /** The source has ended: a transaction without its end is not applied. */
-  async #end(): Promise<'end'> {
+  async #endOfSource(): Promise<'end'> {
     if (this.#transaction !== null && this.#transaction.doing === 'apply') this.#void(this.#transaction);
     await this.#complete();
     return 'end';
@@ -436,8 +464,8 @@ export class Reading {
 
   /** At a transaction's edge: commits everything, the position behind keepalives included, and waits for the replies. */
   async #complete(): Promise<void> {
-    await this.#flushRun();
-    if (this.pipeline.open !== null || this.#seen !== this.pipeline.sentTo) this.pipeline.end(this.#seen);
+    await this.#flushSets();
+    if (this.pipeline.open !== null || this.#seen !== this.pipeline.sentTo) this.#end();
     await this.pipeline.untilInFlight(0);
   }
 }

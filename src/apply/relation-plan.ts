@@ -44,12 +44,27 @@ export type RelationPlan = {
    * one of them is a run of its own, since such constraints are checked row by row.
    */
   readonly constrained: ReadonlySet<number>;
+  /**
+   * An update in a set has met a value that another row of the set gives up: from then on such updates are a delete and
+   * an insert.
+   */
+  readonly contested: boolean;
+  /** The target does something of its own when a row changes (triggers, foreign keys, rules): order matters. */
+  readonly ordered: boolean;
+  /** Rows may come by COPY, which fires no rules and is refused under row security. */
+  readonly copyable: boolean;
+  /** The relation has every column of the target's table but generated ones: a row may be taken out and put back. */
+  readonly whole: boolean;
   /** Statement texts by what tells them apart; filled as they are needed. */
   readonly statements: Map<string, string>;
 };
 
 /** Throws `relation-missing` when the target has no such table, or lacks a column of it. */
-export function planRelation(relation: Relation, table: TargetTable | null): RelationPlan {
+export function planRelation(
+  relation: Relation,
+  table: TargetTable | null,
+  options: { readonly contested?: boolean } = {},
+): RelationPlan {
   if (table === null) {
     throw new Failure('relation-missing', `target: the table ${relationLabel(relation)} does not exist`);
   }
@@ -81,6 +96,10 @@ export function planRelation(relation: Relation, table: TargetTable | null): Rel
     columns,
     match,
     constrained: constrainedColumns(known, table, index),
+    contested: options.contested ?? false,
+    ordered: table.fires,
+    copyable: table.copyable && columns.length > 0,
+    whole: [...table.columns.values()].filter(({ generated }) => !generated).length === columns.length,
     statements: new Map(),
   };
 }

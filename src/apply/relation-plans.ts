@@ -1,7 +1,7 @@
-import type { Relation } from '../model/relation.js';
+import { relationLabel, type Relation } from '../model/relation.js';
 import type { WireSession } from '../postgres/wire-session.js';
 import { planRelation, type RelationPlan } from './relation-plan.js';
-import { fetchTargetTables } from './target-table.js';
+import { fetchTargetTables, type TargetTable } from './target-table.js';
 
 /**
  * The plans of the relations met so far. They are made when they are needed, for all relations described by then at
@@ -13,6 +13,10 @@ export class RelationPlans {
   #byDescription = new Map<string, RelationPlan>();
   /** Described by the stream and not planned. */
   #described = new Map<string, Relation>();
+  /** Tables, `schema.name`, in whose sets values of a second constraint have met. Kept. */
+  readonly #contested = new Set<string>();
+  /** One of a partition, whose table in the stream may be its root. */
+  #contestedPartition = false;
 
   /** Notes a description; it is planned together with the next one that is needed. */
   describe(relation: Relation): void {
@@ -46,18 +50,29 @@ export class RelationPlans {
     return this.#byDescription.get(descriptionOf(needed)) as RelationPlan;
   }
 
-  #tryPlan(
-    description: string,
-    relation: Relation,
-    table: Parameters<typeof planRelation>[1],
-    needed: boolean,
-  ): void {
+  #tryPlan(description: string, relation: Relation, table: TargetTable | null, needed: boolean): void {
     try {
-      this.#byDescription.set(description, planRelation(relation, table));
+      this.#byDescription.set(
+        description,
+        planRelation(relation, table, { contested: this.#isContested(relation, table) }),
+      );
       this.#described.delete(description);
     } catch (error) {
       if (needed) throw error;
     }
+  }
+
+  /** A constraint of this table objected to the order inside of a set. */
+  contest(schema: string, name: string): void {
+    this.#contested.add(relationLabel({ schema, name }));
+    this.#contestedPartition ||= ![...this.#byDescription.values()].some(
+      ({ relation }) => relation.schema === schema && relation.name === name,
+    );
+  }
+
+  #isContested(relation: Relation, table: TargetTable | null): boolean {
+    if (this.#contested.has(relationLabel(relation))) return true;
+    return this.#contestedPartition && table?.partitioned === true;
   }
 
   /** After a failure: the target's tables may have been changed since. */

@@ -20,10 +20,7 @@ import type { RelationPlan } from './relation-plan.js';
 
 export type RowChange = Insert | Update | Delete;
 
-export type Run = {
-  /** About how large it is. */
-  readonly bytes: number;
-} & (
+export type Run =
   | { readonly kind: 'insert'; readonly plan: RelationPlan; readonly changes: readonly Insert[] }
   | {
       readonly kind: 'update';
@@ -32,8 +29,7 @@ export type Run = {
       readonly sent: SentColumns;
     }
   | { readonly kind: 'delete'; readonly plan: RelationPlan; readonly changes: readonly Delete[] }
-  | { readonly kind: 'truncate'; readonly plans: readonly RelationPlan[]; readonly change: Truncate }
-);
+  | { readonly kind: 'truncate'; readonly plans: readonly RelationPlan[]; readonly change: Truncate };
 
 /** Which columns of an update's row are set: all but unchanged TOAST values, and but the key where it stays. */
 export type SentColumns = {
@@ -91,7 +87,6 @@ export class RunBuilder {
     if (plan === null) return null;
     const changes = this.#changes;
     const sent = this.#sent;
-    const bytes = this.#bytes;
     this.#plan = null;
     this.#changes = [];
     this.#bytes = 0;
@@ -99,13 +94,13 @@ export class RunBuilder {
     if (this.#keys.size > 0) this.#keys = new Set();
     switch (this.#kind) {
       case 'insert':
-        return { kind: 'insert', plan, changes: changes as Insert[], bytes };
+        return { kind: 'insert', plan, changes: changes as Insert[] };
       case 'update':
-        return { kind: 'update', plan, changes: changes as Update[], sent, bytes };
+        return { kind: 'update', plan, changes: changes as Update[], sent };
       case 'delete':
         break;
     }
-    return { kind: 'delete', plan, changes: changes as Delete[], bytes };
+    return { kind: 'delete', plan, changes: changes as Delete[] };
   }
 
   #continues(plan: RelationPlan, change: RowChange, sent: SentColumns, alone: boolean, key: string): boolean {
@@ -128,8 +123,8 @@ function isAlone(plan: RelationPlan, change: RowChange, sent: SentColumns): bool
   return plan.match.kind !== 'key' || sent.keyChanges || touchesConstraint(plan, change);
 }
 
-/** Under FULL the old row tells what changes; otherwise every column that was sent may. */
-function touchesConstraint(plan: RelationPlan, update: Update): boolean {
+/** Whether an update may touch a column of another constraint. Under FULL the old row tells; otherwise whatever was sent may have changed. */
+export function touchesConstraint(plan: RelationPlan, update: Update): boolean {
   if (plan.constrained.size === 0) return false;
   const { columns, match } = plan;
   const full = plan.relation.identity === 'full' && update.key !== null;
@@ -143,14 +138,15 @@ function touchesConstraint(plan: RelationPlan, update: Update): boolean {
   });
 }
 
-function sentColumns(plan: RelationPlan, update: Update): SentColumns {
+/** Which columns of an update's row a statement sets. */
+export function sentColumns(plan: RelationPlan, update: Update): SentColumns {
   const left: number[] = [];
   for (const { at } of plan.columns) if (update.row[at] === unchanged) left.push(at);
   return { keyChanges: keyChanges(plan, update), left: left.length === 0 ? '' : left.join(',') };
 }
 
 /** Whether a column that the row is found by gets another value. Equal text is equal value: one server printed both. */
-function keyChanges(plan: RelationPlan, update: Update): boolean {
+export function keyChanges(plan: RelationPlan, update: Update): boolean {
   const { match } = plan;
   if (update.key === null || match.kind === 'none') return false;
   // A row that is found by all its values is set in all its values.
@@ -195,7 +191,7 @@ function matchKey(plan: RelationPlan, update: Update): string {
 }
 
 /** About how many bytes a change takes: characters, which is close enough for a bound. */
-function changeBytes(change: RowChange): number {
+export function changeBytes(change: RowChange): number {
   let bytes = 0;
   if (change.kind !== 'delete') for (const cell of change.row) bytes += cellBytes(cell);
   if (change.kind !== 'insert' && change.key !== null) {

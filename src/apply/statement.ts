@@ -1,5 +1,5 @@
 /**
- * A run as one statement. Pure: text and parameters; the text depends only on the plan and on which columns take part,
+ * A run as one statement (or a COPY and a look behind it). Pure: text and parameters; the text depends only on the plan and on which columns take part,
  * so that it is prepared once.
  *
  * Every statement counts its rows on the server and fails when they are not as many as the source changed, because its
@@ -13,17 +13,35 @@ import { Failure } from '../failure.js';
 import type { Delete, Insert, Update } from '../model/change.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged } from '../model/row.js';
-import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
+import { copyText } from '../postgres/copy-rows.js';
 import type { WireParameter } from '../postgres/wire-protocol.js';
 import type { PlannedColumn, RelationPlan, RowMatch } from './relation-plan.js';
 import { oldCell, type Run } from './run.js';
+import { firesIn } from './target-table.js';
 
 export type Statement = {
   readonly sql: string;
   readonly parameters: readonly WireParameter[];
   /** No key leads to the row: the server may have to read the whole table. */
   readonly scan: boolean;
+  /** Where `sql` is a COPY FROM STDIN. */
+  readonly copy?: Copy;
 };
+
+export type Copy = {
+  readonly data: Iterable<string>;
+  /** To be executed behind it: fails when rows may have been left out or altered on their way. */
+  readonly check: string;
+};
+
+/**
+ * From how many rows on an insert is a COPY. Below, the statement that has to follow a COPY costs more than it saves.
+ */
+export const copyFromRows = 50;
+
+/** What the error of a COPY begins with that a trigger had a hand in. */
+export const triggerWords = 'walferry triggers';
 
 /** What the error of a failed count begins with; the number of rows follows. */
 export const countWords = 'walferry rows';
@@ -52,6 +70,7 @@ function insertStatement(plan: RelationPlan, changes: readonly Insert[]): Statem
     );
     return { sql, parameters: [String(changes.length)], scan: false };
   }
+  if (plan.copyable && changes.length >= copyFromRows) return copyStatement(plan, changes);
   const sql = textOf(plan, 'insert', () => {
     const names = columns.map(({ target }) => quoteIdentifier(target.name)).join(', ');
     const values = columns.map((column, n) => cast(`d.c${n}`, column)).join(', ');
@@ -66,6 +85,34 @@ function insertStatement(plan: RelationPlan, changes: readonly Insert[]): Statem
     parameters: columns.map(({ at }) => changes.map(({ row }) => newCell(plan, row[at]))),
     scan: false,
   };
+}
+
+/**
+ * By COPY, which reads every cell with the type's input function and takes identity columns as given. Its rows cannot
+ * be counted on the server inside of the statement. Only a trigger could change their number, so afterwards, under the
+ * lock that the COPY has taken, it is made sure that there is none; one that comes later finds the rows there.
+ */
+function copyStatement(plan: RelationPlan, changes: readonly Insert[]): Statement {
+  const { columns } = plan;
+  const sql = textOf(plan, 'copy', () => {
+    const names = columns.map(({ target }) => quoteIdentifier(target.name)).join(', ');
+    return `copy ${nameOf(plan)} (${names}) from stdin`;
+  });
+  const check = textOf(plan, 'copied', () => {
+    const table = `${quoteLiteral(nameOf(plan))}::pg_catalog.regclass`;
+    const ofTable = plan.partitioned
+      ? `g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree(${table}) t)`
+      : `g.tgrelid = ${table}`;
+    return (
+      `select case when count(*) = 0 then 1 else concat('${triggerWords} ', count(*))::pg_catalog.int4 end ` +
+      // Bits of tgtype: for each row, before, on insert.
+      `from pg_catalog.pg_trigger g where ${ofTable} and g.tgtype & 7 = 7 and ${firesIn('g.tgenabled')}`
+    );
+  });
+  const data = copyText(changes.length, columns.length, (row, column) =>
+    newCell(plan, changes[row]?.row[(columns[column] as PlannedColumn).at]),
+  );
+  return { sql, parameters: [], scan: false, copy: { data, check } };
 }
 
 /** The columns that an update sets, and those that it only compares. */

@@ -40,12 +40,22 @@ export type TargetIndex = {
 
 export type TargetTable = {
   readonly partitioned: boolean;
+  /** Something fires when rows change: triggers, foreign keys on either side, rules. In this session, so as they are now. */
+  readonly fires: boolean;
+  /** COPY does what INSERT does: a table, no rules, no row security for this role. */
+  readonly copyable: boolean;
   readonly columns: ReadonlyMap<string, TargetColumn>;
   readonly indexes: readonly TargetIndex[];
 };
 
 /** A table's name. */
 export type TableName = { readonly schema: string; readonly name: string };
+
+/** Whether a trigger or rule in this state fires in this session. */
+export function firesIn(state: string): string {
+  return `${state} = any (case pg_catalog.current_setting('session_replication_role')
+    when 'replica' then array['R', 'A'] else array['O', 'A'] end::"char"[])`;
+}
 
 /** One row per table that exists: its columns and its indexes as JSON, since a query has only one list of rows. */
 const tablesQuery = `
@@ -108,7 +118,27 @@ const tablesQuery = `
       join pg_catalog.pg_class xc on xc.oid = x.indexrelid
       join pg_catalog.pg_am am on am.oid = xc.relam
       where x.indrelid = c.oid and x.indislive
-    ), '[]'::pg_catalog.json)::pg_catalog.text
+    ), '[]'::pg_catalog.json)::pg_catalog.text,
+    (
+      exists (
+        select from pg_catalog.pg_trigger g
+        left join pg_catalog.pg_constraint gk on gk.oid = g.tgconstraint
+        where (g.tgrelid = c.oid
+            or c.relkind = 'p' and g.tgrelid in (select t.relid from pg_catalog.pg_partition_tree(c.oid) t))
+          and ${firesIn('g.tgenabled')}
+          -- The trigger of a deferrable key only looks at the key again.
+          and (gk.contype is null or gk.contype not in ('p', 'u', 'x'))
+      ) or exists (
+        select from pg_catalog.pg_rewrite r
+        where r.ev_class = c.oid and r.ev_type <> '1' and ${firesIn('r.ev_enabled')}
+      )
+    )::pg_catalog.text,
+    (
+      c.relkind in ('r', 'p') and not pg_catalog.row_security_active(c.oid)
+      and not exists (
+        select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1' and r.ev_enabled <> 'D'
+      )
+    )::pg_catalog.text
   from unnest($1, $2) with ordinality as w (schema, name, i)
   join pg_catalog.pg_namespace n on n.nspname = w.schema
   join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
@@ -129,10 +159,12 @@ export async function fetchTargetTables(
     names.map(({ schema }) => schema),
     names.map(({ name }) => name),
   ]);
-  for (const [ordinal, partitioned, columnsText, indexesText] of rows) {
+  for (const [ordinal, partitioned, columnsText, indexesText, fires, copyable] of rows) {
     const columns = JSON.parse(columnsText ?? '[]') as readonly ColumnRow[];
     tables[Number(ordinal) - 1] = {
       partitioned: partitioned === 'true',
+      fires: fires === 'true',
+      copyable: copyable === 'true',
       columns: new Map(columns.map((column) => [column.name, readColumn(column)])),
       indexes: JSON.parse(indexesText ?? '[]') as readonly TargetIndex[],
     };

@@ -19,6 +19,8 @@ const code = (letter: string): number => letter.charCodeAt(0);
 const frontend = {
   bind: code('B'),
   close: code('C'),
+  copyData: code('d'),
+  copyDone: code('c'),
   execute: code('E'),
   parse: code('P'),
   query: code('Q'),
@@ -91,6 +93,20 @@ export class MessageWriter {
     this.#zeroTerminated('');
     this.#int32(0);
     this.#close(lengthAt);
+  }
+
+  /** CopyData: a piece of the data of a COPY FROM STDIN that was executed before. Pieces may end anywhere. */
+  copyData(text: string): void {
+    this.#reserve(16 + utf8BytesAtMost(text));
+    const lengthAt = this.#open(frontend.copyData);
+    this.#end += this.#buffer.write(text, this.#end, 'utf8');
+    this.#close(lengthAt);
+  }
+
+  /** CopyDone: the end of the data. */
+  copyDone(): void {
+    this.#reserve(8);
+    this.#close(this.#open(frontend.copyDone));
   }
 
   /** Close a prepared statement; closing one that does not exist is no error. */

@@ -16,6 +16,7 @@ import { connectionOf } from './connect-session.js';
 import { connect, type ConnectOptions, type Session } from './connect.js';
 import type { Conninfo } from './connection-string.js';
 import { PreparedStatements } from './prepared-statements.js';
+import { SilenceWatch } from './silence.js';
 import {
   MessageReader,
   MessageWriter,
@@ -43,6 +44,8 @@ type Unit = {
   tag: string;
   executed: number;
   readonly rows: (string | null)[][] | null;
+  /** COPY statements in it: each is answered with a CopyInResponse, which nobody waits for. */
+  copies: number;
   error: pg.DatabaseError | null;
   readonly reply: Promise<UnitReply>;
   readonly resolve: (reply: UnitReply) => void;
@@ -72,23 +75,35 @@ export class WireSession {
   /** What the server said before it closed the connection, for example that it shuts down. */
   #lastWords: pg.DatabaseError | null = null;
   #closing = false;
+  readonly #silence: SilenceWatch;
+  #heardMs = performance.now();
   #wakeDrained: (() => void) | null = null;
   /** Called when a statement failed or the connection is lost: for a writer that waits for something else. */
   onTrouble: (() => void) | null = null;
 
-  private constructor(session: Session) {
+  private constructor(session: Session, conninfo: Conninfo) {
     this.#session = session;
+    this.#silence = new SilenceWatch({
+      conninfo,
+      side: session.side,
+      backendPid: session.backendPid,
+      silentSince: () => this.#silentSince(),
+      onLost: (failure) => this.#break(failure),
+    });
     this.#socket = takeSocket(session.client);
     this.#socket.on('data', (chunk: Buffer) => this.#push(chunk));
     this.#socket.on('error', (error: Error) => this.#break(error));
     this.#socket.on('close', () => this.#break(null));
-    this.#socket.on('drain', () => this.#wakeDrained?.());
+    this.#socket.on('drain', () => {
+      this.#heardMs = performance.now();
+      this.#wakeDrained?.();
+    });
     this.#socket.resume();
   }
 
   /** Connects and takes the connection over. Throws what `connect` throws. */
   static async open(conninfo: Conninfo, options: ConnectOptions): Promise<WireSession> {
-    return new WireSession(await connect(conninfo, options));
+    return new WireSession(await connect(conninfo, options), conninfo);
   }
 
   /** server_version_num, for example 150020. */
@@ -124,12 +139,29 @@ export class WireSession {
   }
 
   /**
+   * Queues a COPY FROM STDIN with all of its data. Nothing is waited for (DESIGN 11.3): where an earlier statement has
+   * failed, the server skips the data like everything else up to the Sync, and where the COPY itself fails, the rest of
+   * the data. CopyDone stands before any Sync, which a server that reads COPY data would not see.
+   */
+  sendCopy(sql: string, data: Iterable<string>): void {
+    this.send({ sql, parameters: [] });
+    const unit = this.#open;
+    if (unit !== null) unit.copies += 1;
+    for (const piece of data) {
+      this.#writer.copyData(piece);
+      if (this.#writer.length >= flushBytes) this.flush();
+    }
+    this.#writer.copyDone();
+  }
+
+  /**
    * Ends the unit. Resolves with the server's reply, an error included; rejects with `target-disconnected` when the
    * connection is lost first. The promise may be left alone: what it says is also seen by the next call.
    */
   sync(): Promise<UnitReply> {
     if (this.#broken !== null) return rejected(this.#broken);
     const unit = this.#open ?? this.#newUnit(false);
+    if (this.#units.length === 1) this.#heardMs = performance.now();
     this.#open = null;
     this.#writer.sync();
     this.flush();
@@ -214,12 +246,29 @@ export class WireSession {
     // Who does not wait for the reply sees a lost connection at the next call.
     promise.catch(() => {});
     const rows = keepRows ? [] : null;
-    const unit: Unit = { tag: '', executed: 0, rows, error: null, reply: promise, resolve, reject };
+    if (this.#units.length === 0) this.#heardMs = performance.now();
+    const unit: Unit = {
+      tag: '',
+      executed: 0,
+      rows,
+      copies: 0,
+      error: null,
+      reply: promise,
+      resolve,
+      reject,
+    };
     this.#units.push(unit);
     return unit;
   }
 
+  /** An answer is owed to what a Sync ends, and bytes that the server does not take are not heard either. */
+  #silentSince(): number | null {
+    const owed = this.#units.length > (this.#open === null ? 0 : 1);
+    return owed || this.#socket.writableNeedDrain ? this.#heardMs : null;
+  }
+
   #push(chunk: Buffer): void {
+    this.#heardMs = performance.now();
     try {
       this.#reader.push(chunk);
     } catch (error) {
@@ -252,7 +301,11 @@ export class WireSession {
         unit.resolve({ tag: unit.tag, executed: unit.executed, rows: unit.rows ?? [], error: unit.error });
         break;
       case backend.copyInResponse:
-        throw new Error('the server asks for COPY data, which was not offered');
+        if (unit === undefined || unit.copies === 0) {
+          throw new Error('the server asks for COPY data, which was not offered');
+        }
+        unit.copies -= 1;
+        break;
       default:
         // ParseComplete, BindComplete, CloseComplete, NoData, notices, parameters: nothing follows from them.
         break;
@@ -273,6 +326,7 @@ export class WireSession {
 
   #break(error: Error | null): void {
     if (this.#broken !== null) return;
+    this.#silence.close();
     const cause = this.#lastWords ?? error;
     const words = cause === null ? '' : `: ${cause.message}`;
     this.#broken =

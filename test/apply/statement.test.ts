@@ -111,20 +111,31 @@ describe('a run as a statement', () => {
   test('truncate names all tables once, without cascade', () => {
     const message = truncate([t, plan.relation], true)(1n, at(1));
     if (message.kind !== 'change' || message.change.kind !== 'truncate') throw new Error('no truncate');
-    const run = { kind: 'truncate', plans: [plan, plan], change: message.change, bytes: 0 } as const;
+    const run = { kind: 'truncate', plans: [plan, plan], change: message.change } as const;
     expect(runStatement(run).sql).toBe('truncate only "public"."t", only "public"."t" restart identity');
   });
 });
 
 describe('a group ends', () => {
-  const bounds = { maxRows: 10, maxBytes: 100, maxAgeMs: 50, maxInFlight: 3 };
-  const quiet = { rows: 1, bytes: 1, ageMs: 0, inFlight: 0, level: false };
+  const bounds = {
+    minChanges: 5,
+    maxChanges: 10,
+    maxBytes: 100,
+    maxAgeMs: 50,
+    levelAgeMs: 20,
+    maxInFlight: 3,
+  };
+  const quiet = { open: true, changes: 1, bytes: 1, ageMs: 0, inFlight: 0, level: false };
   test.each([
+    ['never before it has begun', { open: false, level: true, ageMs: 100 }, false],
     ['level and nothing in flight', { level: true }, true],
-    ['level, and a reply is awaited', { level: true, inFlight: 1 }, false],
+    ['level, and a reply is awaited', { level: true, inFlight: 1, ageMs: 19 }, false],
+    ['level, and a reply is long in coming', { level: true, inFlight: 1, ageMs: 20 }, true],
     ['behind and small', {}, false],
-    ['many rows', { rows: 10 }, true],
-    ['many bytes', { bytes: 100 }, true],
+    ['behind, and the target has nothing to do', { changes: 5 }, true],
+    ['behind, and the target is busy', { changes: 5, inFlight: 1 }, false],
+    ['many changes', { changes: 10, inFlight: 1 }, true],
+    ['many bytes', { bytes: 100, inFlight: 1 }, true],
     ['old', { ageMs: 50, inFlight: 2 }, true],
   ])('%s: %s', (_, state, expected) => {
     expect(endsGroup({ ...quiet, ...state }, bounds)).toBe(expected);

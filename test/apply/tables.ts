@@ -19,7 +19,13 @@ export function table(
       notNull: column.endsWith('!'),
     };
   });
-  return { partitioned, columns: new Map(list.map((column) => [column.name, column])), indexes };
+  return {
+    partitioned,
+    fires: false,
+    copyable: true,
+    columns: new Map(list.map((column) => [column.name, column])),
+    indexes,
+  };
 }
 
 export function unique(columns: string, more: Partial<TargetIndex> = {}): TargetIndex {
