@@ -154,6 +154,8 @@ const dependentsQuery = `
     and m.deptype = 'e'
   join pg_catalog.pg_depend d on d.refclassid = m.classid and d.refobjid = m.objid and d.deptype in ('n', 'a')
   where e.extname = any ($1::text[])
+    -- An operator class's own rows hang on the class, not on the extension.
+    and d.classid not in ('pg_catalog.pg_amop'::regclass, 'pg_catalog.pg_amproc'::regclass)
     and not exists (
       select from pg_catalog.pg_depend o
       where o.classid = d.classid and o.objid = d.objid and o.deptype in ('e', 'i'))
@@ -299,20 +301,33 @@ export async function copyConfiguration(
 ): Promise<Problem[]> {
   const problems: Problem[] = [];
   const done = await fetchDoneTasks(copy.target, copy.key);
-  for (const extension of extensions) {
-    for (const table of extension.configuration) {
+  const open = extensions.flatMap((extension) =>
+    extension.configuration.flatMap((table) => {
       const task = `extension ${quoteIdentifier(extension.name)} ${quoteQualified(table.schema, table.name)}`;
-      if (done.has(task)) continue;
-      const message = await copyConfigurationTable(table, task, copy);
-      if (message === null) continue;
-      problems.push({
-        object: `rows of ${relationLabel(table)} of extension ${extension.name}`,
-        message,
-        sql: null,
-      });
+      return done.has(task) ? [] : [{ extension, table, task }];
+    }),
+  );
+  if (copy.replace) {
+    // Those that refer to others first. What is refused is seen when its rows are still there.
+    for (const { table } of open.toReversed()) {
+      if (table.kind === 'table') await attemptAlone(copy.target, `delete ${ownRows(table)}`);
     }
   }
+  for (const { extension, table, task } of open) {
+    const message = await copyConfigurationTable(table, task, copy);
+    if (message === null) continue;
+    problems.push({
+      object: `rows of ${relationLabel(table)} of extension ${extension.name}`,
+      message,
+      sql: null,
+    });
+  }
   return problems;
+}
+
+/** `from … where …` of the rows that are the user's. */
+function ownRows({ schema, name, condition }: ConfigurationTable): string {
+  return `from only ${quoteQualified(schema, name)} ${condition}`;
 }
 
 // 42501 rights, 42P01 and 42703: another version of the extension has no such table or column.
@@ -321,7 +336,7 @@ const reportedStates = new Set(['42501', '42P01', '42703', '3F000']);
 async function copyConfigurationTable(
   table: ConfigurationTable,
   task: string,
-  { source, target, key, replace, log, signal }: ConfigurationCopy,
+  { source, target, key, log, signal }: ConfigurationCopy,
 ): Promise<string | null> {
   const label = relationLabel(table);
   const name = quoteQualified(table.schema, table.name);
@@ -337,8 +352,7 @@ async function copyConfigurationTable(
         row?.['is_called'] ?? null,
       ]);
     } else {
-      const rows = `from only ${name} ${table.condition}`;
-      if (replace) await target.query(`delete ${rows}`);
+      const rows = ownRows(table);
       const [held] = await target.query(`select exists (select ${rows}) as held`);
       if (held?.['held'] === 't') {
         await target.query('rollback');
