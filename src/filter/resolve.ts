@@ -12,8 +12,9 @@ import type {
   ObjectName,
 } from '../model/object-filter.js';
 import { relationLabel } from '../model/relation.js';
-import { chooseRoots, decideObjects, type ObjectFilter } from './decide.js';
+import { decideObjects, type ObjectFilter } from './decide.js';
 import type { FilterFile } from './parse.js';
+import { chooseRoots } from './select.js';
 
 /** Questions to the source, all answered from the same moment. */
 export interface FilterQueries {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { chooseRoots, decideObjects } from '../../src/filter/decide.js';
+import { decideObjects } from '../../src/filter/decide.js';
 import { readFilters } from '../../src/filter/parse.js';
 import { judgeMatches } from '../../src/filter/resolve.js';
+import { chooseRoots } from '../../src/filter/select.js';
 import type { Dependency, FilterFacts, FilterRelation } from '../../src/model/object-filter.js';
 
 const relationClass = 1259;
