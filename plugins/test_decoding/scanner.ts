@@ -94,10 +94,10 @@ export class TextScanner {
         this.at += 2;
       } else if (letter === ']') {
         break;
-      } else if (letter === '[') {
-        this.refuse('a type is not understood');
-      } else {
+      } else if (/[a-z0-9_ .,()]/.test(letter)) {
         this.at += 1;
+      } else {
+        this.refuse('a type is not understood');
       }
     }
     const type = this.text.slice(start, this.at);
