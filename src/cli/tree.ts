@@ -101,9 +101,7 @@ export const commands: readonly Command[] = [
 
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
-  K: ['copy roles', 'check', 'cutover'],
-  D: ['dump roles'],
-  R: ['restore roles', 'restore parse-list'],
+  K: ['check', 'cutover'],
   L: ['list table-parts'],
   C: ['compare schema'],
   O: ['monitor'],

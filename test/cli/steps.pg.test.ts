@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
@@ -160,6 +160,22 @@ describe('rows', () => {
     await expectEqual(source, target);
   });
 
+  test('go into a table that is partitioned on the target', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await using temporary = await temporaryDirectory();
+    const work = { source, target, directory: temporary.path };
+    await source.sql('create table t (id int); insert into t select generate_series(1, 50)');
+    await target.sql(`create table t (id int) partition by range (id);
+      create table t1 partition of t for values from (0) to (20);
+      create table t2 partition of t default;
+      insert into t values (3), (30)`);
+    await good(work, 'copy table-data --restart');
+    expect(
+      await target.sql('select (select count(*) from t1) as low, (select count(*) from t2) as high'),
+    ).toEqual([{ low: '19', high: '31' }]);
+  });
+
   test('go on after a kill with the snapshot that another process holds, and no table is copied twice', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
@@ -248,12 +264,16 @@ describe('a work directory', () => {
     expect([exit.code, exit.stderr]).toEqual([1, expect.stringContaining('--source is mandatory')]);
   });
 
-  test('that listed with filters clones without them, and with them', async () => {
+  test('that listed with filters clones without them', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
     await using temporary = await temporaryDirectory();
     const work = { source, target, directory: temporary.path };
     await source.sql('create table kept (); create table left_out ()');
+    const filters = `${temporary.path}/filters.ini`;
+    await writeFile(filters, '[exclude-table]\npublic.left_out');
+    const listed = await good(work, `list tables --filters ${filters}`, 'source');
+    expect([/ kept /.test(listed.stdout), / left_out /.test(listed.stdout)]).toEqual([true, false]);
     await good(work, 'list schema --json', 'source');
     await good(work, 'clone');
     const summary = JSON.parse(await readFile(`${temporary.path}/summary.json`, 'utf8')) as {
@@ -330,4 +350,29 @@ test('clone goes on with another snapshot when --not-consistent says so', async 
   expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('--not-consistent')]);
   await good(work, 'clone --resume --not-consistent');
   await expectEqual(source, target);
+});
+
+describe('a target', () => {
+  test('takes one clone after the other, and a schema that is there already', async () => {
+    await using one = await createDatabase('source');
+    await using two = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await using temporary = await temporaryDirectory();
+    await one.sql('create schema shared; create table shared.one as select 1 as i');
+    await two.sql('create schema shared; create table shared.two as select 2 as i');
+    await good({ source: one, target, directory: `${temporary.path}/one` }, 'clone');
+    await good({ source: two, target, directory: `${temporary.path}/two` }, 'clone');
+    expect(await target.sql('select one.i as one, two.i as two from shared.one, shared.two')).toEqual([
+      { one: '1', two: '2' },
+    ]);
+
+    // The same once more is refused, unless its tables may be dropped.
+    await one.sql('update shared.one set i = 11');
+    const again = { source: one, target, directory: `${temporary.path}/again` };
+    expect((await step(again, 'clone')).code).toBe(7);
+    await good(again, 'clone --restart --drop-if-exists');
+    expect(await target.sql('select one.i as one, two.i as two from shared.one, shared.two')).toEqual([
+      { one: '11', two: '2' },
+    ]);
+  });
 });

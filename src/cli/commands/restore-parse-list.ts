@@ -5,7 +5,7 @@ import type { Command } from '../command.js';
 export const command: Command = {
   path: 'restore parse-list',
   group: 'R',
-  summary: 'write what pg_restore is given as lists; or read such a list and print it',
+  summary: 'write what pg_restore is given as lists; or print such a list as read',
   options: ['dir'],
   arguments: [{ name: 'file', kind: 'text', required: false }],
   needs: [],
