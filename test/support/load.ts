@@ -81,6 +81,8 @@ export async function startLoad(database: TestDatabase, clients: number, pauseMs
   const failures: unknown[] = [];
   const one = async () => {
     const client = new pg.Client(database.uri);
+    // A server that goes away below an idle client; the next statement says so.
+    client.on('error', () => {});
     await client.connect();
     try {
       while (running) {

@@ -50,7 +50,7 @@ describe('killed at', () => {
       await using source = await createDatabase('source');
       await using target = await createDatabase('target');
       await using directory = await temporaryDirectory();
-      await source.sqlAsOwner(ledgerSchema);
+      await source.sqlAsOwner(`${ledgerSchema}; select lo_from_bytea(0, 'a large object')`);
       const migration: Migration = { source, target, directory: directory.path, role: 'owner' };
       await using holder = run(migration, ['snapshot', '--follow', ...streamOptions(migration)]);
       await holder.waitForOutput(/^[0-9A-F]+-[0-9A-F]+-\d+$/m);

@@ -26,7 +26,7 @@ describe.each(['owner', 'superuser'] as const)('a live migration as %s', (role) 
     await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
 
     // When it is copied and followed, the writers stop, and the end position is set from a second process.
-    await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
+    await migrating.waitForOutput(/applying changes from/);
     await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
     const written = await load.stop();
     expect(await setEndposNow(migration)).toBe(true);
