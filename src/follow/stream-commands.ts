@@ -1,6 +1,7 @@
 /**
  * The stream commands that run a stream's jobs on their own: receive (prefetch), apply (catchup), both (replay, follow).
  */
+import { rm } from 'node:fs/promises';
 import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { takeLocks, type LockName } from '../catalog/lock.js';
 import { setEndpos } from '../catalog/sentinel.js';
@@ -97,13 +98,16 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
   }
 }
 
-export type CleanupCommandOptions = Omit<Common, 'journalDirectory'> & {
+export type CleanupCommandOptions = Common & {
   readonly source: Conninfo;
   readonly target: Conninfo;
   readonly choices: StreamChoices;
 };
 
-/** `stream cleanup`: also where the work directory is gone, by the names that were given. */
+/**
+ * `stream cleanup`: also where the work directory is gone, by the names that were given. The transform files go too:
+ * without slot and position row nothing can be done with them, and a later stream must not read them.
+ */
 export async function runCleanup(options: CleanupCommandOptions): Promise<void> {
   const { directory } = options;
   if (!catalogExists(directory)) {
@@ -115,6 +119,7 @@ export async function runCleanup(options: CleanupCommandOptions): Promise<void> 
   try {
     await cleanupStream({ ...options, catalog });
     removeSnapshotFile(directory);
+    await rm(options.journalDirectory, { recursive: true, force: true });
   } finally {
     closeCatalog(catalog);
     locks.release();

@@ -14,6 +14,7 @@ export const command: Command = {
       source: source(),
       target: target(),
       directory: settings.directory,
+      journalDirectory: settings.journalDirectory,
       choices: streamChoices(settings),
       log,
       signal,

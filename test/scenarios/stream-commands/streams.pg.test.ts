@@ -139,6 +139,10 @@ test('set up twice is set up once; receive, catchup, replay and follow each do t
   expect(await contents(target)).toEqual(before);
   const gone = await runToEnd(migration, ['stream', 'sentinel', 'get']);
   expect([gone.code, gone.stdout]).toEqual([6, '']);
+
+  // And a stream that is set up again begins from nothing.
+  await succeed(migration, ['stream', 'setup', ...options]);
+  await succeed(migration, ['stream', 'cleanup', ...options]);
 });
 
 test('cleanup works by names alone when the work directory is gone', async () => {
