@@ -54,16 +54,22 @@ export type Shape = {
 export class SourceRelations {
   readonly #habits: Habits;
   #tables: SourceTables;
+  #followed: Indexed;
+  #now: Indexed;
   #byName = new Map<string, SourceRelation | Unfollowed>();
 
   constructor(tables: SourceTables, habits: Habits) {
     this.#tables = tables;
     this.#habits = habits;
+    this.#followed = indexed(tables.followed);
+    this.#now = indexed(tables.now);
   }
 
   /** The catalog was read anew: what was decided by the last reading is decided again. */
   describe(tables: SourceTables): void {
+    this.#followed = indexed(tables.followed);
     this.#tables = tables;
+    this.#now = indexed(tables.now);
     this.#byName = new Map();
   }
 
@@ -73,14 +79,14 @@ export class SourceRelations {
    * or it is a followed one between two renamings.
    */
   find(schema: string, name: string, xid: bigint): SourceRelation | Unfollowed | typeof tablesStale {
-    const id = `${schema}\0${name}`;
+    const id = nameOf({ schema, name });
     const known = this.#byName.get(id);
     if (known !== undefined) return known;
-    const named = (table: SourceTable) => table.name === name && table.schema === schema;
-    const { followed, now, seen } = this.#tables;
-    const present = now.find(named);
-    if (present === undefined && !followed.some(named) && !isSeen(seen, xid)) return tablesStale;
-    const then = followed.find(named) ?? followed.find((table) => table.oid === present?.oid);
+    const { seen } = this.#tables;
+    const present = this.#now.byName.get(id);
+    const named = this.#followed.byName.get(id);
+    if (present === undefined && named === undefined && !isSeen(seen, xid)) return tablesStale;
+    const then = named ?? (present === undefined ? undefined : this.#followed.byOid.get(present.oid));
     const relation =
       then === undefined
         ? new Unfollowed({ schema, name }, present === undefined ? this.#moved() : [], this.#habits)
@@ -98,17 +104,32 @@ export class SourceRelations {
 
   /** The followed tables that have another name by now, or are gone. */
   #moved(): SourceTable[] {
-    const { followed, now } = this.#tables;
-    return followed.filter(
-      ({ oid, schema, name }) =>
-        !now.some((table) => table.oid === oid && table.name === name && table.schema === schema),
-    );
+    return this.#tables.followed.filter((then) => {
+      const now = this.#now.byOid.get(then.oid);
+      return now === undefined || nameOf(now) !== nameOf(then);
+    });
   }
 
   /** Whether a followed table is printed like this between quotes that are not doubled, as in the server's log. */
   isFollowedAs(text: string): boolean {
     return this.#tables.followed.some(({ schema, name }) => text === `"${schema}"."${name}"`);
   }
+}
+
+type Indexed = {
+  readonly byName: ReadonlyMap<string, SourceTable>;
+  readonly byOid: ReadonlyMap<number, SourceTable>;
+};
+
+function indexed(tables: readonly SourceTable[]): Indexed {
+  return {
+    byName: new Map(tables.map((table) => [nameOf(table), table])),
+    byOid: new Map(tables.map((table) => [table.oid, table])),
+  };
+}
+
+function nameOf({ schema, name }: { readonly schema: string; readonly name: string }): string {
+  return `${schema}\0${name}`;
 }
 
 /** A table that is not followed, as far as its name tells. */
