@@ -17,13 +17,16 @@ import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { MessageSource } from '../model/message-source.js';
+import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { positionQuery, streamKeyParameters } from '../postgres/position-row.js';
 import { serverFailure } from '../postgres/sqlstate.js';
 import { WireSession } from '../postgres/wire-session.js';
 import { countedRows, isConflict, isGuardError, isPassing } from './culprit.js';
-import { Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
+import { GuardFirst, Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
+import { guardTables } from './target-guards.js';
+import type { TableName } from './target-table.js';
 import { RelationPlans } from './relation-plans.js';
 import { StopClock } from './stop-clock.js';
 
@@ -44,6 +47,11 @@ export type ApplyOptions = {
   readonly log: Log;
   /** Told after each COMMIT reply. */
   readonly onApplied: (applied: Lsn) => void;
+  /**
+   * What fires on the target's tables is switched off before they are first changed (target-guards.ts); whoever runs
+   * the stream puts it back with `restoreGuarded`. Without, it fires, and such tables are applied in strict order.
+   */
+  readonly guard?: boolean;
   /** Every change is a statement of its own, as if nothing could go together: to see whether that makes a difference. */
   readonly strict?: boolean;
   /** How long a lost target or a passing error is tried again without any progress; a minute unless told. */
@@ -87,6 +95,9 @@ class Applier {
   #troubleSince: number | null = null;
   #pauseMs = 0;
   #guardFailures = 0;
+  /** Tables that need no further look: `guardTables` has seen to them. */
+  readonly #guarded = new Set<string>();
+  #replicaRole = false;
 
   constructor(options: ApplyOptions) {
     this.#options = options;
@@ -122,6 +133,7 @@ class Applier {
         key: this.#options.key,
         plans: this.#plans,
         lessons: this.#lessons,
+        guarded: this.#options.guard === true ? this.#guarded : null,
         strict: this.#options.strict ?? false,
         endpos: this.#options.endpos,
         clock: this.#clock,
@@ -157,6 +169,7 @@ class Applier {
     });
     this.#session = session;
     await session.run(sessionSettings);
+    if (this.#replicaRole) await session.run(replicaRoleSetting);
     await this.#endLostBackend(session);
     const [row] = await session.query(backendQuery);
     this.#backendStartedAt = row?.[0] ?? '';
@@ -189,7 +202,15 @@ class Applier {
       });
     }
     const position = readLsn(text);
-    if (this.#possible !== null && !this.#possible.includes(position)) {
+    if (this.#possible !== null && this.#possible.every((possible) => position < possible)) {
+      // Nobody who applies moves it back: the target failed over to a server that had not got the last groups yet
+      // (DESIGN 11.15). Rows and position went back together, and what is missing is still in the transform files.
+      this.#options.log.warn(
+        `the target was set back to ${formatLsn(position)}, as by a failover: applying again from there`,
+      );
+      this.#lessons = freshLessons;
+      this.#lostBackend = null;
+    } else if (this.#possible !== null && !this.#possible.includes(position)) {
       throw positionMoved(key, position);
     }
     this.#possible = [position];
@@ -215,6 +236,7 @@ class Applier {
     }
     // 3. Nothing was wrong with the target: the same source must be read again with what is known now.
     if (error instanceof ReadAgain) return;
+    if (error instanceof GuardFirst) return await this.#guard(error.tables);
     // 4. Not a statement. What was sent before it is good, and committed by now.
     if (!(error instanceof pg.DatabaseError)) throw error;
     // 5. The guard: the position row, read again, tells whether somebody else is at work.
@@ -243,6 +265,15 @@ class Applier {
       reason: countedRows(error) === null ? (error.code ?? '') : 'rows',
     });
     this.#lessons = { ...this.#lessons, carefulThrough: failing.lastXid };
+  }
+
+  /** With no transaction open: the locks that this takes would wait for our own. */
+  async #guard(tables: readonly TableName[]): Promise<void> {
+    const { target, key, log, signal } = this.#options;
+    const { replicaRole } = await guardTables({ target, key, log, signal }, tables);
+    if (replicaRole && !this.#replicaRole) await this.#session?.run(replicaRoleSetting);
+    this.#replicaRole ||= replicaRole;
+    for (const table of tables) this.#guarded.add(relationLabel(table));
   }
 
   /**
@@ -298,6 +329,8 @@ const sessionSettings = `
   set jit = off;
   select pg_catalog.set_config('synchronous_commit', 'on', false)
     where pg_catalog.current_setting('synchronous_commit') = 'off'`;
+
+const replicaRoleSetting = 'set session_replication_role = replica';
 
 const backendQuery = `
   select backend_start::pg_catalog.text from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()`;

@@ -21,6 +21,7 @@ import type { RelationPlans } from './relation-plans.js';
 import type { Run } from './run.js';
 import { runStatement } from './statement.js';
 import type { StopClock } from './stop-clock.js';
+import type { TableName } from './target-table.js';
 import { reachesEnd, relationVerdict, verdictAtBegin, verdictHolds } from './verdict.js';
 
 /** What one reading tells the next. */
@@ -42,6 +43,16 @@ export const freshLessons: Lessons = {
 /** Not a failure: what was sent must be taken back, and the source read again with what was learned. */
 export class ReadAgain extends Error {}
 
+/** Not a failure: something fires on these tables of the target, and must be switched off before they are changed. */
+export class GuardFirst extends Error {
+  readonly tables: readonly TableName[];
+
+  constructor(tables: readonly TableName[]) {
+    super();
+    this.tables = tables;
+  }
+}
+
 export type ReadingOptions = {
   readonly session: WireSession;
   readonly source: MessageSource;
@@ -50,6 +61,8 @@ export type ReadingOptions = {
   readonly key: StreamKey;
   readonly plans: RelationPlans;
   readonly lessons: Lessons;
+  /** The tables on which nothing fires any more; null where what fires is to fire. */
+  readonly guarded: ReadonlySet<string> | null;
   /** Nothing goes together, as in a careful reading; but groups are what they are. */
   readonly strict: boolean;
   readonly endpos: () => Lsn;
@@ -285,8 +298,13 @@ export class Reading {
 
   async #fetchPlan(relation: Relation): Promise<RelationPlan> {
     try {
-      return await this.#options.plans.fetch(this.#options.session, relation);
+      const { plans, session, guarded } = this.#options;
+      const plan = await plans.fetch(session, relation);
+      const tables = guarded === null ? [] : plans.unguarded(guarded);
+      if (tables.length > 0) throw new GuardFirst(tables);
+      return plan;
     } catch (error) {
+      if (error instanceof GuardFirst) throw error;
       // Refused because the transaction has failed before: that failure is the one to tell.
       this.pipeline.throwIfFailed();
       if (error instanceof Failure && error.code === 'relation-missing' && this.#transaction !== null) {

@@ -51,6 +51,8 @@ export type RelationPlan = {
   readonly contested: boolean;
   /** The target does something of its own when a row changes (triggers, foreign keys, rules): order matters. */
   readonly ordered: boolean;
+  /** Row security keeps rows from this role. */
+  readonly hidden: boolean;
   /** Rows may come by COPY, which fires no rules and is refused under row security. */
   readonly copyable: boolean;
   /** The relation has every column of the target's table but generated ones: a row may be taken out and put back. */
@@ -98,6 +100,7 @@ export function planRelation(
     constrained: constrainedColumns(known, table, index),
     contested: options.contested ?? false,
     ordered: table.fires,
+    hidden: table.hidden,
     copyable: table.copyable && columns.length > 0,
     whole: [...table.columns.values()].filter(({ generated }) => !generated).length === columns.length,
     statements: new Map(),

@@ -1,7 +1,7 @@
 import { relationLabel, type Relation } from '../model/relation.js';
 import type { WireSession } from '../postgres/wire-session.js';
 import { planRelation, type RelationPlan } from './relation-plan.js';
-import { fetchTargetTables, type TargetTable } from './target-table.js';
+import { fetchTargetTables, type TableName, type TargetTable } from './target-table.js';
 
 /**
  * The plans of the relations met so far. They are made when they are needed, for all relations described by then at
@@ -73,6 +73,16 @@ export class RelationPlans {
   #isContested(relation: Relation, table: TargetTable | null): boolean {
     if (this.#contested.has(relationLabel(relation))) return true;
     return this.#contestedPartition && table?.partitioned === true;
+  }
+
+  /** The tables planned so far that do something of their own when rows change, without those of `guarded`. */
+  unguarded(guarded: ReadonlySet<string>): TableName[] {
+    const plans = [...this.#byDescription.values()].filter(
+      ({ ordered, hidden, columns }) =>
+        ordered || hidden || columns.some(({ target }) => target.identityAlways),
+    );
+    const tables = plans.filter(({ relation }) => !guarded.has(relationLabel(relation)));
+    return tables.map(({ relation: { schema, name } }) => ({ schema, name }));
   }
 
   /** After a failure: the target's tables may have been changed since. */

@@ -42,6 +42,8 @@ export type TargetTable = {
   readonly partitioned: boolean;
   /** Something fires when rows change: triggers, foreign keys on either side, rules. In this session, so as they are now. */
   readonly fires: boolean;
+  /** Row security applies to this role: some rows are not there for it. */
+  readonly hidden: boolean;
   /** COPY does what INSERT does: a table, no rules, no row security for this role. */
   readonly copyable: boolean;
   readonly columns: ReadonlyMap<string, TargetColumn>;
@@ -133,6 +135,7 @@ const tablesQuery = `
         where r.ev_class = c.oid and r.ev_type <> '1' and ${firesIn('r.ev_enabled')}
       )
     )::pg_catalog.text,
+    pg_catalog.row_security_active(c.oid)::pg_catalog.text,
     (
       c.relkind in ('r', 'p') and not pg_catalog.row_security_active(c.oid)
       and not exists (
@@ -159,11 +162,12 @@ export async function fetchTargetTables(
     names.map(({ schema }) => schema),
     names.map(({ name }) => name),
   ]);
-  for (const [ordinal, partitioned, columnsText, indexesText, fires, copyable] of rows) {
+  for (const [ordinal, partitioned, columnsText, indexesText, fires, hidden, copyable] of rows) {
     const columns = JSON.parse(columnsText ?? '[]') as readonly ColumnRow[];
     tables[Number(ordinal) - 1] = {
       partitioned: partitioned === 'true',
       fires: fires === 'true',
+      hidden: hidden === 'true',
       copyable: copyable === 'true',
       columns: new Map(columns.map((column) => [column.name, readColumn(column)])),
       indexes: JSON.parse(indexesText ?? '[]') as readonly TargetIndex[],

@@ -4,6 +4,7 @@
  */
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { apply } from '../apply/apply.js';
+import { restoreGuarded } from '../apply/target-guards.js';
 import { Failure } from '../failure.js';
 import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
 import { JournalReader } from '../journal/reader.js';
@@ -247,6 +248,7 @@ export class StreamRun {
       log.info(
         `Current endpos ${formatLsn(this.watch.endpos())} was previously reached at ${formatLsn(this.#applied)}`,
       );
+      await restoreGuarded({ target, key: stream.key, log, signal });
       return true;
     }
     log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
@@ -259,6 +261,7 @@ export class StreamRun {
         endpos: this.watch.endpos,
         signal,
         log,
+        guard: true,
         onApplied: (lsn) => this.#noteApplied(lsn),
         retryForMs: retryTargetForMs,
       });
@@ -267,6 +270,8 @@ export class StreamRun {
         log.info(
           `Current endpos ${formatLsn(this.watch.endpos())} has been reached at replay_lsn ${formatLsn(applied)}`,
         );
+        // The last change is applied: what would have done it again may do its own work now.
+        await restoreGuarded({ target, key: stream.key, log, signal });
       }
       return reason === 'endpos';
     } finally {

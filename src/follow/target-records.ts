@@ -12,6 +12,9 @@ const schemaExists = `select 1 from pg_catalog.pg_namespace where nspname = 'wal
 const recordsLeft = `
   select (exists (select from walferry.position) or exists (select from walferry.task))::text as left`;
 
+const guardExists = `select pg_catalog.to_regclass('walferry.guard')::text as found`;
+const guardLeft = 'select from walferry.guard limit 1';
+
 /** Removes the stream's rows, and the schema with the last of them. */
 export async function dropTargetRecords(session: Session, key: StreamKey, log: Log): Promise<void> {
   if ((await session.query(schemaExists)).length === 0) return;
@@ -19,6 +22,9 @@ export async function dropTargetRecords(session: Session, key: StreamKey, log: L
   await forgetDoneTasks(session, key);
   const [row] = await session.query(recordsLeft);
   if (row?.['left'] === 'true') return;
+  const [guard] = await session.query(guardExists);
+  // Of another stream: what it has switched off is recorded nowhere else.
+  if ((guard?.['found'] ?? null) !== null && (await session.query(guardLeft)).length > 0) return;
   await session.query('drop schema if exists walferry cascade');
   log.info('Removed schema walferry and its objects from the target');
 }

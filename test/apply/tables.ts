@@ -22,6 +22,7 @@ export function table(
   return {
     partitioned,
     fires: false,
+    hidden: false,
     copyable: true,
     columns: new Map(list.map((column) => [column.name, column])),
     indexes,
