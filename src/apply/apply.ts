@@ -88,6 +88,9 @@ class Applier {
   /** The session before, while its backend may still work through what it was sent. */
   #lostBackend: { readonly pid: number; readonly startedAt: string } | null = null;
   #backendStartedAt = '';
+  /** Which start of which server the session is on, and which one the position was last read from. */
+  #serverStartedAt = '';
+  #positionServer = '';
   /** What the position row may say; null before it was read for the first time. */
   #possible: readonly Lsn[] | null = null;
   #lessons: Lessons = freshLessons;
@@ -173,6 +176,7 @@ class Applier {
     await this.#endLostBackend(session);
     const [row] = await session.query(backendQuery);
     this.#backendStartedAt = row?.[0] ?? '';
+    this.#serverStartedAt = row?.[1] ?? '';
     return session;
   }
 
@@ -202,7 +206,9 @@ class Applier {
       });
     }
     const position = readLsn(text);
-    if (this.#possible !== null && this.#possible.every((possible) => position < possible)) {
+    const isOtherServer = this.#serverStartedAt !== this.#positionServer;
+    this.#positionServer = this.#serverStartedAt;
+    if (isOtherServer && this.#possible?.every((possible) => position < possible) === true) {
       // Nobody who applies moves it back: the target failed over to a server that had not got the last groups yet
       // (DESIGN 11.15). Rows and position went back together, and what is missing is still in the transform files.
       this.#options.log.warn(
@@ -333,7 +339,8 @@ const sessionSettings = `
 const replicaRoleSetting = 'set session_replication_role = replica';
 
 const backendQuery = `
-  select backend_start::pg_catalog.text from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()`;
+  select backend_start::pg_catalog.text, pg_catalog.pg_postmaster_start_time()::pg_catalog.text
+    from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()`;
 
 /** Rows as long as it is there. A process id may be another session's by now: its start tells. */
 const endBackendQuery = `
