@@ -13,52 +13,71 @@ import {
 import { ledgerSchema, startLoad } from '../support/load.js';
 import { until } from '../support/until.js';
 
-describe.each(['wal2json', 'test_decoding'] as const)('a live migration through %s', (plugin) => {
-  test('ends with both sides equal', async () => {
-    await using source = await createDatabase('source');
-    await using target = await createDatabase('target');
-    await using directory = await temporaryDirectory();
-    await source.sqlAsOwner(ledgerSchema);
-    await source.sqlAsOwner(`
+/** A busy machine copies slowly; what is waited for comes in seconds else. */
+const patienceMs = 120_000;
+
+describe.each(['wal2json', 'test_decoding'] as const)(
+  'a live migration through %s',
+  { timeout: 400_000 },
+  (plugin) => {
+    test('ends with both sides equal', async () => {
+      await using source = await createDatabase('source');
+      await using target = await createDatabase('target');
+      await using directory = await temporaryDirectory();
+      await source.sqlAsOwner(ledgerSchema);
+      await source.sqlAsOwner(`
       create table measure (id int primary key, f float8, n numeric, twice numeric generated always as (n * 2) stored,
         raw bytea, is_set boolean, doc jsonb)`);
-    const migration: Migration = { source, target, directory: directory.path, role: 'owner' };
-    const command = cloneFollow(migration, '--no-owner', '--plugin', plugin);
+      const migration: Migration = { source, target, directory: directory.path, role: 'owner' };
+      const command = cloneFollow(migration, '--no-owner', '--plugin', plugin);
 
-    // Given a database that is written to all the time, and killed once in the middle.
-    const load = await startLoad(source, 3);
-    {
-      await using first = run(migration, command);
-      await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
-      await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
-      first.kill('SIGKILL');
-      await first.exit;
-    }
-    await source.sqlAsOwner(`
+      // Given a database that is written to all the time, and killed once in the middle.
+      const load = await startLoad(source, 3);
+      {
+        await using first = run(migration, command);
+        await until(
+          'changes are applied',
+          async () => (await sentinelField(migration, 'apply')) === true,
+          patienceMs,
+        );
+        await until(
+          'some were',
+          async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0',
+          patienceMs,
+        );
+        first.kill('SIGKILL');
+        await first.exit;
+      }
+      await source.sqlAsOwner(`
       insert into measure values (1, 'NaN', 1.50, default, '\\x00', true, '{"a": "'' \\" \\\\"}');
       insert into measure (id, f, n) values (2, null, null), (3, 1e-300, 'Infinity');
       update measure set f = null where id = 1;
       update measure set id = 4, n = 12345678901234567890.1230 where id = 3;
       delete from measure where id = 2`);
-    await using migrating = run(migration, [...command, '--resume']);
-    await until('it goes on', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+      await using migrating = run(migration, [...command, '--resume']);
+      await until(
+        'it goes on',
+        async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0',
+        patienceMs,
+      );
 
-    // When the writers stop, and the end position is set.
-    await load.stop();
-    expect(await setEndposNow(migration)).toBe(true);
-    const exit = await migrating.exit;
+      // When the writers stop, and the end position is set.
+      await load.stop();
+      expect(await setEndposNow(migration)).toBe(true);
+      const exit = await migrating.exit;
 
-    // Then both sides hold the same, and no publication was made.
-    expect(exit.stderr).not.toMatch(/ERROR/);
-    expect(exit.code).toBe(0);
-    await expectEqual(source, target);
-    expect(await source.sql('select pubname from pg_publication')).toEqual([]);
+      // Then both sides hold the same, and no publication was made.
+      expect(exit.stderr).not.toMatch(/ERROR/);
+      expect(exit.code).toBe(0);
+      await expectEqual(source, target);
+      expect(await source.sql('select pubname from pg_publication')).toEqual([]);
 
-    // And the stream commands know the plugin of the stream.
-    const again = await runToEnd(migration, command);
-    expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('nothing to do')]);
-  });
-});
+      // And the stream commands know the plugin of the stream.
+      const again = await runToEnd(migration, command);
+      expect([again.code, again.stderr]).toEqual([0, expect.stringContaining('nothing to do')]);
+    });
+  },
+);
 
 test('a source that does not allow wal2json says how it is allowed; nothing is left behind', async () => {
   await using source = await createDatabase('source');
