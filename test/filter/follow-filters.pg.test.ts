@@ -9,12 +9,10 @@ import {
   cloneFollow,
   run,
   runToEnd,
-  sentinelField,
   setEndposNow,
   streamOptions,
   type Migration,
 } from '../support/live-migration.js';
-import { until } from '../support/until.js';
 
 const schema = `
   create schema app; create schema audit;
@@ -85,7 +83,7 @@ describe.each(['our own publication', 'one of somebody else', 'wal2json'])(
         migration,
         cloneFollow(migration, '--no-owner', '--filters', filterFile, ...more),
       );
-      await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
+      await migrating.waitForOutput(/applying changes from/);
       await source.sqlAsOwner(changes);
       expect(await setEndposNow(migration)).toBe(true);
       const exit = await migrating.exit;
@@ -176,10 +174,10 @@ describe('a work directory', () => {
     await target.sqlAsOwner(`create schema app; create table app.orders (id int primary key, note text)`);
     const follow = ['follow', ...streamOptions(migration)];
     await using following = run(migration, [...follow, '--filter', filterFile]);
-    await until('it is set up', async () => (await sentinelField(migration, 'startpos')) !== null);
+    await following.waitForOutput(/receiving changes from/);
     await source.sqlAsOwner(changes.replace('update', '-- '));
     expect((await runToEnd(migration, ['stream', 'sentinel', 'set', 'apply'])).code).toBe(0);
-    await until('the end position is set', () => setEndposNow(migration));
+    expect(await setEndposNow(migration)).toBe(true);
     expect((await following.exit).code).toBe(0);
     expect(notes(await target.sql('select note from app.orders'))).toEqual(['after']);
     await writeFile(filterFile, '[exclude-schema]\napp');
