@@ -14,7 +14,7 @@ import { ledgerSchema, startLoad } from '../support/load.js';
 import { until } from '../support/until.js';
 
 /** A busy machine copies slowly; what is waited for comes in seconds else. */
-const patienceMs = 120_000;
+const patience = { timeoutMs: 120_000 };
 
 describe.each(['wal2json', 'test_decoding'] as const)(
   'a live migration through %s',
@@ -38,12 +38,12 @@ describe.each(['wal2json', 'test_decoding'] as const)(
         await until(
           'changes are applied',
           async () => (await sentinelField(migration, 'apply')) === true,
-          patienceMs,
+          patience,
         );
         await until(
           'some were',
           async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0',
-          patienceMs,
+          patience,
         );
         first.kill('SIGKILL');
         await first.exit;
@@ -58,7 +58,7 @@ describe.each(['wal2json', 'test_decoding'] as const)(
       await until(
         'it goes on',
         async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0',
-        patienceMs,
+        patience,
       );
 
       // When the writers stop, and the end position is set.
