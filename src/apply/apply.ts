@@ -243,9 +243,13 @@ class Applier {
     // 3. Nothing was wrong with the target: the same source must be read again with what is known now.
     if (error instanceof ReadAgain) return;
     if (error instanceof GuardFirst) return await this.#guard(error.tables);
-    // 4. Not a statement. What was sent before it is good, and committed by now.
+    // 4. No connection although there was one before: its name may lead nowhere for a moment, while it is another host's.
+    if (error instanceof Failure && error.code === 'target-unreachable' && this.#possible !== null) {
+      return await this.#pause(error);
+    }
+    // 5. Not a statement. What was sent before it is good, and committed by now.
     if (!(error instanceof pg.DatabaseError)) throw error;
-    // 5. The guard: the position row, read again, tells whether somebody else is at work.
+    // 6. The guard: the position row, read again, tells whether somebody else is at work.
     if (isGuardError(error)) {
       this.#guardFailures += 1;
       if (this.#guardFailures < guardTries) return;
@@ -257,15 +261,15 @@ class Applier {
         },
       );
     }
-    // 6. Deadlocks and the like.
+    // 7. Deadlocks and the like.
     if (isPassing(error)) return await this.#pause(serverFailure(error, 'target', ''));
-    // 7. A careful reading has said all it could (it throws Failures), and a group without rows has no change at fault.
+    // 8. A careful reading has said all it could (it throws Failures), and a group without rows has no change at fault.
     if (failing === null || failing.lastXid === null || this.#lessons.carefulThrough !== null) {
       throw serverFailure(error, 'target', '');
     }
-    // 8. A set met two values that swap: from now on its relation's updates take the row out and put it back.
+    // 9. A set met two values that swap: from now on its relation's updates take the row out and put it back.
     if (isConflict(error)) this.#plans.contest(error.schema ?? '', error.table ?? '');
-    // 9. Which change is it?
+    // 10. Which change is it?
     this.#options.log.notice('a group failed on the target; applying its changes one by one', {
       from: formatLsn(failing.from),
       reason: countedRows(error) === null ? (error.code ?? '') : 'rows',
@@ -313,7 +317,8 @@ class Applier {
   async #pause(failure: Failure): Promise<void> {
     this.#troubleSince ??= Date.now();
     if (this.#troubledMs() >= this.#retryForMs) throw failure;
-    await this.#clock.sleep(this.#pauseMs);
+    // Not all that lost the same target come back in the same moment.
+    await this.#clock.sleep(this.#pauseMs * (0.5 + Math.random() / 2));
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 50);
   }
 }

@@ -78,14 +78,17 @@ export function decodeStreamFrame(content: Buffer): StreamFrame {
   );
 }
 
-/** The content of a standby status update. `now` is our clock in milliseconds since 1970. */
-export function encodeStatusUpdate(positions: FeedbackPositions, now: number): Buffer {
+/**
+ * The content of a standby status update. `now` is our clock in milliseconds since 1970. `ask` wants a keepalive for an
+ * answer: a server that hears of us has no reason to speak by itself.
+ */
+export function encodeStatusUpdate(positions: FeedbackPositions, now: number, ask = false): Buffer {
   const content = Buffer.alloc(statusUpdateBytes);
   content[0] = tagStatusUpdate;
   content.writeBigUInt64BE(positions.written, 1);
   content.writeBigUInt64BE(positions.flushed, 9);
   content.writeBigUInt64BE(positions.applied, 17);
   content.writeBigInt64BE(BigInt(Math.trunc(now)) * 1000n - postgresEpoch, 25);
-  // The last byte asks the server for a reply; we never need one.
+  content[33] = ask ? 1 : 0;
   return content;
 }

@@ -32,6 +32,7 @@ import {
 } from './feedback.js';
 import { identifySource, type SourceIdentity } from './identify.js';
 import { ReadPacing, restMs } from './read-pacing.js';
+import { SilenceWatch, silentMs } from './silence.js';
 import { slotFailure } from './slot-failure.js';
 import { checkSlotFacts, checkSlotPosition, checkTimeline, connectWalsender, fetchSlot } from './slot.js';
 import { readErrorFields } from './wire-protocol.js';
@@ -60,6 +61,8 @@ export type SlotStreamOptions = {
   readonly feedbackIntervalMs?: number;
   /** Bytes that may wait for the consumer; one message is taken whatever its size. 1 MiB unless told. */
   readonly maxQueuedBytes?: number;
+  /** After so long without a word the connection is looked after, in milliseconds; see silence.ts. */
+  readonly silentMs?: number;
 };
 
 /** What arrived since the last batch, in order. Payloads are views that stay valid as long as somebody holds them. */
@@ -110,6 +113,8 @@ export class SlotStream implements AsyncDisposable {
   #clock: NodeJS.Timeout | null = null;
   #reply: NodeJS.Timeout | null = null;
   #lastFeedbackMs = 0;
+  #heardMs = performance.now();
+  #silence: SilenceWatch | null = null;
   #lastFlushed: Lsn;
   #ending: (() => void) | null = null;
   #closing: Promise<void> | null = null;
@@ -173,6 +178,7 @@ export class SlotStream implements AsyncDisposable {
     this.#queuedBytes = 0;
     if (this.#full) {
       this.#full = false;
+      this.#heardMs = performance.now();
       if (this.#rest === null) this.#socket.resume();
     }
     return batch;
@@ -221,10 +227,24 @@ export class SlotStream implements AsyncDisposable {
     const wanted = this.#options.feedbackIntervalMs ?? defaultFeedbackIntervalMs;
     const interval = timeout === 0 ? wanted : Math.min(wanted, Math.max(1, Math.floor(timeout / 4)));
     this.#clock = setInterval(() => this.#writeFeedback(), interval);
+    this.#heardMs = performance.now();
+    this.#silence = new SilenceWatch({
+      conninfo: this.#options.conninfo,
+      side: 'source',
+      backendPid: this.#session.backendPid,
+      // A socket that we do not read brings nothing; otherwise an answer is asked for in time.
+      silentSince: () => (this.#full ? null : this.#heardMs),
+      onLost: (failure) => {
+        this.#fail(failure);
+        this.#socket.destroy();
+      },
+      ...(this.#options.silentMs === undefined ? {} : { afterMs: this.#options.silentMs }),
+    });
     this.#writeFeedback();
   }
 
   #read(read: Buffer): void {
+    this.#heardMs = performance.now();
     try {
       this.#cutter.push(read);
     } catch (error) {
@@ -347,12 +367,14 @@ export class SlotStream implements AsyncDisposable {
     if (this.#failure !== null || !this.#socket.writable) return;
     this.#lastFeedbackMs = performance.now();
     const positions = this.#options.feedback();
-    this.#socket.write(copyData(encodeStatusUpdate(positions, Date.now())));
+    const ask = this.#lastFeedbackMs - this.#heardMs > (this.#options.silentMs ?? silentMs) / 2;
+    this.#socket.write(copyData(encodeStatusUpdate(positions, Date.now(), ask)));
     if (positions.flushed > this.#lastFlushed) failpoint('receive.acknowledged');
     this.#lastFlushed = positions.flushed;
   }
 
   async #close(): Promise<void> {
+    this.#silence?.close();
     for (const timer of [this.#clock, this.#reply, this.#rest]) if (timer !== null) clearTimeout(timer);
     if (this.#failure === null && this.#socket.writable) {
       // What still arrives is thrown away: it was not acknowledged, and will come again. Reading it to the end lets

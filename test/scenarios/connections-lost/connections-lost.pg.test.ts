@@ -1,0 +1,160 @@
+/** Networks that go silent, sessions that somebody ends, a target that comes back as another host and older. */
+import { connect as connectSocket, createServer, type Socket } from 'node:net';
+import { expect, test } from 'vitest';
+import { insertPosition } from '../../support/commits.js';
+import { expectEqual, expectLedger } from '../../support/equal.js';
+import {
+  appliedPosition,
+  follow,
+  openMigration,
+  run,
+  setEndpos,
+  setupStream,
+  type Migration,
+} from '../../support/live-migration.js';
+import { ledgerSchema, startLoad } from '../../support/load.js';
+import { readLsn } from '../../../src/model/lsn.js';
+import { until } from '../../support/until.js';
+import type { WalferryProcess } from '../../support/walferry.js';
+
+type Proxy = AsyncDisposable & {
+  readonly port: number;
+  /** From now on nothing passes, on old connections and on new ones, and nothing is closed: a network cut. */
+  silence(): void;
+  /** New connections pass again; the old ones stay dead without a word. */
+  speak(): void;
+};
+
+/** A way to a server that can go silent. */
+async function openProxy(to: { host: string; port: number }): Promise<Proxy> {
+  const sockets = new Set<Socket>();
+  let silent = false;
+  const server = createServer((client) => {
+    const upstream = connectSocket({ ...to, allowHalfOpen: true });
+    let dead = silent;
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+    }
+    // What was open when the network was cut never learns of its end.
+    const pass = (from: Socket, other: Socket) => {
+      from.on('data', (chunk: Buffer) => {
+        dead ||= silent;
+        if (!dead) other.write(chunk);
+      });
+      from.on('end', () => {
+        if (!dead && !silent) other.end();
+      });
+    };
+    pass(client, upstream);
+    pass(upstream, client);
+    const watch = setInterval(() => (dead ||= silent), 5);
+    client.on('close', () => clearInterval(watch));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  return {
+    port: typeof address === 'object' ? (address?.port ?? 0) : 0,
+    silence: () => {
+      silent = true;
+    },
+    speak: () => {
+      silent = false;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function through(uri: string, proxy: Proxy): { uri: string; host: string; port: number } {
+  const url = new URL(uri);
+  const to = { host: url.hostname, port: Number(url.port) };
+  url.port = String(proxy.port);
+  return { uri: url.toString(), ...to };
+}
+
+async function levelAgain(migration: Migration, what: string): Promise<void> {
+  const written = readLsn(await insertPosition(migration.source));
+  await migration.source.sql(`insert into ticket (state) values ('so that something comes after')`);
+  const level = async () => readLsn((await appliedPosition(migration)) ?? '0/0') >= written;
+  await until(`the target is level after ${what}`, level, { timeoutMs: 120_000 });
+}
+
+/** Waits until silence was noticed so often since the log had `from` characters; shows the log should it be in vain. */
+async function untilSaid(following: WalferryProcess, from: number, times: number): Promise<void> {
+  const said = () => following.stderr.slice(from).match(/has not answered for/g)?.length === times;
+  try {
+    await until('silence is noticed', said, { timeoutMs: 90_000 });
+  } catch (error) {
+    throw new Error(following.stderr, { cause: error });
+  }
+}
+
+test(
+  'the network to the source is cut, then that to the target: noticed, and gone on when it is back',
+  { timeout: 400_000 },
+  async () => {
+    await using migration = await openMigration({ schema: ledgerSchema, onBoth: true });
+    // Both start equal: the target's own rows would have other keys.
+    await migration.target.sql('truncate account, journal, ticket, event');
+    const copy = async (table: string) => {
+      const rows = await migration.source.sql(`select (row_to_json(t))::text as row from ${table} t`);
+      const list = rows.map(({ row }) => row).join(',');
+      await migration.target.sql(
+        `insert into ${table} overriding system value select * from json_populate_recordset(null::${table}, $walferry$[${list}]$walferry$)`,
+      );
+    };
+    for (const table of ['account', 'ticket', 'event']) await copy(table);
+    await setupStream(migration);
+    const sourceAt = new URL(migration.source.uri);
+    const targetAt = new URL(migration.target.uri);
+    await using toSource = await openProxy({ host: sourceAt.hostname, port: Number(sourceAt.port) });
+    await using toTarget = await openProxy({ host: targetAt.hostname, port: Number(targetAt.port) });
+    await using following = run(
+      migration,
+      follow(
+        migration,
+        '--resume',
+        '--source',
+        through(migration.source.uri, toSource).uri,
+        '--target',
+        through(migration.target.uri, toTarget).uri,
+      ),
+    );
+    await following.waitForOutput(/applying changes from/);
+    await following.waitForOutput(/receiving changes from/);
+    await levelAgain(migration, 'the start');
+
+    for (const [what, proxy] of [
+      ['the source was cut off', toSource],
+      ['the target was cut off', toTarget],
+    ] as const) {
+      const load = await startLoad(migration.source, 2, 5);
+      const before = following.stderr.length;
+      proxy.silence();
+      await untilSaid(following, before, 1);
+      await load.stop();
+      proxy.speak();
+      await levelAgain(migration, what);
+    }
+
+    // The peer alone has died: a new connection can be made at once, and the old process waits for us in vain.
+    const load = await startLoad(migration.source, 2, 5);
+    const before = following.stderr.length;
+    for (const proxy of [toSource, toTarget]) {
+      proxy.silence();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      proxy.speak();
+    }
+    await untilSaid(following, before, 2);
+    await load.stop();
+    await levelAgain(migration, 'the connections died');
+    await setEndpos(migration);
+    const exit = await following.exit;
+    expect(exit.code, exit.stderr).toBe(0);
+    await expectEqual(migration.source, migration.target);
+    await expectLedger(migration.target);
+  },
+);
