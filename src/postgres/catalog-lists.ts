@@ -5,7 +5,7 @@
  */
 import { quoteQualified } from '../model/sql.js';
 import type { Session, TextRow } from './connect.js';
-import { notOfExtension, userSchema } from './schema.js';
+import { notOfExtension, userSchema } from './schema-scope.js';
 
 /** Which objects are asked for; null: of every schema, of every table. */
 export type ListScope = { readonly schema: string | null; readonly table: string | null };

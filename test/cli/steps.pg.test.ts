@@ -105,7 +105,8 @@ describe('a clone put together by hand', () => {
     for (const again of ['restore pre-data', 'restore post-data']) await good(work, again, 'target');
     expect(await count(target)).toEqual(full);
     await expectEqual(source, target);
-  });
+    // Sixteen processes, one after the other.
+  }, 300_000);
 
   test('copy schema and copy data make what a clone makes, foreign keys and triggers notwithstanding', async () => {
     await using source = await createDatabase('source');
