@@ -21,13 +21,15 @@ import { relationLabel } from '../model/relation.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { catalogOids, dumpSchema, entryLabel, listDump } from '../postgres/dump.js';
+import { fetchBinaryTables } from '../postgres/binary-copy.js';
 import { fetchEntryIdentities, fetchTargetObjects } from '../postgres/object-identity.js';
 import { fetchSourceSchema, fetchTables } from '../postgres/schema.js';
 import type { SourceSchema, TableFacts } from '../postgres/schema.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { fetchSplits } from '../postgres/table-splits.js';
 import { fetchDoneTasks, forgetDoneTasks, recordDoneTask } from '../postgres/task-table.js';
 import type { DoneTask } from '../postgres/task-table.js';
-import { fetchPresentIndexes, runCopyPhase } from './copy-phase.js';
+import { runCopyPhase } from './copy-phase.js';
 import type { CopyPhase } from './copy-phase.js';
 import {
   dumpExclusions,
@@ -57,6 +59,7 @@ import { expectReadableLargeObjects } from './large-objects.js';
 import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
+import { fetchPresentIndexes } from './present-indexes.js';
 import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
 import { restoreStage, splitStage } from './restore-stage.js';
@@ -242,20 +245,37 @@ async function readSchema(source: Session, options: SchemaOptions): Promise<Read
 /** The whole schema of the source, and what a filter leaves of it; what it decided is remembered. */
 async function readTables(
   source: Session,
-  { filters = null, catalog, log }: SchemaOptions,
+  options: SchemaOptions,
 ): Promise<Pick<ReadSchema, 'whole' | 'filter' | 'schema'>> {
-  const whole = await fetchSourceSchema(source);
+  const { filters = null, catalog, log } = options;
+  const whole: SourceSchema = {
+    ...(await fetchSourceSchema(source, { estimateSizes: options.estimateTableSizes === true })),
+    binary: await fetchBinaryTables(source),
+  };
   if (filters === null) {
     deleteFilter(catalog);
     expectReadable(whole);
-    return { whole, filter: null, schema: whole };
+    return { whole, filter: null, schema: await withSplits(source, whole, options) };
   }
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
   expectReadable(schema);
   await expectKeysHold(source, schema, filters, filter);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
-  return { whole, filter, schema };
+  return { whole, filter, schema: await withSplits(source, schema, options) };
+}
+
+/** The schema with the parts of its large tables. */
+export async function withSplits(
+  source: Session,
+  schema: SourceSchema,
+  { split = null }: Pick<CloneOptions, 'split'>,
+): Promise<SourceSchema> {
+  if (split === null) return schema;
+  const tables = schema.tables.filter(
+    ({ oid, kind }) => kind === 'table' && (schema.columns[oid] ?? []).some(({ generated }) => !generated),
+  );
+  return { ...schema, splits: await fetchSplits(source, tables, split) };
 }
 
 /** All that could not be read is told at once, before anything is copied. */
@@ -283,7 +303,12 @@ export function storePlan(options: CloneOptions, plan: ClonePlan): void {
     const relationOid = one.table.oid;
     const about = { relationOid, object: one.label };
     return [
-      ...(one.withRows ? [{ ...about, name: one.task, kind: 'copy' } as const] : []),
+      ...(one.withRows ? one.parts : []).map(({ task, label }): PlannedTask => ({
+        name: task,
+        kind: 'copy',
+        relationOid,
+        object: label,
+      })),
       ...one.indexes.map((index): PlannedTask => ({
         name: index.task,
         kind: 'index',
@@ -428,8 +453,8 @@ async function lookUpCopied(options: CloneOptions): Promise<Pick<CopyPhase, 'don
 async function expectAllCopied(target: Session, options: CloneOptions, plan: ClonePlan): Promise<void> {
   const held = await fetchDoneTasks(target, options.key);
   const missing = plan.tables
-    .filter((table) => table.withRows && !held.has(table.task))
-    .map((table) => table.label);
+    .filter((table) => table.withRows)
+    .flatMap((table) => table.parts.filter(({ task }) => !held.has(task)).map(({ label }) => label));
   if (missing.length === 0) return;
   throw new Failure('internal', `the target does not have the rows of ${listLabels(missing)}`);
 }

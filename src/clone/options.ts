@@ -7,6 +7,7 @@ import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import type { SplitOptions } from '../postgres/table-splits.js';
 import type { ExtensionRequirement } from './extensions.js';
 
 /** How objects are restored: pgcopydb's options of the same names. */
@@ -32,6 +33,16 @@ export type ObjectChoices = {
   readonly requirements?: readonly ExtensionRequirement[] | null | undefined;
 };
 
+/** How rows are copied; as it is best unless told. */
+export type CopyChoices = {
+  /** Large tables in parts; null: every table whole. */
+  readonly split?: SplitOptions | null | undefined;
+  /** Sizes from the source's statistics in place of its files. */
+  readonly estimateTableSizes?: boolean | undefined;
+  /** Binary format also for types of which only the user knows that they are the same on both sides. */
+  readonly useCopyBinary?: boolean | undefined;
+};
+
 export type CloneJobs = { readonly table: number; readonly index: number; readonly restore: number };
 
 /** What all parts need. */
@@ -52,22 +63,23 @@ export type TargetWork = RestoreChoices & {
   readonly signal?: AbortSignal | undefined;
 };
 
-export type CloneOptions = TargetWork & {
-  readonly source: Conninfo;
-  /** The snapshot to import, held by somebody else until `cloneDatabase` returns. */
-  readonly snapshot: string;
-  /** Changes will be applied afterwards: finalize and sequences are left for later, identities stay writable. */
-  readonly follow: boolean;
-  /** What of the source is copied; all of it without. */
-  readonly filters?: FilterFile | null | undefined;
-  /** Drop the source's tables on the target first. */
-  readonly dropIfExists: boolean;
-  /** Go on with what this work directory has begun. */
-  readonly resume: boolean;
-  /** With `resume`: tables that are left are copied from this snapshot, even when others were from another one. */
-  readonly notConsistent?: boolean | undefined;
-  readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
-};
+export type CloneOptions = TargetWork &
+  CopyChoices & {
+    readonly source: Conninfo;
+    /** The snapshot to import, held by somebody else until `cloneDatabase` returns. */
+    readonly snapshot: string;
+    /** Changes will be applied afterwards: finalize and sequences are left for later, identities stay writable. */
+    readonly follow: boolean;
+    /** What of the source is copied; all of it without. */
+    readonly filters?: FilterFile | null | undefined;
+    /** Drop the source's tables on the target first. */
+    readonly dropIfExists: boolean;
+    /** Go on with what this work directory has begun. */
+    readonly resume: boolean;
+    /** With `resume`: tables that are left are copied from this snapshot, even when others were from another one. */
+    readonly notConsistent?: boolean | undefined;
+    readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
+  };
 
 /** Where a clone stands. */
 export type CloneProgress = {

@@ -16,7 +16,8 @@ import {
   storePlan,
   type SchemaOptions,
 } from './clone.js';
-import { fetchPresentIndexes, runCopyPhase } from './copy-phase.js';
+import { runCopyPhase } from './copy-phase.js';
+import { fetchPresentIndexes } from './present-indexes.js';
 import { copyConfiguration, createExtensions } from './extensions.js';
 import { Failures } from './failures.js';
 import { finalizeTarget } from './finalize.js';

@@ -6,6 +6,9 @@
  */
 import type { ReplicaIdentity } from '../model/relation.js';
 import type { Session, TextRow } from './connect.js';
+import type { BinaryTable } from './binary-copy.js';
+import { notOfExtension, userSchema } from './schema-scope.js';
+import type { TableSplit } from './table-splits.js';
 
 /** A table whose rows are copied and published, or the partitioned parent of such tables. */
 export type TableFacts = {
@@ -95,20 +98,25 @@ export type SourceSchema = {
   readonly publications: readonly { readonly oid: number; readonly name: string }[];
   readonly subscriptions: readonly string[];
   readonly largeObjects: boolean;
+  /** Tables that can be copied in binary format, by OID; see binary-copy.ts. */
+  readonly binary?: Readonly<Record<string, BinaryTable>>;
+  /** Tables that are copied in parts, by OID; see table-splits.ts. */
+  readonly splits?: Readonly<Record<string, TableSplit>>;
 };
 
-/** Schemas that are never copied: the system's, temporary ones, and our own. Speaks of `n`, a pg_namespace. */
-export const userSchema = `n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')`;
+export { notOfExtension, userSchema };
 
-/** Members of an extension come with it. Speaks of `c`, a pg_class. */
-export const notOfExtension = `not exists (
-    select from pg_catalog.pg_depend d
-    where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')`;
+const exactSize = 'pg_catalog.pg_table_size(c.oid)';
 
-const tablesQuery = `
+// As the last VACUUM or ANALYZE left it; a table that neither has seen is asked for its files after all.
+const estimatedSize = `case when c.relpages <= 0 then ${exactSize}
+      else (c.relpages + coalesce((select t.relpages from pg_catalog.pg_class t where t.oid = c.reltoastrelid), 0))
+        * pg_catalog.current_setting('block_size')::bigint end`;
+
+const tablesQuery = (size: string) => `
   select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
     c.relispartition as partition,
-    case c.relkind when 'r' then coalesce(pg_catalog.pg_table_size(c.oid), 0) else 0 end as bytes,
+    case c.relkind when 'r' then coalesce(${size}, 0) else 0 end as bytes,
     c.reltuples as estimated_rows,
     c.relreplident as replica_identity,
     case c.relreplident
@@ -128,8 +136,8 @@ const tablesQuery = `
   order by c.oid`;
 
 /** Every table that is copied, and the partitioned parents, by OID. */
-export async function fetchTables(session: Session): Promise<TableFacts[]> {
-  const rows = await session.query(tablesQuery);
+export async function fetchTables(session: Session, { estimateSizes = false } = {}): Promise<TableFacts[]> {
+  const rows = await session.query(tablesQuery(estimateSizes ? estimatedSize : exactSize));
   return rows.map((row) => ({
     oid: Number(row['oid']),
     schema: text(row, 'schema'),
@@ -275,7 +283,10 @@ const databaseQuery = `
  * Reads everything in the session's open transaction. The search path is emptied first: definitions then name
  * their objects in full.
  */
-export async function fetchSourceSchema(session: Session): Promise<SourceSchema> {
+export async function fetchSourceSchema(
+  session: Session,
+  sizes: { readonly estimateSizes?: boolean } = {},
+): Promise<SourceSchema> {
   await session.query(`select pg_catalog.set_config('search_path', '', false)`);
   const [facts] = await session.query(databaseQuery);
   const oids = async (query: string) => (await session.query(query)).map((row) => Number(row['oid']));
@@ -283,7 +294,7 @@ export async function fetchSourceSchema(session: Session): Promise<SourceSchema>
     serverVersion: Number(facts?.['version']),
     encoding: facts?.['encoding'] ?? '',
     largeObjects: facts?.['large_objects'] === 't',
-    tables: await fetchTables(session),
+    tables: await fetchTables(session, sizes),
     columns: await fetchColumns(session),
     indexes: await fetchIndexes(session),
     foreignKeys: await fetchForeignKeys(session),

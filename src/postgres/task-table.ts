@@ -3,6 +3,7 @@
  * same transaction as the rows it speaks of, so that it is there if and only if they are. It alone decides what a
  * resumed run copies; the catalog in the work directory may lag behind it.
  */
+import { quoteLiteral } from '../model/sql.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from './connect.js';
 
@@ -33,6 +34,13 @@ const recordStatement = `
  */
 export async function recordDoneTask(session: Session, key: StreamKey, task: DoneTask): Promise<void> {
   await session.query(recordStatement, [...keyValues(key), task.name, String(task.bytes), String(task.rows)]);
+}
+
+/** The same for several tasks, as a statement that can stand among others. */
+export function doneTasksStatement(key: StreamKey, tasks: readonly DoneTask[]): string {
+  const own = keyValues(key).map(quoteLiteral).join(', ');
+  const rows = tasks.map(({ name, bytes, rows }) => `(${own}, ${quoteLiteral(name)}, ${bytes}, ${rows})`);
+  return `insert into walferry.task (stream, system_identifier, database, name, bytes, rows) values ${rows.join(', ')}`;
 }
 
 const forgetStatement = `

@@ -1,14 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import {
   alwaysIdentities,
+  chooseFormat,
   copyInStatement,
   copyOutStatement,
   isFrozen,
   maintenanceWorkMemKb,
   planClone,
   planForeignKeys,
+  type FormatChoice,
+  type PartPlan,
+  type TablePlan,
 } from '../../src/clone/plan.js';
 import { WorkQueue } from '../../src/clone/work-queue.js';
+import type { CopyTarget } from '../../src/postgres/copy-target.js';
 import type { ForeignKeyFacts, IndexFacts, SourceSchema, TableFacts } from '../../src/postgres/schema.js';
 
 function table(oid: number, changes: Partial<TableFacts> = {}): TableFacts {
@@ -46,6 +51,12 @@ function index(oid: number, tableOid: number, changes: Partial<IndexFacts> = {})
     constraint: null,
     ...changes,
   };
+}
+
+function whole(plan: TablePlan): PartPlan {
+  const [part] = plan.parts;
+  if (part === undefined) throw new Error('a table without parts');
+  return part;
 }
 
 function constraint(
@@ -147,15 +158,82 @@ describe('the plan of the tables', () => {
     const columns = { 1: [plain, generated], 2: [] };
     const [one, two] = planClone(schema({ tables: [table(1), table(2)], columns })).tables;
 
-    expect(one && copyOutStatement(one)).toBe('copy "public"."t1" ("a""b") to stdout');
-    expect(one && copyInStatement(one, true)).toBe('copy "public"."t1" ("a""b") from stdin with (freeze)');
-    expect(two && copyInStatement(two, false)).toBe('copy "public"."t2" from stdin');
+    expect(one && copyOutStatement(one, whole(one), 'text')).toBe('copy "public"."t1" ("a""b") to stdout');
+    expect(one && copyInStatement(one, 'text', true)).toBe(
+      'copy "public"."t1" ("a""b") from stdin with (freeze)',
+    );
+    expect(one && copyInStatement(one, 'binary', true)).toBe(
+      'copy "public"."t1" ("a""b") from stdin with (format binary, freeze)',
+    );
+    expect(two && copyOutStatement(two, whole(two), 'binary')).toBe(
+      'copy "public"."t2" to stdout with (format binary)',
+    );
+    expect(two && copyInStatement(two, 'text', false)).toBe('copy "public"."t2" from stdin');
   });
 
-  test('small tables are not truncated for FREEZE', () => {
-    expect(isFrozen(table(1, { bytes: 8192 }))).toBe(false);
-    expect(isFrozen(table(1, { bytes: 1024 * 1024 }))).toBe(true);
-    expect(isFrozen(table(1, { bytes: 1024 * 1024, kind: 'partitioned' }))).toBe(false);
+  test('each part of a split table is a task of its own, with its own condition', () => {
+    const columns = { 1: [{ name: 'id', generated: false, identity: 'none' } as const] };
+    const splits = { 1: { by: 'key', column: 'id', conditions: ['id < 5', 'id >= 5'] } } as const;
+    const [one] = planClone(schema({ tables: [table(1, { bytes: 100 })], columns, splits })).tables;
+    if (one === undefined) throw new Error('no plan');
+
+    expect(one.parts).toEqual([
+      {
+        task: 'copy "public"."t1" part 1 of 2',
+        label: 'public.t1, part 1 of 2',
+        condition: 'id < 5',
+        bytes: 50,
+      },
+      {
+        task: 'copy "public"."t1" part 2 of 2',
+        label: 'public.t1, part 2 of 2',
+        condition: 'id >= 5',
+        bytes: 50,
+      },
+    ]);
+    expect(one.parts.map((part) => copyOutStatement(one, part, 'text'))).toEqual([
+      'copy (select "id" from only "public"."t1" where id < 5) to stdout',
+      'copy (select "id" from only "public"."t1" where id >= 5) to stdout',
+    ]);
+  });
+
+  test('FREEZE: only large tables, whole, that we may truncate and that are not partitioned on the target', () => {
+    const large = { bytes: 1024 * 1024 };
+    const frozen = (facts: Partial<TableFacts>, target?: CopyTarget, splits: SourceSchema['splits'] = {}) => {
+      const [one] = planClone(schema({ tables: [table(1, facts)], splits })).tables;
+      return one !== undefined && isFrozen(one, target);
+    };
+    const target = { partitioned: false, truncatable: true, columns: null };
+    const split = { 1: { by: 'ctid', column: null, conditions: ['a', 'b'] } } as const;
+
+    expect(frozen({ bytes: 8192 })).toBe(false);
+    expect(frozen(large)).toBe(true);
+    expect(frozen(large, target)).toBe(true);
+    expect(frozen(large, { ...target, truncatable: false })).toBe(false);
+    expect(frozen(large, { ...target, partitioned: true })).toBe(false);
+    expect(frozen(large, target, split)).toBe(false);
+  });
+
+  test('binary where nothing can be different, or where it is asked for and possible', () => {
+    const source = { version: 150_020, encoding: 'UTF8' };
+    const choice: FormatChoice = { binaryAsked: false, source, target: { ...source, version: 150_001 } };
+    const asked = { ...choice, binaryAsked: true };
+    const safe = { verdict: 'safe', columns: 'id integer' } as const;
+    const possible = { ...safe, verdict: 'possible' } as const;
+    const target = { partitioned: false, truncatable: true, columns: 'id integer' };
+    const newer = { ...source, version: 160_000 };
+
+    expect(chooseFormat(choice, safe, target)).toBe('binary');
+    expect(chooseFormat(choice, possible, target)).toBe('text');
+    expect(chooseFormat(asked, possible, target)).toBe('binary');
+    expect(chooseFormat({ ...choice, target: newer }, safe, target)).toBe('text');
+    expect(chooseFormat({ ...asked, target: newer }, safe, target)).toBe('binary');
+    expect(chooseFormat(asked, safe, { ...target, columns: 'id bigint' })).toBe('text');
+    expect(chooseFormat(asked, safe, undefined)).toBe('text');
+    expect(chooseFormat(asked, undefined, target)).toBe('text');
+    expect(chooseFormat({ ...asked, target: { ...source, encoding: 'LATIN1' } }, safe, target)).toBe('text');
+    const bytes = { ...source, encoding: 'SQL_ASCII' };
+    expect(chooseFormat({ binaryAsked: true, source: bytes, target: bytes }, safe, target)).toBe('text');
   });
 
   test('a partition has its identity from its parent, from version 17 on', () => {

@@ -1,0 +1,81 @@
+/**
+ * What is tried again within a clone: work whose connection was lost, and a connection that a server has none to give.
+ * An error of SQL is an answer, and is not asked for twice.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asFailure, type Failure, type FailureCode, type Side } from '../failure.js';
+import type { Log } from '../log.js';
+import { sqlState } from '../postgres/sqlstate.js';
+
+export const attempts = 5;
+const pauseMs = 500;
+
+const connectionCodes: ReadonlySet<FailureCode> = new Set([
+  'source-disconnected',
+  'source-unreachable',
+  'target-disconnected',
+  'target-unreachable',
+]);
+
+/** Whether the connection is what failed. */
+export function isConnectionLost(failure: Failure): boolean {
+  return connectionCodes.has(failure.code);
+}
+
+/** Whether a server has no connection left (SQLSTATE 53300), for us or for anybody. */
+export function hasNoConnection(error: unknown): boolean {
+  return sqlState(error) === '53300';
+}
+
+/** Half a second, and twice as long each time. Ends early when the signal is set. */
+export async function pauseBefore(attempt: number, signal: AbortSignal): Promise<void> {
+  await sleep(pauseMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => {});
+}
+
+/**
+ * Does the work up to five times, as long as connections are lost or not to be had. `again` gives up what the attempt
+ * used, before the next one.
+ */
+export async function retrying<Result>(
+  work: (attempt: number) => Promise<Result>,
+  options: {
+    readonly what: string;
+    readonly log: Log;
+    readonly signal: AbortSignal;
+    readonly again: () => Promise<void>;
+    /** Whether a refused connection is waited for as well. */
+    readonly waitForConnection: () => boolean;
+  },
+): Promise<Result> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work(attempt);
+    } catch (error) {
+      await options.again();
+      const failure = asFailure(error);
+      const refused = hasNoConnection(failure) && options.waitForConnection();
+      if (!(refused || isConnectionLost(failure)) || options.signal.aborted || attempt === attempts) {
+        throw failure;
+      }
+      options.log.warn(`${failure.message}; ${options.what} again`, { attempt });
+      await pauseBefore(attempt, options.signal);
+    }
+  }
+}
+
+/** Says once for each side that a run goes on with fewer connections than it was given. */
+export class FewerConnections {
+  readonly #said = new Set<Side>();
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  say(failure: Failure): void {
+    const side: Side = failure.code.startsWith('source') ? 'source' : 'target';
+    if (this.#said.has(side)) return;
+    this.#said.add(side);
+    this.#log.warn(`the ${side} has no more connections to give: going on with fewer (${failure.message})`);
+  }
+}
