@@ -1,7 +1,7 @@
 /** What `list progress` prints (reference 13.2, 13.3). Pure. */
 import type { CloneJobs } from '../clone/options.js';
-import type { CloneStanding, TaskCounts, TaskInProgress } from '../monitor/clone-progress.js';
-import { prettySize } from './output.js';
+import type { CloneStanding, CopyPace, TaskCounts, TaskInProgress } from '../monitor/clone-progress.js';
+import { prettyDuration, prettySize } from './output.js';
 
 /** Three counts a row, all columns 12 wide. */
 export function progressText({ tables, indexes, bytes }: CloneStanding): string {
@@ -17,8 +17,20 @@ export function progressText({ tables, indexes, bytes }: CloneStanding): string 
   ].join('');
 }
 
-/** The peer's object; `nowMs` is what rates are reckoned by. */
-export function progressJson(standing: CloneStanding, jobs: CloneJobs, nowMs: number): string {
+/** One line: how fast, and until when; null while no table arrives. */
+export function paceText({ bytesPerSecond, secondsLeft }: CopyPace): string | null {
+  if (secondsLeft === null) return null;
+  const left = prettyDuration(secondsLeft * 1000).trim();
+  return `copying ${prettySize(Math.round(bytesPerSecond))}/s, about ${left} left`;
+}
+
+/** The peer's object, and the pace; `nowMs` is what rates are reckoned by. */
+export function progressJson(
+  standing: CloneStanding,
+  pace: CopyPace,
+  jobs: CloneJobs,
+  nowMs: number,
+): string {
   const { tables, indexes, bytes } = standing;
   const counts = ({ total, done, inProgress }: TaskCounts, item: (task: TaskInProgress) => object) => ({
     total,
@@ -50,6 +62,8 @@ export function progressJson(standing: CloneStanding, jobs: CloneJobs, nowMs: nu
       ...pretty('total', bytes.total),
       ...pretty('done', bytes.done),
       ...pretty('in-progress', bytes.inProgress),
+      'transmit-rate': transmitRate(pace.bytesPerSecond, 1000),
+      'seconds-left': pace.secondsLeft === null ? null : Math.round(pace.secondsLeft),
     },
   };
   return `${JSON.stringify(object, null, 4)}\n`;

@@ -49,6 +49,24 @@ export function loadCloneStanding(catalog: Catalog): CloneStanding {
   };
 }
 
+/** How fast the tables that are copied now arrive together, and how long the rest takes at that pace. */
+export type CopyPace = {
+  readonly bytesPerSecond: number;
+  /** Null while nothing arrives. */
+  readonly secondsLeft: number | null;
+};
+
+/** Reckoned from the tables in progress alone, so that the pause before a resumed run does not count. */
+export function copyPace({ tables, bytes }: CloneStanding, nowMs: number): CopyPace {
+  const bytesPerSecond = tables.inProgress.reduce((sum, task) => {
+    const seconds = (nowMs - Date.parse(task.startedAt)) / 1000;
+    return seconds > 0 ? sum + task.bytes / seconds : sum;
+  }, 0);
+  if (bytesPerSecond === 0) return { bytesPerSecond, secondsLeft: null };
+  const left = Math.max(0, bytes.total - bytes.done - bytes.inProgress);
+  return { bytesPerSecond, secondsLeft: left / bytesPerSecond };
+}
+
 function isRunning(task: TaskRow): boolean {
   return task.startedAt !== null && task.doneAt === null;
 }

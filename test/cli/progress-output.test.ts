@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { progressJson, progressText, transmitRate } from '../../src/cli/progress-output.js';
-import type { CloneStanding } from '../../src/monitor/clone-progress.js';
+import { paceText, progressJson, progressText, transmitRate } from '../../src/cli/progress-output.js';
+import { copyPace, type CloneStanding } from '../../src/monitor/clone-progress.js';
 
 const relation = { oid: 16384, schema: 'public', name: 'rental', bytes: 1_228_800, estimatedRows: 16044 };
 
@@ -30,7 +30,8 @@ describe('list progress', () => {
 
   test('prints what is in progress as JSON', () => {
     const now = Date.parse('2026-11-22T10:00:02.000Z');
-    const json: unknown = JSON.parse(progressJson(standing, { table: 4, index: 2, restore: 2 }, now));
+    const jobs = { table: 4, index: 2, restore: 2 };
+    const json: unknown = JSON.parse(progressJson(standing, copyPace(standing, now), jobs, now));
     expect(json).toMatchObject({
       'table-jobs': 4,
       'index-jobs': 2,
@@ -46,8 +47,21 @@ describe('list progress', () => {
           },
         ],
       },
-      bytes: { total: 7_372_800, 'total-pretty': '7200 kB' },
+      bytes: {
+        total: 7_372_800,
+        'total-pretty': '7200 kB',
+        'transmit-rate': '400 kBit/s',
+        'seconds-left': 124,
+      },
     });
+  });
+
+  test('says how fast and how long still, while something arrives', () => {
+    const now = Date.parse('2026-11-22T10:00:02.000Z');
+    expect(paceText(copyPace(standing, now))).toBe('copying 48 kB/s, about 2m04s left');
+    const idle = { ...standing, tables: { ...standing.tables, inProgress: [] } };
+    expect(copyPace(idle, now)).toEqual({ bytesPerSecond: 0, secondsLeft: null });
+    expect(paceText(copyPace(idle, now))).toBeNull();
   });
 
   test.each([

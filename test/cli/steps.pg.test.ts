@@ -377,3 +377,34 @@ describe('a target', () => {
     ]);
   });
 });
+
+test('large objects and extensions are steps of their own', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await using temporary = await temporaryDirectory();
+  const work = { source, target, directory: temporary.path };
+  await source.sql(`
+    create schema "My extensions"; create extension hstore schema "My extensions";
+    create table t (id int primary key, h "My extensions".hstore);
+    insert into t values (1, 'a=>1');
+    select lo_from_bytea(4711, 'some bytes'); comment on large object 4711 is 'kept'`);
+
+  await good(work, 'copy extensions');
+  expect(
+    await target.sql(
+      `select extname, nspname from pg_extension e join pg_namespace n on n.oid = extnamespace where extname = 'hstore'`,
+    ),
+  ).toEqual([{ extname: 'hstore', nspname: 'My extensions' }]);
+  expect(await target.sql(`select to_regclass('t') as t`)).toEqual([{ t: null }]);
+
+  await good(work, 'clone --skip-extensions --skip-large-objects');
+  await expectEqual(source, target);
+  const objects = `select oid, lo_get(oid) as bytes, obj_description(oid, 'pg_largeobject') as comment
+    from pg_largeobject_metadata`;
+  expect(await target.sql(objects)).toEqual([]);
+
+  for (const _once of [1, 2]) {
+    await good(work, 'copy blobs');
+    expect(await target.sql(objects)).toEqual(await source.sql(objects));
+  }
+});

@@ -1,6 +1,6 @@
 import type { Command } from '../command.js';
 import { stepsSummary } from '../output.js';
-import { progressJson, progressText } from '../progress-output.js';
+import { paceText, progressJson, progressText } from '../progress-output.js';
 import { loadSummaryJson } from '../summary-output.js';
 
 /** Reads the work directory only: it asks no server anything, and disturbs no run. */
@@ -10,7 +10,7 @@ export const command: Command = {
   summary: 'how far the clone in the work directory is',
   options: ['dir', 'summary'],
   needs: [],
-  run: async ({ settings, stdout }) => {
+  run: async ({ settings, log, stdout }) => {
     if (settings.summary && settings.json) {
       await stdout(await loadSummaryJson(settings.directory));
       return;
@@ -19,7 +19,7 @@ export const command: Command = {
     const { requireCatalog } = await import('../../catalog/work-directory.js');
     const { loadCloneSummary } = await import('../../clone/summary.js');
     const { loadJobs } = await import('../../follow/clone-run.js');
-    const { loadCloneStanding } = await import('../../monitor/clone-progress.js');
+    const { copyPace, loadCloneStanding } = await import('../../monitor/clone-progress.js');
     const catalog = requireCatalog(settings.directory);
     try {
       const jobs = loadJobs(catalog);
@@ -28,7 +28,11 @@ export const command: Command = {
         return;
       }
       const standing = loadCloneStanding(catalog);
-      await stdout(settings.json ? progressJson(standing, jobs, Date.now()) : progressText(standing));
+      const nowMs = Date.now();
+      const pace = copyPace(standing, nowMs);
+      await stdout(settings.json ? progressJson(standing, pace, jobs, nowMs) : progressText(standing));
+      const line = paceText(pace);
+      if (line !== null) log.info(line);
     } finally {
       closeCatalog(catalog);
     }
