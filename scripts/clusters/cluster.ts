@@ -30,6 +30,8 @@ export type ClusterOptions = {
   readonly keep?: boolean;
   /** The installation to use. */
   readonly programs?: Programs;
+  /** A streaming standby of this server, with its roles, databases and password. */
+  readonly standbyOf?: ClusterAddress;
 };
 
 /** What is needed to connect to a cluster: plain data, so that it can be handed to other processes. */
@@ -174,7 +176,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const address: ClusterAddress = {
     host: '127.0.0.1',
     port: options.port ?? (await freePort()),
-    password: randomBytes(16).toString('hex'),
+    password: options.standbyOf?.password ?? randomBytes(16).toString('hex'),
     directory,
     socketDirectory: directory,
     authorityFile: path.join(directory, 'certificate/authority.crt'),
@@ -214,14 +216,20 @@ async function initialise(
       await chown(file, account.uid, account.gid);
     }
   }
-  await run(
-    path.join(programs.directory, 'initdb'),
-    [
-      ...['-D', data, '--username=postgres', `--pwfile=${passwordFile}`, '--no-sync'],
-      ...['--encoding=UTF8', '--locale=C', '--auth-local=trust', '--auth-host=scram-sha-256'],
-    ],
-    { ...account, cwd: directory },
-  );
+  const standbyOf = options.standbyOf ?? null;
+  const program = path.join(programs.directory, standbyOf === null ? 'initdb' : 'pg_basebackup');
+  const args =
+    standbyOf === null
+      ? [
+          ...['-D', data, '--username=postgres', `--pwfile=${passwordFile}`, '--no-sync'],
+          ...['--encoding=UTF8', '--locale=C', '--auth-local=trust', '--auth-host=scram-sha-256'],
+        ]
+      : [
+          ...['-D', data, '--write-recovery-conf', '--checkpoint=fast', '--no-sync'],
+          // Local connections are trusted, so that no password need be handed over.
+          ...['-U', 'postgres', '-h', standbyOf.socketDirectory, '-p', String(standbyOf.port)],
+        ];
+  await run(program, args, { ...account, cwd: directory });
   await rm(passwordFile);
   const plugins = await outputPluginSetting(programs, account, directory);
   const settings: Record<string, string> = {

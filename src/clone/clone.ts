@@ -43,6 +43,7 @@ import type { Failures } from './failures.js';
 import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
 import type { ObjectFilter } from '../filter/decide.js';
 import { analyzeParents } from './analyze.js';
+import { dropDatabaseObjects } from './drop-target.js';
 import { fetchDatabaseProperties, setDatabaseProperties } from './database-properties.js';
 import { distributeTables, fetchCitusTables, firstExtensions, pauseTimescale } from './extension-hooks.js';
 import {
@@ -211,10 +212,27 @@ export async function prepareSchema(
         ...(filter === null ? [] : leftOutEntries(entries, filter)),
         ...skippedEntries(entries, options, extensionSchemas),
       ],
-      withoutRows: filter === null ? [] : tablesWithoutRows(schema, filter),
+      withoutRows: [
+        ...(filter === null ? [] : tablesWithoutRows(schema, filter)),
+        ...unreadableOnStandby(source, schema, options),
+      ],
       ...others,
     });
   });
+}
+
+/** A standby has the unlogged tables, and none of their rows: they are made empty, and it is told. */
+function unreadableOnStandby(source: Session, schema: SourceSchema, { directory }: SchemaOptions): number[] {
+  if (!source.inRecovery) return [];
+  const unlogged = schema.tables.filter(
+    ({ kind, persistence }) => kind === 'table' && persistence === 'unlogged',
+  );
+  const message = 'it is unlogged, and a standby does not have its rows: copy them from the primary';
+  recordProblems(
+    directory,
+    unlogged.map((table) => ({ object: `rows of ${relationLabel(table)}`, message, sql: null })),
+  );
+  return unlogged.map(({ oid }) => oid);
 }
 
 type ReadSchema = Pick<SchemaFile, 'schema' | 'extensions' | 'properties' | 'citusTables'> & {
@@ -340,7 +358,10 @@ export async function restorePreData(
   await using target = await openTarget(options.target, 'clone', options);
   if (!options.resume) await forgetDoneTasks(target, options.key);
   const clean = options.dropIfExists;
-  if (clean) await dropTables(target, file.schema);
+  if (clean) {
+    await dropDatabaseObjects(target, file);
+    await dropTables(target, file.schema);
+  }
   const objects = await fetchTargetObjects(target);
   const restore = { work: options, file, plan, stage: 'pre-data', target: objects, clean } as const;
   if (!done.has(lookTask)) {

@@ -35,6 +35,8 @@ const sequencesQuery = `
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'S' and c.relpersistence <> 't'
+    -- A standby has nothing of what is unlogged.
+    and not (c.relpersistence = 'u' and pg_catalog.pg_is_in_recovery())
     and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
     and not exists (
       select from pg_catalog.pg_depend d

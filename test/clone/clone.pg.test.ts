@@ -1,21 +1,11 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { finalizeTarget, setSequences } from '../../src/clone/clone.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
 import { expectEqual } from '../support/equal.js';
 import { cloneFor } from './clone-for.js';
+import { dumpText } from './dump-text.js';
 import { richPrivileges, richRows, richSchema, richTables } from './rich-schema.js';
-
-const execute = promisify(execFile);
-
-/** The schema as pg_dump tells it: everything that a database holds but its rows. */
-async function dumpText(database: TestDatabase, ...more: string[]): Promise<string> {
-  const args = ['--schema-only', '--exclude-schema=walferry', ...more, database.uri];
-  const { stdout } = await execute('pg_dump', args, { maxBuffer: 64 * 1024 * 1024 });
-  return stdout.replaceAll(/^\\(un)?restrict .*$/gm, '');
-}
 
 async function makeRich(source: TestDatabase, as: 'superuser' | 'owner' = 'superuser'): Promise<void> {
   const sql = as === 'owner' ? source.sqlAsOwner : source.sql;

@@ -1,0 +1,265 @@
+/** What belongs to a database besides its tables, and targets that are not fresh. */
+import { describe, expect, test } from 'vitest';
+import { readFile, stat } from 'node:fs/promises';
+import { finalizeTarget } from '../../src/clone/clone.js';
+import { loadProblems, refusedSqlFile } from '../../src/clone/problems.js';
+import { createDatabase } from '../support/databases.js';
+import type { TestDatabase } from '../support/databases.js';
+import { expectEqual } from '../support/equal.js';
+import { cloneFor } from './clone-for.js';
+import { dumpText } from './dump-text.js';
+import { richPrivileges, richRows, richSchema, richTables } from './rich-schema.js';
+
+const settings = `
+  select coalesce(pg_get_userbyid(nullif(setrole, 0)), '') as role, unnest(setconfig) as setting
+  from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = current_database())
+  order by 1, 2`;
+
+async function setAll(source: TestDatabase): Promise<void> {
+  await source.sql(`
+    alter database ${source.name} set search_path = "$user", public, "Odd "" name";
+    alter database ${source.name} set work_mem = '7MB';
+    alter database ${source.name} set default_transaction_read_only = on;
+    alter database ${source.name} set app.tenant = 'it''s';
+    alter database ${source.name} set datestyle = 'SQL, DMY';
+    alter role postgres in database ${source.name} set lock_timeout = '3s'`);
+}
+
+describe('settings of the database', () => {
+  test('are the same on the target, also those that would have been in the way', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await setAll(source);
+    await source.sql(`set default_transaction_read_only = off; create table t (at timestamptz, d date);
+      insert into t values ('2020-02-03 04:05', '2020-02-03')`);
+    await using run = await cloneFor(source, target);
+
+    const summary = await run.clone();
+
+    expect(summary.problems).toEqual([]);
+    expect(await target.sql(settings)).toEqual(await source.sql(settings));
+    expect(
+      await target.sql(`select extract(epoch from at) as at, d - date '2020-01-01' as d from t`),
+    ).toEqual(await source.sql(`select extract(epoch from at) as at, d - date '2020-01-01' as d from t`));
+  });
+
+  test('are left out with --skip-db-properties', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await setAll(source);
+    await using run = await cloneFor(source, target);
+
+    await run.clone({ skipDatabaseProperties: true });
+
+    expect(await target.sql(settings)).toEqual([]);
+  });
+
+  test('that an ordinary role may not set are told with their SQL; the others are set', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(
+      `alter database ${source.name} set work_mem = '7MB'; alter database ${source.name} set log_statement = 'none'`,
+    );
+    await using run = await cloneFor(source, target, { as: 'owner' });
+
+    const summary = await run.clone();
+
+    const sql = `alter database "${target.name}" set "log_statement" to 'none';`;
+    expect(summary.problems).toEqual([
+      {
+        object: 'setting log_statement in the database',
+        message: expect.stringContaining('permission denied') as string,
+        sql,
+      },
+    ]);
+    expect(await target.sql(settings)).toEqual([{ role: '', setting: 'work_mem=7MB' }]);
+    // The file is for us alone, and does what was refused.
+    const file = refusedSqlFile(run.options.directory);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    await target.sql(await readFile(file, 'utf8'));
+    expect(await target.sql(settings)).toEqual(await source.sql(settings));
+  });
+});
+
+test('what was refused is told once, also of a run that was killed and resumed, and finalized again', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await source.sqlAsOwner('create table t (id integer primary key); insert into t values (1)');
+  await source.sql(
+    `alter database ${source.name} set log_statement = 'none'; create publication everything for all tables`,
+  );
+  await using run = await cloneFor(source, target, { as: 'owner' });
+  await run.cloneAndDie('clone.table-committed:1');
+
+  const { problems } = await run.clone({ resume: true });
+
+  expect(problems.map(({ object }) => object)).toEqual([
+    'setting log_statement in the database',
+    expect.stringContaining('PUBLICATION - everything'),
+  ]);
+  expect(run.said).toEqual([]);
+  expect((await finalizeTarget(run.options)).problems).toEqual(problems);
+  expect(loadProblems(run.options.directory)).toEqual(problems);
+});
+
+describe('statistics', () => {
+  test('are there for partitioned and inherited parents and materialized views, and not with --skip-vacuum', async () => {
+    await using source = await createDatabase('source');
+    await source.sql(`
+      create table part (id integer, k integer) partition by range (id);
+      create table part_1 partition of part for values from (0) to (100) partition by list (k);
+      create table part_1_0 partition of part_1 default;
+      create table parent (id integer); create table child () inherits (parent);
+      insert into part select i, i % 3 from generate_series(1, 99) i; insert into child select generate_series(1, 50);
+      create materialized view filled as select * from part; create materialized view empty as select 1 as one with no data`);
+    const analyzed = `select distinct starelid::regclass::text as name, stainherit as inherited from pg_statistic
+      where starelid >= 16384 and starelid::regclass::text !~ '^walferry' order by 1, 2`;
+    await using target = await createDatabase('target');
+    await using run = await cloneFor(source, target);
+    await run.clone();
+    expect((await target.sql(analyzed)).map(({ name, inherited }) => `${name} ${inherited}`)).toEqual([
+      'child f',
+      'filled f',
+      'parent t',
+      'part t',
+      'part_1 t',
+      'part_1_0 f',
+    ]);
+
+    await using other = await createDatabase('target');
+    await using second = await cloneFor(source, other);
+    await second.clone({ skipVacuum: true });
+    expect(await other.sql(analyzed)).toEqual([]);
+  });
+});
+
+describe('publications and subscriptions', () => {
+  test('publications are copied, subscriptions are left out and said', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`create schema s; create table s.t (id integer primary key, x text); create table u (id integer primary key);
+      create publication part for table s.t (id) where (id > 3), u with (publish = 'insert');
+      create publication whole for tables in schema s;
+      create subscription away connection 'host=nowhere password=canary' publication p with (connect = false)`);
+    try {
+      await using run = await cloneFor(source, target);
+      const summary = await run.clone();
+      expect(summary.problems).toEqual([]);
+      expect(run.said).toEqual(['warn subscription away is not copied']);
+      expect((await dumpText(target)).match(/PUBLICATION[^;]*/g)).toEqual(
+        (await dumpText(source, '--no-subscriptions')).match(/PUBLICATION[^;]*/g),
+      );
+      expect(await target.sql('select count(*) as n from pg_subscription')).toEqual([{ n: '0' }]);
+    } finally {
+      await source.sql('alter subscription away set (slot_name = none); drop subscription away');
+    }
+  });
+});
+
+describe('materialized views', () => {
+  test('fill in the order in which they read each other, whatever their names', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`create table t as select generate_series(1, 10) as id;
+      create materialized view z as select sum(id) as n from t;
+      create view between as select n * 2 as n from z;
+      create materialized view a as select n + 1 as n from between;
+      create materialized view m as select a.n + z.n as n from a, z;
+      create materialized view unfilled as select n from m with no data;
+      create index on m (n); create unique index on unfilled (n)`);
+    await using run = await cloneFor(source, target);
+
+    await run.clone();
+
+    expect(await target.sql('select n from m')).toEqual([{ n: '166' }]);
+    expect(await dumpText(target)).toBe(await dumpText(source));
+    expect(await target.sql(`select relispopulated from pg_class where relname = 'unfilled'`)).toEqual([
+      { relispopulated: 'f' },
+    ]);
+  });
+});
+
+describe('a target that is not fresh', () => {
+  test.each(['superuser', 'owner'] as const)(
+    'a rich schema is cloned twice with --drop-if-exists by %s',
+    async (as) => {
+      await using source = await createDatabase('source');
+      await using target = await createDatabase('target');
+      const sql = as === 'owner' ? source.sqlAsOwner : source.sql;
+      for (const text of [richSchema, richTables, richRows]) await sql(text);
+      if (as === 'superuser') await source.sql(richPrivileges);
+      else await source.sql('alter table app.egg no force row level security');
+      await using first = await cloneFor(source, target, { as });
+      await first.clone();
+      await source.sql(
+        `delete from app.scratch where id > 10; drop view app.plain cascade; create view app.plain as select 1 as one`,
+      );
+      await using second = await cloneFor(source, target, { as });
+
+      const refused = await second.clone().then(
+        () => null,
+        (error: unknown) => error,
+      );
+      const summary = await second.clone({ dropIfExists: true });
+
+      expect(refused).toMatchObject({ code: 'target-not-empty' });
+      expect(summary.problems).toEqual([]);
+      await expectEqual(source, target);
+      if (as === 'superuser') expect(await dumpText(target)).toBe(await dumpText(source));
+    },
+  );
+
+  test('schemas that exist are taken as they are, with what others keep in them', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`create schema app; comment on schema app is 'ours'; grant usage on schema app to public;
+      create table app.t (id integer primary key); create type app.kind as enum ('a'); insert into app.t values (1)`);
+    await target.sql(
+      `create schema app; create table app.theirs as select 7 as id; grant create on schema app to walferry_neon`,
+    );
+    for (const as of ['superuser', 'owner'] as const) {
+      if (as === 'owner') {
+        await target.sql('drop table app.t; drop type app.kind; drop schema walferry cascade');
+        await source.sql(`grant select on app.t to public; alter table app.t owner to walferry_owner`);
+      }
+      await using run = await cloneFor(source, target, { as });
+
+      const summary = await run.clone();
+
+      expect(summary.problems.filter(({ object }) => object.startsWith('TABLE'))).toEqual([]);
+      expect(await target.sql('select id from app.t')).toEqual([{ id: '1' }]);
+      expect(await target.sql('select id from app.theirs')).toEqual([{ id: '7' }]);
+    }
+    expect(
+      await target.sql(
+        `select has_schema_privilege('pg_monitor', 'app', 'usage') as granted, obj_description('app'::regnamespace) as comment`,
+      ),
+    ).toEqual([{ granted: 't', comment: 'ours' }]);
+  });
+});
+
+describe('tablespaces', () => {
+  test('that the target lacks are reported, and not asked for with --no-tablespaces', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    const name = `${source.name}_space`;
+    await source.sql('set allow_in_place_tablespaces = on');
+    await source.sql(`create tablespace ${name} location ''`);
+    try {
+      await source.sql(`create table t (id integer primary key using index tablespace ${name}, x text) tablespace ${name};
+        create index on t (x) tablespace ${name}; insert into t values (1, 'x')`);
+      await using run = await cloneFor(source, target);
+      const summary = await run.clone();
+      expect(summary.problems.map(({ message }) => message)).toEqual([expect.stringContaining(name)]);
+      await expectEqual(source, target);
+
+      await using second = await cloneFor(source, target);
+      const without = await second.clone({ noTablespaces: true, dropIfExists: true });
+      expect(without.problems).toEqual([]);
+      expect(second.said).toEqual([]);
+    } finally {
+      await source.sql('drop table if exists t');
+      await source.sql(`drop tablespace ${name}`);
+    }
+  });
+});
