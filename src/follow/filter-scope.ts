@@ -64,3 +64,13 @@ export function pluginInScope(directory: string, plugin: Plugin): Plugin {
     closeCatalog(catalog);
   }
 }
+
+/** Whether the run in this directory leaves something out. */
+export function leavesOut(directory: string): boolean {
+  const catalog = openCatalog(directory, 'status');
+  try {
+    return loadFilter(catalog) !== null;
+  } finally {
+    closeCatalog(catalog);
+  }
+}

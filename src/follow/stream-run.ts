@@ -25,8 +25,9 @@ import {
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
-import { pluginInScope } from './filter-scope.js';
+import { leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
+import { NewTables } from './new-tables.js';
 import { endposReached, SentinelWatch } from './sentinel-watch.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
@@ -211,29 +212,39 @@ export class StreamRun {
     const writer = this.#writer;
     if (source === null || writer === null)
       throw new Failure('internal', 'a stream without a source cannot receive');
-    await receive({
-      stream: {
-        conninfo: source,
-        slot: stream.slot,
-        publications: stream.publications,
-        ...(stream.tables === null ? {} : { tables: stream.tables }),
-        systemIdentifier: stream.key.systemIdentifier,
-        timeline: stream.timeline,
-        startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
-      },
-      plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
-      journal: this.#notingCommits(writer),
-      acknowledge: this.#acknowledge,
-      endpos: this.watch.endpos,
-      brake: () => this.#mustRest(writer),
-      onProgress: ({ written, durable, source: position }) => {
-        this.#source = position;
-        this.watch.record({ writeLsn: written, flushLsn: durable });
-        this.#tell();
-      },
-      signal,
+    const newTables = new NewTables({
+      source,
+      stream,
+      leavesOut: stream.ownPublications.length === 0 || leavesOut(this.#options.directory),
       log,
     });
+    try {
+      await receive({
+        stream: {
+          conninfo: source,
+          slot: stream.slot,
+          publications: stream.publications,
+          ...(stream.tables === null ? {} : { tables: stream.tables }),
+          systemIdentifier: stream.key.systemIdentifier,
+          timeline: stream.timeline,
+          startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
+        },
+        plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
+        journal: this.#notingCommits(writer),
+        acknowledge: this.#acknowledge,
+        endpos: this.watch.endpos,
+        brake: () => this.#mustRest(writer),
+        onProgress: ({ written, durable, source: position }) => {
+          this.#source = position;
+          this.watch.record({ writeLsn: written, flushLsn: durable });
+          this.#tell();
+        },
+        signal,
+        log,
+      });
+    } finally {
+      newTables.close();
+    }
   }
 
   /**
