@@ -48,7 +48,7 @@ describe('the catalog', () => {
       walSegmentBytes: 16777216n,
       startLsn: readLsn('FFFFFFFF/FFFFFFFF'),
       snapshot: null,
-    tables: null,
+      tables: null,
     };
     expect(loadStream(catalog)).toBeNull();
     saveStream(catalog, stream);
