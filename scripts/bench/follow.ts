@@ -1,14 +1,16 @@
 /**
- * Draining a known backlog of small transactions (three updates and an insert each, hot rows among them): walferry
- * follow against a native subscription. Time is from its start until the target has everything; for walferry that
- * includes the start of the program and its end.
+ * Draining a known backlog: walferry follow against a native subscription on the same servers. Time is from its start
+ * until the target has everything; for walferry that includes the start of the program and its end. Client CPU and peak
+ * memory are walferry's own process.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { time, type Case } from './measure.js';
+import { startDelayProxy } from './delay-proxy.js';
+import type { Case, Sample } from './measure.js';
 import {
   createDatabase,
   dropDatabase,
@@ -18,69 +20,130 @@ import {
   type BenchServers,
 } from './servers.js';
 
-export const followTransactions = 20_000;
+/** What the source did while nobody listened. */
+type Workload = { readonly what: string; readonly tables: string; readonly backlog: string };
 
-const tables = `
-  create table branches (bid int primary key, bbalance int);
-  create table tellers (tid int primary key, bid int, tbalance int);
-  create table accounts (aid int primary key, bid int, abalance int, filler char(84));
-  create table history (hid bigint primary key, tid int, aid int, delta int, mtime timestamptz);
-  insert into branches select i, 0 from generate_series(1, 10) i;
-  insert into tellers select i, 1 + i % 10, 0 from generate_series(1, 100) i;
-  insert into accounts select i, 1 + i % 10, 0, '' from generate_series(1, 100000) i;`;
+const marker = 'create table marker (id int primary key);';
 
-/** One statement that commits after each of them: the source writes the backlog as fast as it can. */
-const backlog = `
-  do $$
-  begin
-    for i in 1 .. ${followTransactions} loop
-      update accounts set abalance = abalance + i % 100 where aid = 1 + (i * 7919) % 100000;
-      update tellers set tbalance = tbalance + i % 100 where tid = 1 + i % 100;
-      update branches set bbalance = bbalance + i % 100 where bid = 1 + i % 10;
-      insert into history values (i, 1 + i % 100, 1 + (i * 7919) % 100000, i % 100, clock_timestamp());
-      commit;
-    end loop;
-  end $$`;
+const smallTransactions = (count: number): Workload => ({
+  what: `${count} transactions of 4 changes each, hot rows among them`,
+  tables: `
+    create table branches (bid int primary key, bbalance int);
+    create table tellers (tid int primary key, bid int, tbalance int);
+    create table accounts (aid int primary key, bid int, abalance int, filler char(84));
+    create table history (hid bigint primary key, tid int, aid int, delta int, mtime timestamptz);
+    insert into branches select i, 0 from generate_series(1, 10) i;
+    insert into tellers select i, 1 + i % 10, 0 from generate_series(1, 100) i;
+    insert into accounts select i, 1 + i % 10, 0, '' from generate_series(1, 100000) i;`,
+  // One statement that commits after each of them: the source writes the backlog as fast as it can.
+  backlog: `
+    do $$
+    begin
+      for i in 1 .. ${count} loop
+        update accounts set abalance = abalance + i % 100 where aid = 1 + (i::bigint * 7919) % 100000;
+        update tellers set tbalance = tbalance + i % 100 where tid = 1 + i % 100;
+        update branches set bbalance = bbalance + i % 100 where bid = 1 + i % 10;
+        insert into history values (i, 1 + i % 100, 1 + (i::bigint * 7919) % 100000, i % 100, clock_timestamp());
+        commit;
+      end loop;
+    end $$`,
+});
+
+/** 5 inserts, 2 updates and 1 delete for each `unit`, in transactions of some hundred changes. */
+const bulk = (unit: number): Workload => ({
+  what: `${5 * unit} inserts, ${2 * unit} updates, ${unit} deletes in transactions of hundreds`,
+  tables: `create table item (id bigint primary key, name text, price numeric(12, 2), made timestamptz, note text);`,
+  backlog: `
+    do $$
+    begin
+      for i in 0 .. ${unit / 100 - 1} loop
+        insert into item select n, 'item ' || n, n / 7.0, clock_timestamp(), repeat('x', 40)
+          from generate_series(i * 500, i * 500 + 499) n;
+        commit;
+      end loop;
+      for i in 0 .. ${unit / 100 - 1} loop
+        update item set price = price + 1, note = 'updated' where id % 5 < 2 and id between i * 500 and i * 500 + 499;
+        commit;
+        delete from item where id % 5 = 4 and id between i * 500 and i * 500 + 499;
+        commit;
+      end loop;
+    end $$`,
+});
+
+const oneTransaction = (rows: number): Workload => ({
+  what: `one transaction of ${rows} inserts`,
+  tables: `create table item (id bigint primary key, name text, price numeric(12, 2), made timestamptz, note text);`,
+  backlog: `insert into item select n, 'item ' || n, n / 7.0, clock_timestamp(), repeat('x', 40)
+    from generate_series(1, ${rows}) n`,
+});
+
+export const workloads = {
+  follow: smallTransactions(50_000),
+  'follow-bulk': bulk(50_000),
+  'follow-large': oneTransaction(1_000_000),
+  'follow-far': smallTransactions(20_000),
+} as const;
 
 type Place = { readonly sourceUri: string; readonly targetUri: string; readonly directory: string };
 
-/** What differs between the cases. */
+/** What differs between the cases. `far` is the server that is reached over the proxy, with its delay. */
 type Way = {
   readonly name: string;
+  readonly far: 'source' | 'target';
   /** Makes what keeps the changes from here on. */
   readonly prepare: (place: Place) => Promise<void>;
   /** Applies the backlog; returns when the target has all of it. */
-  readonly drain: (place: Place) => Promise<void>;
+  readonly drain: (place: Place) => Promise<Sample>;
   readonly cleanUp: (place: Place) => Promise<void>;
 };
 
-export function followCases(servers: BenchServers): readonly Case[] {
+/** Both ways over one workload. */
+export function followCases(servers: BenchServers, workload: Workload): readonly Case[] {
   return [walferryFollow, nativeSubscription].map((way) => ({
     name: way.name,
-    run: () => drainBacklog(servers, way),
+    run: () => drainBacklog(servers, way, workload, 0),
   }));
 }
 
-async function drainBacklog({ source, target }: BenchServers, way: Way): Promise<number> {
+/** The same at several round trips: walferry to its target, the subscription to its source. */
+export function farCases(servers: BenchServers, workload: Workload): readonly Case[] {
+  return [0, 10, 40].flatMap((roundTripMs) =>
+    [walferryFollow, nativeSubscription].map((way) => ({
+      name: `${way.name}, ${roundTripMs} ms`,
+      run: () => drainBacklog(servers, way, workload, roundTripMs),
+    })),
+  );
+}
+
+async function drainBacklog(
+  { source, target }: BenchServers,
+  way: Way,
+  { tables, backlog }: Workload,
+  roundTripMs: number,
+): Promise<Sample> {
   const from = await createDatabase(source, 'follow');
   const into = await createDatabase(target, 'follow');
   const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
-  const place = {
-    sourceUri: source.uri({ database: from }),
-    targetUri: target.uri({ database: into }),
-    directory,
-  };
+  const near = { sourceUri: source.uri({ database: from }), targetUri: target.uri({ database: into }) };
+  const farUri = way.far === 'source' ? near.sourceUri : near.targetUri;
+  const { hostname, port } = new URL(farUri);
+  await using proxy = await startDelayProxy({ host: hostname, port: Number(port) }, roundTripMs);
+  const overProxy = new URL(farUri);
+  overProxy.port = String(proxy.port);
+  overProxy.hostname = '127.0.0.1';
+  const far = way.far === 'source' ? { sourceUri: String(overProxy) } : { targetUri: String(overProxy) };
+  const place = { ...near, ...(roundTripMs === 0 ? {} : far), directory };
   try {
     await Promise.all([
-      execute(place.sourceUri, tables, 'vacuum analyze', 'checkpoint'),
-      execute(place.targetUri, tables, 'vacuum analyze', 'checkpoint'),
+      execute(near.sourceUri, tables, marker, 'vacuum analyze', 'checkpoint'),
+      execute(near.targetUri, tables, marker, 'vacuum analyze', 'checkpoint'),
     ]);
     await way.prepare(place);
-    await execute(place.sourceUri, backlog);
-    const ms = await time(() => way.drain(place));
-    await expectEqual(place.sourceUri, place.targetUri);
+    await execute(near.sourceUri, backlog, 'insert into marker values (1)');
+    const sample = await way.drain(place);
+    await expectEqual(near.sourceUri, near.targetUri);
     await way.cleanUp(place);
-    return ms;
+    return sample;
   } finally {
     // After a failure a slot or a subscription may hold it; the servers go in the end.
     await dropDatabase(target, into).catch(() => {});
@@ -91,14 +154,14 @@ async function drainBacklog({ source, target }: BenchServers, way: Way): Promise
 
 const walferryFollow: Way = {
   name: 'walferry follow',
+  far: 'target',
   prepare: async (place) => {
-    const to = toOf(place);
-    await runWalferry(['stream', 'setup'], to);
-    await runWalferry(['stream', 'sentinel', 'set', 'apply'], to);
+    await runWalferry(['stream', 'setup'], toOf(place));
+    await runWalferry(['stream', 'sentinel', 'set', 'apply'], toOf(place));
   },
   drain: async (place) => {
     await runWalferry(['stream', 'sentinel', 'set', 'endpos', '--current'], toOf(place));
-    await runWalferry(['follow', '--resume'], toOf(place));
+    return await followMeasured(toOf(place));
   },
   cleanUp: async (place) => {
     await runWalferry(['stream', 'cleanup'], toOf(place));
@@ -113,8 +176,62 @@ function toOf({ sourceUri, targetUri, directory }: Place): {
   return { source: sourceUri, target: targetUri, directory };
 }
 
+/** Runs `follow --resume` to its end, and looks at its process as the kernel counts it. */
+async function followMeasured(to: ReturnType<typeof toOf>): Promise<Sample> {
+  const began = performance.now();
+  const child = spawn(
+    process.execPath,
+    [...profileOptions(), path.resolve('dist/src/cli/main.js'), 'follow', '--resume'],
+    {
+      env: {
+        ...process.env,
+        WALFERRY_SOURCE_PGURI: to.source,
+        WALFERRY_TARGET_PGURI: to.target,
+        XDG_DATA_HOME: to.directory,
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  let words = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));
+  let seen = { cpuMs: 0, peakBytes: 0 };
+  const timer = setInterval(() => {
+    void lookAt(child.pid ?? 0).then((now) => (seen = now ?? seen));
+  }, 50);
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  clearInterval(timer);
+  const ms = performance.now() - began;
+  if (code !== 0) throw new Error(`walferry follow ended with ${code}: ${words}`);
+  return { ms, ...seen };
+}
+
+/** WALFERRY_BENCH_PROFILE names a directory for CPU profiles. */
+function profileOptions(): string[] {
+  const directory = process.env['WALFERRY_BENCH_PROFILE'];
+  return directory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${directory}`];
+}
+
+/** A clock tick of /proc, in milliseconds, on every Linux there is. */
+const tickMs = 10;
+
+async function lookAt(pid: number): Promise<{ cpuMs: number; peakBytes: number } | null> {
+  try {
+    const [stat, status] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile(`/proc/${pid}/status`, 'utf8'),
+    ]);
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const peak = /VmHWM:\s+(\d+) kB/.exec(status)?.[1];
+    if (peak === undefined) return null;
+    return { cpuMs: (Number(fields[11]) + Number(fields[12])) * tickMs, peakBytes: Number(peak) * 1024 };
+  } catch {
+    return null;
+  }
+}
+
 const nativeSubscription: Way = {
   name: 'native subscription',
+  far: 'source',
   prepare: async ({ sourceUri, targetUri }) => {
     await execute(sourceUri, 'create publication bench for all tables');
     await execute(sourceUri, `select pg_create_logical_replication_slot('bench', 'pgoutput')`);
@@ -129,10 +246,11 @@ const nativeSubscription: Way = {
     const client = new pg.Client({ connectionString: targetUri });
     await client.connect();
     try {
+      const began = performance.now();
       await client.query('alter subscription bench enable');
       for (;;) {
-        const { rowCount } = await client.query('select from history where hid = $1', [followTransactions]);
-        if (rowCount === 1) return;
+        const { rowCount } = await client.query('select from marker');
+        if (rowCount === 1) return { ms: performance.now() - began };
         await sleep(5);
       }
     } finally {

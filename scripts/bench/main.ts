@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { cloneCases, cloneScale } from './clone.js';
 import { copyCases, copyRows } from './copy.js';
-import { followCases, followTransactions } from './follow.js';
+import { farCases, followCases, workloads } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
 import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
 
@@ -24,8 +24,16 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     cases: cloneCases,
   },
   copy: { what: `one table of ${copyRows} rows, COPY to COPY in one process`, cases: copyCases },
-  follow: { what: `draining ${followTransactions} transactions of 4 changes each`, cases: followCases },
+  ...drain('follow', followCases),
+  ...drain('follow-bulk', followCases),
+  ...drain('follow-large', followCases),
+  ...drain('follow-far', farCases),
 };
+
+function drain(name: keyof typeof workloads, cases: typeof followCases): Record<string, Benchmark> {
+  const workload = workloads[name];
+  return { [name]: { what: `draining ${workload.what}`, cases: (servers) => cases(servers, workload) } };
+}
 
 type Result = {
   readonly benchmark: string;
