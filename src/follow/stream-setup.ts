@@ -30,6 +30,7 @@ import {
   createPublications,
   dropPublications,
   fetchCarriedTables,
+  refusePartialPublication,
   type PublishedTable,
 } from '../postgres/publication.js';
 import { fetchTables, type TableFacts } from '../postgres/schema.js';
@@ -225,6 +226,7 @@ async function choosePublications(
     .filter((table) => table.kind === 'table')
     .map(({ oid, schema, name }) => ({ oid: String(oid), schema, name }));
   if (choices.publication !== null) {
+    await refusePartialPublication(session, choices.publication);
     const carried = new Set((await fetchCarriedTables(session, [choices.publication])).map(relationLabel));
     const missing = tables.map(relationLabel).filter((label) => !carried.has(label));
     if (missing.length > 0) {

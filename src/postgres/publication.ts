@@ -275,3 +275,34 @@ export async function fetchCarriedTables(
         },
   );
 }
+
+const partsSince15 = `
+  (select count(*) from pg_catalog.pg_publication_rel r
+    where r.prpubid = p.oid and (r.prqual is not null or r.prattrs is not null))`;
+
+function partialQuery(serverVersion: number): string {
+  return `
+    select (p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate)::text as all_operations,
+           p.pubviaroot::text as via_root, ${serverVersion >= 150_000 ? partsSince15 : '0'} as parts
+      from pg_catalog.pg_publication p where p.pubname = $1`;
+}
+
+/**
+ * Refuses a publication that carries less than the clone copies: with a row filter, an update that moves a row into it
+ * comes as an insert of a row that was copied already; a column list leaves columns to go stale; an operation that is
+ * not published is lost; a partition root stands for tables that are followed by their own names.
+ * Throws `source-setup` saying which of these it is.
+ */
+export async function refusePartialPublication(session: Session, name: string): Promise<void> {
+  const [row] = await session.query(partialQuery(session.serverVersion), [name]);
+  const reasons = [
+    row?.['parts'] === '0' ? null : 'has row filters or column lists',
+    row?.['all_operations'] === 'true' ? null : 'does not publish every operation',
+    row?.['via_root'] === 'true' ? 'publishes partitions as their root' : null,
+  ].filter((reason) => reason !== null);
+  if (reasons.length === 0) return;
+  throw new Failure('source-setup', `the publication ${quoteIdentifier(name)} ${reasons.join(', ')}`, {
+    remedy:
+      'Give one of whole tables with all operations and without publish_via_partition_root, or leave --publication out.',
+  });
+}
