@@ -1,5 +1,5 @@
 /** What `clone`, `copy`, `dump` and `restore` make of their options in common. */
-import type { CloneJobs, Problem, RestoreChoices } from '../clone/options.js';
+import type { CloneJobs, CopyChoices, Problem, RestoreChoices } from '../clone/options.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { Settings } from './settings.js';
@@ -21,6 +21,11 @@ export async function restoreChoicesOf(settings: Settings): Promise<RestoreChoic
     roles: settings.roles ? { passwords: !settings.noRolePasswords } : null,
     requirements: settings.requirements === null ? null : loadRequirements(settings.requirements),
   };
+}
+
+/** How rows are copied. */
+export function copyChoicesOf({ split, estimateTableSizes, useCopyBinary }: Settings): CopyChoices {
+  return { split, estimateTableSizes, useCopyBinary };
 }
 
 export function jobsOf({ tableJobs, indexJobs, restoreJobs }: Settings): CloneJobs {

@@ -89,21 +89,18 @@ export const options: readonly Option[] = [
     groups: all('-L', 'KL'),
     value: { type: 'size' },
     variable: 'SPLIT_TABLES_LARGER_THAN',
-    about: 'copy larger tables in parts',
-    built: false,
+    about: 'copy tables of this size or more in parts, side by side; 0: none',
   }),
   option(['split-max-parts'], {
     groups: all('-u', 'KL'),
     value: { type: 'integer', min: 1, max: 1_000_000 },
     variable: 'SPLIT_MAX_PARTS',
     about: 'at most this many parts per table',
-    built: false,
   }),
   option(['estimate-table-sizes'], {
     groups: all('-m', 'KL'),
     variable: 'ESTIMATE_TABLE_SIZES',
-    about: 'table sizes from statistics',
-    built: false,
+    about: 'table sizes from the statistics of the source',
   }),
 
   // What is copied, and how.
@@ -150,14 +147,12 @@ export const options: readonly Option[] = [
   option(['skip-split-by-ctid'], {
     groups: all('-k', 'KL'),
     variable: 'SKIP_CTID_SPLIT',
-    about: 'do not split tables without a key',
-    built: false,
+    about: 'split only tables with a key of one integer column',
   }),
   option(['use-copy-binary'], {
     groups: { K: '-n' },
     variable: 'USE_COPY_BINARY',
-    about: 'COPY in binary format',
-    built: false,
+    about: "COPY in binary format wherever the types have one, extensions' included",
   }),
   option(['filters', 'filter'], {
     groups: { K: '-F', D: 'long', R: '-F', L: '-F' },

@@ -52,6 +52,14 @@ export type Settings = {
   readonly requirements: string | null;
   readonly allDatabases: boolean;
   readonly skipVacuum: boolean;
+  /** Large tables in parts; null: every table whole. */
+  readonly split: {
+    readonly largerThanBytes: number;
+    readonly maxParts: number | null;
+    readonly byCtid: boolean;
+  } | null;
+  readonly estimateTableSizes: boolean;
+  readonly useCopyBinary: boolean;
   readonly skipAnalyze: boolean;
   readonly failFast: boolean;
 
@@ -344,6 +352,9 @@ export function readSettings(input: SettingsInput): SettingsResult {
     requirements: reader.text('requirements'),
     allDatabases: reader.flag('all-databases'),
     skipVacuum: reader.flag('skip-vacuum'),
+    split: readSplit(reader),
+    estimateTableSizes: reader.flag('estimate-table-sizes'),
+    useCopyBinary: reader.flag('use-copy-binary'),
     skipAnalyze: reader.flag('skip-analyze'),
     failFast: reader.flag('fail-fast'),
     filters: reader.text('filters'),
@@ -412,6 +423,14 @@ const controlPort = 5442;
  * Either of --host and --port switches it on. Where to listen stands in both prefixes' variables; whom to ask only in
  * ours, since the peer's commands go by the files unless they are told otherwise on the command line.
  */
+/** The three options that say how tables are split; without a size none is. */
+function readSplit(reader: Reader): Settings['split'] {
+  const largerThanBytes = reader.size('split-tables-larger-than');
+  const maxParts = reader.integer('split-max-parts', null);
+  const byCtid = !reader.flag('skip-split-by-ctid');
+  return largerThanBytes === null || largerThanBytes === 0 ? null : { largerThanBytes, maxParts, byCtid };
+}
+
 function readControl(reader: Reader, command: Command): Settings['control'] {
   const asks = command.group === 'S' || command.path === 'stream prune';
   const prefix = command.group === 'S' ? 'coordinator-' : '';

@@ -1,7 +1,7 @@
 /** The commands that do one step of a clone: `copy …`, `dump schema`, `restore …`. */
 import type { StepName } from '../follow/step-run.js';
 import { cloneProgress } from './clone-progress.js';
-import { filtersOf, jobsOf, restoreChoicesOf, sayProblems } from './clone-options.js';
+import { copyChoicesOf, filtersOf, jobsOf, restoreChoicesOf, sayProblems } from './clone-options.js';
 import type { CommandContext } from './command.js';
 import { programVersion } from './version.js';
 
@@ -24,6 +24,7 @@ export async function runStepCommand(step: StepName, context: CommandContext): P
     resumeLine: context.resumeCommand,
     jobs: jobsOf(settings),
     filters: await filtersOf(settings),
+    copy: copyChoicesOf(settings),
     dropIfExists: settings.dropIfExists,
     skipVacuum: settings.skipVacuum,
     failFast: settings.failFast,

@@ -26,7 +26,6 @@ import { fetchEntryIdentities, fetchTargetObjects } from '../postgres/object-ide
 import { fetchSourceSchema, fetchTables } from '../postgres/schema.js';
 import type { SourceSchema, TableFacts } from '../postgres/schema.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
-import { fetchSplits } from '../postgres/table-splits.js';
 import { fetchDoneTasks, forgetDoneTasks, recordDoneTask } from '../postgres/task-table.js';
 import type { DoneTask } from '../postgres/task-table.js';
 import { runCopyPhase } from './copy-phase.js';
@@ -70,6 +69,7 @@ import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from '.
 import type { SchemaFile } from './schema-file.js';
 import { setSequences } from './sequences.js';
 import { openInSnapshot, openTarget } from './sessions.js';
+import { withSplits } from './split-schema.js';
 import { loadCloneSummary, stepLabels } from './summary.js';
 import type { CloneSummary } from './summary.js';
 
@@ -273,27 +273,14 @@ async function readTables(
   if (filters === null) {
     deleteFilter(catalog);
     expectReadable(whole);
-    return { whole, filter: null, schema: await withSplits(source, whole, options) };
+    return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
   }
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
   expectReadable(schema);
   await expectKeysHold(source, schema, filters, filter);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
-  return { whole, filter, schema: await withSplits(source, schema, options) };
-}
-
-/** The schema with the parts of its large tables. */
-export async function withSplits(
-  source: Session,
-  schema: SourceSchema,
-  { split = null }: Pick<CloneOptions, 'split'>,
-): Promise<SourceSchema> {
-  if (split === null) return schema;
-  const tables = schema.tables.filter(
-    ({ oid, kind }) => kind === 'table' && (schema.columns[oid] ?? []).some(({ generated }) => !generated),
-  );
-  return { ...schema, splits: await fetchSplits(source, tables, split) };
+  return { whole, filter, schema: await withSplits(source, schema, options.split) };
 }
 
 /** All that could not be read is told at once, before anything is copied. */

@@ -11,8 +11,10 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchObjectNames } from '../postgres/filter-facts.js';
 import { fetchSourceSchema, type SourceSchema } from '../postgres/schema.js';
 import type { Session } from '../postgres/connect.js';
+import type { SplitOptions } from '../postgres/table-splits.js';
 import { expectKeysHold, filterSchema, resolveOnSource, tablesWithoutRows } from './filtered-schema.js';
 import { planClone } from './plan.js';
+import { withSplits } from './split-schema.js';
 import { openInSnapshot, openSource } from './sessions.js';
 
 export type DescribeOptions = {
@@ -20,6 +22,8 @@ export type DescribeOptions = {
   /** A snapshot that somebody holds; null: the source as it is now. */
   readonly snapshot: string | null;
   readonly filters: FilterFile | null;
+  readonly split?: SplitOptions | null | undefined;
+  readonly estimateTableSizes?: boolean | undefined;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 };
@@ -72,12 +76,13 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
       ? await openSource(source, 'plan', options)
       : await openInSnapshot(source, snapshot, 'plan', options);
   if (snapshot === null) await session.query('begin isolation level repeatable read read only');
-  const whole = await fetchSourceSchema(session);
+  const whole = await fetchSourceSchema(session, { estimateSizes: options.estimateTableSizes === true });
   const filter = filters === null ? null : await resolveOnSource(session, filters, log);
-  const schema = filter === null ? whole : filterSchema(whole, filter);
+  const kept = filter === null ? whole : filterSchema(whole, filter);
+  const schema = await withSplits(session, kept, options.split);
   if (filters !== null && filter !== null) await expectKeysHold(session, schema, filters, filter);
   const plan = planClone(schema, new Set(filter === null ? [] : tablesWithoutRows(schema, filter)));
-  const tables = plan.tables.map(({ table, withRows, indexes, finishing }): PlannedTable => {
+  const tables = plan.tables.map(({ table, parts, withRows, indexes, finishing }): PlannedTable => {
     const { oid, name, bytes, estimatedRows } = table;
     const constraints = finishing.filter(({ sql }) => sql.includes(' exclude ')).length;
     return {
@@ -86,7 +91,7 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
       name,
       bytes,
       estimatedRows,
-      parts: withRows ? 1 : 0,
+      parts: withRows ? parts.length : 0,
       indexes: indexes.length + constraints,
       rule: filter?.decideRelation(oid).rule ?? null,
     };

@@ -27,9 +27,10 @@ import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
-import { loadSchemaFile, makeSchemaFolder } from './schema-file.js';
+import { loadSchemaFile, makeSchemaFolder, saveSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { openInSnapshot, openTarget } from './sessions.js';
+import { withSplits } from './split-schema.js';
 import { emptyTables, fetchRowTarget } from './row-target.js';
 import { quoteIdentifier } from '../model/sql.js';
 
@@ -133,6 +134,7 @@ function isBegun(done: ReadonlyMap<string, unknown>, pattern: string): boolean {
  * they may be emptied. Throws `target-setup` when tables are missing, or have triggers that cannot be kept from firing.
  */
 export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsChoices): Promise<void> {
+  if (!options.resume) await splitTables(options);
   const { file, plan } = await requireSchema(options.directory);
   const progress = new ProgressTeller(options.onProgress);
   const done = await doneTasks(options, options.resume);
@@ -168,6 +170,15 @@ export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsCh
   });
   progress.enter('copy');
   await copyEverything(ownOptions, andTheRest ? file : { ...file, extensions: [] }, own, progress);
+}
+
+/** In what parts large tables are copied is asked for here, long after the schema was dumped. */
+async function splitTables(options: CloneOptions): Promise<void> {
+  if (options.split === null || options.split === undefined) return;
+  const { file } = await requireSchema(options.directory);
+  await using source = await openInSnapshot(options.source, options.snapshot, 'step', options);
+  const schema = await withSplits(source, file.schema, options.split);
+  await saveSchemaFile(options.directory, { ...file, schema });
 }
 
 /** Copies the large objects, with owners, comments and privileges. */

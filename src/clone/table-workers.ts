@@ -224,11 +224,11 @@ class TableWorker {
     for (const { part } of piece.parts) recorder.started(part.task);
     const results = await this.#copyAndRetry(piece);
     const durationMs = (performance.now() - began) / piece.parts.length;
-    piece.parts.forEach(({ part }, index) => {
+    piece.parts.forEach(({ table, part }, index) => {
       const { bytes, rows } = results[index] ?? { bytes: 0, rows: 0 };
       recorder.done(part.task, { durationMs, bytes, rows });
       failpoint('clone.table-recorded');
-      log.notice(`copied ${part.label}`, { rows, bytes });
+      log.notice(`copied ${part.label}`, { rows, bytes, format: this.#work.formatOf(table) });
     });
   }
 

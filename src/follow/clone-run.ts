@@ -23,7 +23,7 @@ import {
 import { loadStream } from '../catalog/stream.js';
 import { clearWorkDirectory, decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
 import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
-import type { CloneJobs, CloneProgress, RestoreChoices, TargetWork } from '../clone/options.js';
+import type { CloneJobs, CloneProgress, CopyChoices, RestoreChoices, TargetWork } from '../clone/options.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
 import type { FilterFile } from '../filter/parse.js';
@@ -60,6 +60,7 @@ export type CloneRunOptions = RestoreChoices & {
   readonly jobs: CloneJobs;
   /** What is copied and followed; null: all, or what an earlier run in this directory was told. */
   readonly filters: FilterFile | null;
+  readonly copy?: CopyChoices | undefined;
   readonly dropIfExists: boolean;
   readonly skipVacuum: boolean;
   readonly failFast: boolean;
@@ -366,6 +367,7 @@ class CloneRun {
       snapshot,
       follow: follow !== null,
       filters,
+      ...this.#options.copy,
       dropIfExists: dropIfExists || request.restart,
       resume: this.#resume,
       notConsistent: this.#options.notConsistent,

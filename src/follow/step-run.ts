@@ -30,6 +30,7 @@ import type {
   CloneJobs,
   CloneOptions,
   CloneProgress,
+  CopyChoices,
   Problem,
   RestoreChoices,
   TargetWork,
@@ -87,6 +88,7 @@ export type StepOptions = RestoreChoices & {
   readonly jobs: CloneJobs;
   /** Null: all, or what the work directory was begun with. */
   readonly filters: FilterFile | null;
+  readonly copy: CopyChoices;
   readonly dropIfExists: boolean;
   readonly skipVacuum: boolean;
   readonly failFast: boolean;
@@ -281,6 +283,7 @@ class StepRun {
         snapshot,
         follow: false,
         filters: chosen,
+        ...this.#options.copy,
         dropIfExists: false,
         resume: false,
         onProgress: this.#options.onProgress,
@@ -355,6 +358,7 @@ class StepRun {
         source,
         snapshot: used,
         follow: false,
+        ...this.#options.copy,
         dropIfExists: dropIfExists || request.restart,
         resume,
         onProgress: this.#options.onProgress,

@@ -76,10 +76,10 @@ test.each([
   ['check', 20, /^$/, /^walferry check is not built yet\n$/],
   ['help list table-parts', 20, /^$/, /^walferry list table-parts is not built yet\n$/],
   [
-    `clone ${sides} --replay-no-op-updates --use-copy-binary`,
+    `clone ${sides} --replay-no-op-updates`,
     20,
     /^$/,
-    /ERROR {2}--use-copy-binary is not built yet\n[^\n]*ERROR {2}--replay-no-op-updates is not built yet\n$/,
+    /ERROR {2}--replay-no-op-updates is not built yet\n$/,
   ],
   [`clone ${sides} --plugin wal2jsom`, 1, /^$/, /expected pgoutput, wal2json, test_decoding\n/],
   [`clone ${sides} -w`, 1, /^$/, /Option --wal2json-numeric-as-string needs --plugin wal2json\n/],
@@ -108,8 +108,8 @@ test('log lines are JSON when asked for, errors in settings too', async () => {
 });
 
 test('a variable that asks for what is not built ends with 20 and its name', async () => {
-  const { stderr, status } = await call(`clone ${sides}`, { PGCOPYDB_USE_COPY_BINARY: 'on' });
-  expect(stderr).toContain('PGCOPYDB_USE_COPY_BINARY is not built yet');
+  const { stderr, status } = await call(`clone ${sides}`, { PGCOPYDB_REPLAY_NO_OP_UPDATES: 'on' });
+  expect(stderr).toContain('PGCOPYDB_REPLAY_NO_OP_UPDATES is not built yet');
   expect(status).toBe(20);
 });
 

@@ -1,6 +1,6 @@
 import type { FilterFile } from '../../filter/parse.js';
 import type { Command, CommandContext } from '../command.js';
-import { filtersOf } from '../clone-options.js';
+import { copyChoicesOf, filtersOf } from '../clone-options.js';
 import { cloneProgress } from '../clone-progress.js';
 import type { Problem } from '../../clone/options.js';
 import type { CloneRunOptions } from '../../follow/clone-run.js';
@@ -23,6 +23,11 @@ export const command: Command = {
     'table-jobs',
     'index-jobs',
     'restore-jobs',
+    'split-tables-larger-than',
+    'split-max-parts',
+    'skip-split-by-ctid',
+    'estimate-table-sizes',
+    'use-copy-binary',
     'drop-if-exists',
     'filters',
     'plan',
@@ -78,6 +83,7 @@ export const command: Command = {
       resumeLine: context.resumeCommand,
       jobs: { table: settings.tableJobs, index: settings.indexJobs, restore: settings.restoreJobs },
       filters,
+      copy: copyChoicesOf(settings),
       dropIfExists: settings.dropIfExists,
       skipVacuum: settings.skipVacuum,
       failFast: settings.failFast,
@@ -160,6 +166,8 @@ async function printPlan(context: CommandContext, filters: FilterFile | null): P
     source: context.source(),
     snapshot: settings.snapshot,
     filters,
+    split: settings.split,
+    estimateTableSizes: settings.estimateTableSizes,
     log,
     signal,
   });
