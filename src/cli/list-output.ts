@@ -11,6 +11,7 @@ import type {
   SequenceValue,
 } from '../postgres/catalog-lists.js';
 import { prettySize } from './output.js';
+import type { PartBounds } from '../postgres/table-splits.js';
 
 /** A column's title, and the least that it is wide: the peer's width where it has one. */
 type Column = readonly [title: string, width?: number];
@@ -86,6 +87,37 @@ function tableObject(table: ListedTable): Record<string, unknown> {
     reltuples: table.estimatedRows,
     ...pretty(table.bytes),
   };
+}
+
+/** How a table is copied in parts; -1 stands for what has no bound, as in the peer's table. */
+export function partsText(parts: readonly PartBounds[]): string {
+  return list(
+    [
+      ['Part', 12],
+      ['Min', 12],
+      ['Max', 12],
+      ['Count', 12],
+    ],
+    parts.map(({ min, max }, index) => {
+      const count = min === null || max === null ? -1n : max - min + 1n;
+      return [`${index + 1}/${parts.length}`, ...[min ?? -1n, max ?? -1n, count].map(String)];
+    }),
+  );
+}
+
+/** As text, but what has no bound is null: -1 may be a value of the key. */
+export function partsJson(parts: readonly PartBounds[]): string {
+  return exactJson(partObjects(parts));
+}
+
+function partObjects(parts: readonly PartBounds[]): Record<string, unknown>[] {
+  return parts.map(({ min, max }, index) => ({
+    number: index + 1,
+    total: parts.length,
+    min: min === null ? null : exact(String(min)),
+    max: max === null ? null : exact(String(max)),
+    count: min === null || max === null ? null : exact(String(max - min + 1n)),
+  }));
 }
 
 export function sequencesText(sequences: readonly ListedSequence[]): string {
@@ -315,6 +347,9 @@ export function dependsJson(dependents: readonly ListedDependent[]): string {
   return json(dependents);
 }
 
+/** A table that is copied in parts: the key's column, or ctid. */
+export type ListedSplit = { readonly key: string; readonly parts: readonly PartBounds[] };
+
 /** What `list schema --json` shows. */
 export type ListedSchema = {
   readonly setup: {
@@ -322,12 +357,15 @@ export type ListedSchema = {
     /** Without passwords. */
     readonly source: string;
     readonly target: string | null;
+    readonly splitLargerThan: number;
     readonly tableJobs: number;
     readonly indexJobs: number;
   };
   /** `SOURCE_FILTER_TYPE_NONE` and the like, then one array for each section. */
   readonly filters: Readonly<Record<string, unknown>>;
   readonly tables: readonly ListedTable[];
+  /** By table OID. */
+  readonly splits: ReadonlyMap<number, ListedSplit>;
   readonly columns: ReadonlyMap<number, readonly ListedColumn[]>;
   /** OIDs of tables whose rows are not copied. */
   readonly withoutRows: ReadonlySet<number>;
@@ -346,14 +384,14 @@ export function schemaJson(schema: ListedSchema): string {
       target_pguri: setup.target,
       'table-jobs': setup.tableJobs,
       'index-jobs': setup.indexJobs,
-      'split-tables-larger-than': 0,
+      'split-tables-larger-than': setup.splitLargerThan,
     },
     filters: schema.filters,
     tables: schema.tables.map((table) => ({
       ...tableObject(table),
       'exclude-data': schema.withoutRows.has(table.oid),
       'restore-list-name': table.restoreName,
-      'part-key': '',
+      'part-key': schema.splits.get(table.oid)?.key ?? '',
       cols: (schema.columns.get(table.oid) ?? []).map((column) => ({
         attnum: column.attnum,
         atttypid: column.typeOid,
@@ -362,7 +400,7 @@ export function schemaJson(schema: ListedSchema): string {
         attisreplident: column.identity,
         attisgenerated: column.generated,
       })),
-      parts: [],
+      parts: partObjects(schema.splits.get(table.oid)?.parts ?? []),
     })),
     indexes: schema.indexes.map(indexObject),
     sequences: schema.sequences.map(({ oid, schema: inSchema, name, restoreName }, position) => ({
@@ -375,9 +413,13 @@ export function schemaJson(schema: ListedSchema): string {
       'restore-list-name': restoreName,
     })),
   };
-  return json(object).replaceAll(exactPattern, '$1');
+  return exactJson(object);
 }
 
 // A mark that no name can hold (names have no NUL) around digits that leave the quotes of their string again.
 const exact = (digits: string) => `\0${digits}\0`;
 const exactPattern = /"\\u0000(-?\d+)\\u0000"/g;
+
+function exactJson(value: unknown): string {
+  return json(value).replaceAll(exactPattern, '$1');
+}

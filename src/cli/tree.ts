@@ -27,6 +27,7 @@ import { command as listIndexes } from './commands/list-indexes.js';
 import { command as listProgress } from './commands/list-progress.js';
 import { command as listSchema } from './commands/list-schema.js';
 import { command as listSequences } from './commands/list-sequences.js';
+import { command as listTableParts } from './commands/list-table-parts.js';
 import { command as listTables } from './commands/list-tables.js';
 import { command as ping } from './commands/ping.js';
 import { command as snapshot } from './commands/snapshot.js';
@@ -72,6 +73,7 @@ export const commands: readonly Command[] = [
   restoreRoles,
   restoreParseList,
   listTables,
+  listTableParts,
   listSequences,
   listIndexes,
   listDepends,
@@ -102,7 +104,6 @@ export const commands: readonly Command[] = [
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
   K: ['check', 'cutover'],
-  L: ['list table-parts'],
   C: ['compare schema'],
   O: ['monitor'],
 };

@@ -46,7 +46,9 @@ const nameColumns = (relation: string, schema: string) => `
 
 const tablesQuery = `
   select ${nameColumns('c', 'n')},
-    c.reltuples::bigint as estimated_rows, coalesce(pg_catalog.pg_table_size(c.oid), 0) as bytes,
+    c.reltuples::bigint as estimated_rows,
+    case when $3::boolean then c.relpages * pg_catalog.current_setting('block_size')::bigint
+      else coalesce(pg_catalog.pg_table_size(c.oid), 0) end as bytes,
     exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary) as primary_key,
     ${restoreName('n.nspname', 'c.relname', 'r.rolname')} as restore_name
   from pg_catalog.pg_class c
@@ -55,9 +57,13 @@ const tablesQuery = `
   where c.relkind = 'r' and c.relpersistence <> 't' and ${userSchema} and ${notOfExtension} and ${inScope}
   order by bytes desc, n.nspname, c.relname`;
 
-/** Every table whose rows a clone copies, the largest first, as it copies them. */
-export async function listTables(session: Session, scope: ListScope = everything): Promise<ListedTable[]> {
-  const rows = await session.query(tablesQuery, [scope.schema, scope.table]);
+/** Every table whose rows a clone copies, the largest first, as it copies them; sizes may be the statistics'. */
+export async function listTables(
+  session: Session,
+  scope: ListScope = everything,
+  estimateSizes = false,
+): Promise<ListedTable[]> {
+  const rows = await session.query(tablesQuery, [scope.schema, scope.table, String(estimateSizes)]);
   return rows.map((row) => ({
     ...readName(row),
     estimatedRows: Number(row['estimated_rows']),

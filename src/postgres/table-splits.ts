@@ -95,6 +95,19 @@ export function keyConditions(column: string, bounds: readonly bigint[], nullabl
   return nullable ? [...conditions, `${name} is null`] : conditions;
 }
 
+/** What a part holds, for people: null is no bound. Both are in the part. */
+export type PartBounds = { readonly min: bigint | null; readonly max: bigint | null };
+
+/** Reads a condition of ours back: of values of the key, or of blocks for CTID. The part of the NULLs has no bounds. */
+export function partBounds(condition: string): PartBounds {
+  const min = />= '\(?(-?\d+)/.exec(condition)?.[1];
+  const end = /< '\(?(-?\d+)/.exec(condition)?.[1];
+  return {
+    min: min === undefined ? null : BigInt(min),
+    max: end === undefined ? null : BigInt(end) - 1n,
+  };
+}
+
 /** A negative number without quotes would be an expression, and the smallest bigint none at all. */
 function literal(value: bigint): string {
   return `'${value}'::pg_catalog.int8`;

@@ -258,6 +258,36 @@ describe('list', () => {
     expect(named(schema.sequences, 'tickets')).toMatchObject({ 'last-value': 7, 'is-called': false });
   });
 
+  test('table-parts are those that a clone copies: every value in one of them', async () => {
+    await using source = await createDatabase('source');
+    await source.sql(`create table t (id int primary key, filler text);
+      insert into t select i, repeat('x', 100) from generate_series(-500, 499) i; analyze t`);
+    const options = ['--table-name', 't', '--split-at', '40 kB'];
+    const lines = await list(source, 'table-parts', ...options);
+    expect(lines.slice(0, 2)).toEqual([
+      '        Part |          Min |          Max |        Count',
+      '-------------+--------------+--------------+-------------',
+    ]);
+    const rows = lines.slice(2, -2).map(cells);
+    expect(rows.length).toBeGreaterThan(2);
+    expect(rows.map(([part]) => part)).toEqual(rows.map((_, index) => `${index + 1}/${rows.length}`));
+    // -1 stands for no bound at both ends; in between, each begins where the one before it ends.
+    expect([rows[0]?.[1], rows.at(-1)?.[2]]).toEqual(['-1', '-1']);
+    for (const [index, row] of rows.slice(1).entries()) {
+      expect(Number(row[1])).toBe(Number(rows[index]?.[2]) + 1);
+    }
+    await using whole = walferry([
+      ...['list', 'table-parts', '--source', source.uri, '--table-name', 't', '--split-at', '1 GB'],
+    ]);
+    expect(await whole.exit).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: expect.stringContaining('Table public.t will not be split'),
+    });
+    await using unsaid = walferry(['list', 'table-parts', '--source', source.uri, '--table-name', 't']);
+    expect((await unsaid.exit).code).toBe(1);
+  });
+
   test('sees the moment of a snapshot that somebody holds', async () => {
     await using source = await createDatabase('source');
     await source.sql('create table before_it ()');

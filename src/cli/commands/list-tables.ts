@@ -14,6 +14,7 @@ export const command: Command = {
     'schema-name',
     'table-name',
     'without-pkey',
+    'estimate-table-sizes',
     'filters',
     'list-skipped',
     'force',
@@ -24,7 +25,7 @@ export const command: Command = {
     const { listTables } = await import('../../postgres/catalog-lists.js');
     const all = await onSource(context, async (session) => {
       const { shows } = await chooseListed(context, session);
-      const tables = await listTables(session, listScope(settings));
+      const tables = await listTables(session, listScope(settings), settings.estimateTableSizes);
       return tables.filter(({ oid }) => shows((filter) => filter.decideRelation(oid).schema));
     });
     const tables = settings.withoutPrimaryKey ? all.filter((table) => !table.hasPrimaryKey) : all;
