@@ -5,7 +5,9 @@ import { finalizeTarget } from '../../src/clone/clone.js';
 import { loadProblems, refusedSqlFile } from '../../src/clone/problems.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
+import { temporaryDirectory } from '../support/directory.js';
 import { expectEqual } from '../support/equal.js';
+import { walferry } from '../support/walferry.js';
 import { cloneFor } from './clone-for.js';
 import { dumpText } from './dump-text.js';
 import { richPrivileges, richRows, richSchema, richTables } from './rich-schema.js';
@@ -100,6 +102,29 @@ test('what was refused is told once, also of a run that was killed and resumed, 
   expect(run.said).toEqual([]);
   expect((await finalizeTarget(run.options)).problems).toEqual(problems);
   expect(loadProblems(run.options.directory)).toEqual(problems);
+});
+
+test('the program tells what was refused once, with the SQL and the file', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await using directory = await temporaryDirectory();
+  await source.sqlAsOwner('create table t (id integer primary key)');
+  await source.sql(
+    `create publication everything for all tables; alter database ${source.name} set log_statement = 'none'`,
+  );
+  const sides = ['--source', source.neonUri, '--target', target.neonUri, '--dir', directory.path];
+
+  await using run = walferry(['clone', '--no-owner', ...sides]);
+  const { code, stderr } = await run.exit;
+
+  expect(code).toBe(0);
+  expect(stderr).toContain(
+    `2 things were refused on the target; the rest was done. To be run by somebody who may: ${refusedSqlFile(directory.path)}`,
+  );
+  expect(stderr.match(/CREATE PUBLICATION everything/g)).toHaveLength(1);
+  expect(stderr.match(/set "log_statement"/g)).toHaveLength(1);
+  await target.sql(await readFile(refusedSqlFile(directory.path), 'utf8'));
+  expect(await target.sql('select pubname from pg_publication')).toEqual([{ pubname: 'everything' }]);
 });
 
 describe('statistics', () => {
