@@ -46,6 +46,7 @@ async function resumeToTheEnd(migration: Migration): Promise<WalferryExit> {
 describe('killed at', () => {
   test.each(failpoints.filter((name) => !elsewhere.includes(name)))(
     '%s, it loses nothing',
+    { retry: 0 },
     async (failpoint) => {
       await using source = await createDatabase('source');
       await using target = await createDatabase('target');
