@@ -1,5 +1,5 @@
 /**
- * `npm run bench [clone] [copy] [follow] [-- --rounds N]`: starts its own servers, measures, and writes a results file, as
+ * `npm run bench [clone] [copy] [follow] [-- --rounds N --scale X]`: starts its own servers, measures, and writes a results file, as
  * JSON and as a page, into scripts/bench/results. Absolute times say little about another machine or another hour;
  * the ratios within one run are what counts.
  */
@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { cloneCases, cloneScale } from './clone.js';
+import { cloneCases, workloads as cloneWorkloads } from './clone.js';
 import { copyCases, copyRows } from './copy.js';
 import { farCases, followCases, workloads } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
@@ -15,14 +15,19 @@ import { execute, serverSettings, startServers, type BenchServers } from './serv
 
 type Benchmark = {
   readonly what: string;
-  readonly cases: (servers: BenchServers) => Promise<readonly Case[]> | readonly Case[];
+  readonly cases: (servers: BenchServers, scale: number) => Promise<readonly Case[]> | readonly Case[];
 };
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
-  clone: {
-    what: `a copy: 4 tables like pgbench's at scale ${cloneScale / 10}, 2 more indexes, 2 jobs each`,
-    cases: cloneCases,
-  },
+  ...Object.fromEntries(
+    Object.entries(cloneWorkloads).map(([name, workload]): [string, Benchmark] => [
+      `clone-${name}`,
+      {
+        what: `a copy: ${workload.what}; 2 jobs each`,
+        cases: (servers, scale) => cloneCases(workload, servers, scale),
+      },
+    ]),
+  ),
   copy: { what: `one table of ${copyRows} rows, COPY to COPY in one process`, cases: copyCases },
   ...drain('follow', followCases),
   ...drain('follow-bulk', followCases),
@@ -44,39 +49,56 @@ type Result = {
   readonly machine: string;
   readonly settings: Readonly<Record<string, string>>;
   readonly rounds: number;
+  readonly scale: number;
   readonly cases: readonly CaseResult[];
   /** Of the medians, to the first case: 2 means that the first case is twice as fast. */
   readonly ratios: Readonly<Record<string, number>>;
 };
 
 async function main(args: readonly string[]): Promise<number> {
-  const roundsAt = args.indexOf('--rounds');
-  const rounds = roundsAt < 0 ? 3 : Number(args[roundsAt + 1]);
-  const names = args.filter(
-    (word, index) => !word.startsWith('--') && (roundsAt < 0 || index !== roundsAt + 1),
+  const { names, rounds, scale } = readArguments(args);
+  const all = Object.keys(benchmarks);
+  // `clone` is all of its workloads.
+  const wanted = names.flatMap((name) =>
+    benchmarks[name] === undefined ? all.filter((one) => one.startsWith(`${name}-`)) : [name],
   );
-  const unknown = names.filter((name) => benchmarks[name] === undefined);
-  if (unknown.length > 0 || !Number.isInteger(rounds) || rounds < 1) {
-    console.error(`usage: npm run bench -- [${Object.keys(benchmarks).join('] [')}] [--rounds N]`);
+  if (names.length > wanted.length || !Number.isInteger(rounds) || rounds < 1 || !(scale > 0)) {
+    console.error(`usage: npm run bench -- [${all.join('] [')}] [clone] [--rounds N] [--scale X]`);
     return 1;
   }
   await using servers = await startServers();
-  for (const name of names.length === 0 ? Object.keys(benchmarks) : names) {
+  for (const name of wanted.length === 0 ? all : wanted) {
     const benchmark = benchmarks[name];
     if (benchmark === undefined) continue;
     console.log(`${name}: ${benchmark.what}`);
-    const cases = await measure(await benchmark.cases(servers), rounds, (line) => console.log(`  ${line}`));
-    const result = await describe(name, benchmark.what, rounds, cases, servers, args);
+    const prepared = await benchmark.cases(servers, scale);
+    const cases = await measure(prepared, rounds, (line) => console.log(`  ${line}`));
+    const result = await describe(name, benchmark.what, { rounds, scale }, cases, servers, args);
     const file = await save(result);
     console.log(`\n${page(result)}\nwritten to ${file}.json and .md\n`);
   }
   return 0;
 }
 
+function readArguments(args: readonly string[]): {
+  readonly names: readonly string[];
+  readonly rounds: number;
+  readonly scale: number;
+} {
+  const names: string[] = [];
+  const numbers: Record<string, number> = { '--rounds': 3, '--scale': 1 };
+  for (let at = 0; at < args.length; at += 1) {
+    const word = args[at] ?? '';
+    if (word in numbers) numbers[word] = Number(args[(at += 1)]);
+    else names.push(word);
+  }
+  return { names, rounds: numbers['--rounds'] ?? 3, scale: numbers['--scale'] ?? 1 };
+}
+
 async function describe(
   name: string,
   what: string,
-  rounds: number,
+  { rounds, scale }: { readonly rounds: number; readonly scale: number },
   cases: readonly CaseResult[],
   { source }: BenchServers,
   args: readonly string[],
@@ -96,6 +118,7 @@ async function describe(
     machine: `${os.cpus().length} × ${os.cpus()[0]?.model ?? 'unknown'}, ${Math.round(os.totalmem() / 1024 ** 3)} GiB, ${os.platform()}`,
     settings: serverSettings,
     rounds,
+    scale,
     cases,
     ratios: Object.fromEntries(cases.slice(1).map((one) => [one.name, one.medianMs / first])),
   };
@@ -118,7 +141,7 @@ function page(result: Result): string {
   return [
     `# ${result.benchmark}, ${result.date}`,
     '',
-    `${result.what}; ${result.rounds} rounds in turns, every outcome verified equal.`,
+    `${result.what}; scale ${result.scale}, ${result.rounds} rounds in turns, every outcome verified equal.`,
     `${versions.join(', ')}; ${result.machine}.`,
     `Both servers on this machine: ${settings.join(', ')}.`,
     '',

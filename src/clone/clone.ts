@@ -68,7 +68,7 @@ import { copyRoles } from './roles.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { setSequences } from './sequences.js';
-import { openInSnapshot, openTarget } from './sessions.js';
+import { openInSnapshot, openTarget, withoutWaiting } from './sessions.js';
 import { withSplits } from './split-schema.js';
 import { loadCloneSummary, stepLabels } from './summary.js';
 import type { CloneSummary } from './summary.js';
@@ -350,7 +350,9 @@ export async function restorePreData(
     await dropTables(target, file.schema);
   }
   const objects = await fetchTargetObjects(target);
-  const restore = { work: options, file, plan, stage: 'pre-data', target: objects, clean } as const;
+  // A statement for each of thousands of objects, each a commit: that pre-data is complete is recorded durably.
+  const work = { ...options, target: await withoutWaiting(options.target, options) };
+  const restore = { work, file, plan, stage: 'pre-data', target: objects, clean } as const;
   if (!done.has(lookTask)) {
     expectNoTables(file, objects.identities);
     sayWhatIsThere(options, restore);

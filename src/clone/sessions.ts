@@ -77,6 +77,23 @@ export async function openBulkTarget(target: Conninfo, name: string, options: Op
   return session;
 }
 
+/**
+ * The target for a program whose commits need not wait for the disk, where the server takes that with the login (a
+ * pooler or a proxy may not). A durable commit has to follow.
+ */
+export async function withoutWaiting(target: Conninfo, options: OpenOptions): Promise<Conninfo> {
+  const off = '-c synchronous_commit=off';
+  const asked = { ...target, options: target.options === null ? off : `${target.options} ${off}` };
+  try {
+    await using session = await openTarget(asked, 'clone', options);
+    const [row] = await session.query('show synchronous_commit');
+    return row?.['synchronous_commit'] === 'off' ? asked : target;
+  } catch {
+    throwIfStopped(options.signal);
+    return target;
+  }
+}
+
 /** One worker's session, opened when it is first needed. */
 export class HeldSession {
   readonly #open: () => Promise<Session>;

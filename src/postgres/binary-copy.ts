@@ -99,24 +99,16 @@ const columnTypes = `
 
 // Arrays are known by their send function: other types have a typelem as well, whose values are no arrays.
 const typesQuery = `
-  with recursive part as (
-    select t.oid as whole, t.typbasetype as oid from pg_catalog.pg_type t where t.typtype = 'd'
-    union all
-    select t.oid, t.typelem from pg_catalog.pg_type t where t.typsend = 'pg_catalog.array_send'::regproc
-    union all
-    select t.oid, a.atttypid from pg_catalog.pg_type t
-    join pg_catalog.pg_attribute a on a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-    where t.typtype = 'c'
-  ), used as (
-    select distinct atttypid as oid from (${columnTypes}) as columns
-    union
-    select part.oid from used join part on part.whole = used.oid
-  )
   select t.oid, t.typtype as kind,
     case when t.typsend <> 0 and t.typreceive <> 0
       then (select p.proname from pg_catalog.pg_proc p where p.oid = t.typsend) end as send,
-    (select pg_catalog.string_agg(part.oid::text, ',') from part where part.whole = t.oid) as parts
-  from used join pg_catalog.pg_type t on t.oid = used.oid`;
+    case
+      when t.typtype = 'd' then t.typbasetype::text
+      when t.typsend = 'pg_catalog.array_send'::pg_catalog.regproc then t.typelem::text
+      when t.typtype = 'c' then (select pg_catalog.string_agg(distinct a.atttypid::text, ',')
+        from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped)
+    end as parts
+  from pg_catalog.pg_type t where t.oid = any ($1::pg_catalog.oid[])`;
 
 const kinds: Readonly<Record<string, TypeFacts['kind']>> = {
   b: 'base',
@@ -137,16 +129,14 @@ const tablesQuery = `
 
 /** The tables for which binary format comes into question at all, by OID. */
 export async function fetchBinaryTables(session: Session): Promise<Record<string, BinaryTable>> {
-  const types = (await session.query(typesQuery)).map((row): TypeFacts => ({
-    oid: Number(row['oid']),
-    kind: kinds[row['kind'] ?? ''] ?? 'other',
-    send: row['send'] ?? null,
-    parts: (row['parts'] ?? '').split(',').filter(Boolean).map(Number),
-  }));
-  const verdicts = judgeTypes(types);
+  const rows = await session.query(tablesQuery);
+  const typesOf = (list: string | null | undefined) => (list ?? '').split(',').filter(Boolean).map(Number);
+  const verdicts = judgeTypes(
+    await fetchTypes(session, new Set(rows.flatMap((row) => typesOf(row['types'])))),
+  );
   const tables: Record<string, BinaryTable> = {};
-  for (const row of await session.query(tablesQuery)) {
-    const own = (row['types'] ?? '').split(',').map((oid) => verdicts.get(Number(oid)) ?? null);
+  for (const row of rows) {
+    const own = typesOf(row['types']).map((oid) => verdicts.get(oid) ?? null);
     if (own.includes(null)) continue;
     tables[row['table_oid'] ?? ''] = {
       verdict: own.includes('possible') ? 'possible' : 'safe',
@@ -154,4 +144,21 @@ export async function fetchBinaryTables(session: Session): Promise<Record<string
     };
   }
   return tables;
+}
+
+/** These types and all that they are made of: one query for each step inwards. */
+async function fetchTypes(session: Session, used: ReadonlySet<number>): Promise<TypeFacts[]> {
+  const types = new Map<number, TypeFacts>();
+  for (let wanted = [...used]; wanted.length > 0;) {
+    const found = (await session.query(typesQuery, [`{${wanted.join(',')}}`])).map((row): TypeFacts => ({
+      oid: Number(row['oid']),
+      kind: kinds[row['kind'] ?? ''] ?? 'other',
+      send: row['send'] ?? null,
+      parts: (row['parts'] ?? '').split(',').filter(Boolean).map(Number),
+    }));
+    for (const type of found) types.set(type.oid, type);
+    wanted = [...new Set(found.flatMap(({ parts }) => parts))].filter((oid) => !types.has(oid));
+    if (found.length === 0) break;
+  }
+  return [...types.values()];
 }
