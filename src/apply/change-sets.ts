@@ -93,12 +93,11 @@ export class OneByOne implements ChangeGatherer {
   }
 }
 
-/** What became of one row. A delete keeps what the row is found by; a row of an update may have unchanged cells. */
-type Entry =
-  | { readonly kind: 'insert'; readonly insert: Insert }
-  | { readonly kind: 'update'; readonly update: Update }
-  | { readonly kind: 'delete'; readonly gone: Delete }
-  | { readonly kind: 'replace'; readonly gone: Delete; readonly insert: Insert };
+/**
+ * What became of one row: the change itself where there was one. A delete keeps what the row is found by; the row of an
+ * update may have unchanged cells.
+ */
+type Entry = RowChange | { readonly kind: 'replace'; readonly gone: Delete; readonly insert: Insert };
 
 type RelationSet = {
   readonly plan: RelationPlan;
@@ -217,8 +216,8 @@ export class ChangeSets implements ChangeGatherer {
 
 function takeInsert({ entries }: RelationSet, key: string, insert: Insert): boolean {
   const entry = entries.get(key);
-  if (entry === undefined) entries.set(key, { kind: 'insert', insert });
-  else if (entry.kind === 'delete') entries.set(key, { kind: 'replace', gone: entry.gone, insert });
+  if (entry === undefined) entries.set(key, insert);
+  else if (entry.kind === 'delete') entries.set(key, { kind: 'replace', gone: entry, insert });
   else return false;
   return true;
 }
@@ -232,13 +231,13 @@ function takeDelete({ entries }: RelationSet, key: string, gone: Delete): boolea
       entries.delete(key);
       return true;
     case 'replace':
-      entries.set(key, { kind: 'delete', gone: entry.gone });
+      entries.set(key, entry.gone);
       return true;
     case 'update':
     case undefined:
       break;
   }
-  entries.set(key, { kind: 'delete', gone });
+  entries.set(key, gone);
   return true;
 }
 
@@ -251,7 +250,7 @@ function takeUpdate(set: RelationSet, update: Update): boolean {
   const { relation } = update;
   switch (entry?.kind) {
     case 'insert':
-      entries.set(from, { kind: 'insert', insert: inserted(relation, merged(entry.insert.row, update)) });
+      entries.set(from, inserted(relation, merged(entry.row, update)));
       return true;
     case 'replace':
       entries.set(from, {
@@ -264,15 +263,15 @@ function takeUpdate(set: RelationSet, update: Update): boolean {
     case undefined:
       break;
   }
-  const row = entry === undefined ? update.row : merged(entry.update.row, update);
+  const row = entry === undefined ? update.row : merged(entry.row, update);
   if (plan.contested && touchesConstraint(plan, update)) {
     const whole = wholeRow(plan, row, update);
     if (whole === null) return false;
-    const gone = deletion(plan, entry?.update ?? update);
+    const gone = deletion(plan, entry ?? update);
     entries.set(from, { kind: 'replace', gone, insert: inserted(relation, whole) });
     return true;
   }
-  entries.set(from, { kind: 'update', update: entry === undefined ? update : { ...update, row } });
+  entries.set(from, entry === undefined ? update : { ...update, row });
   return true;
 }
 
@@ -289,29 +288,26 @@ function takeKeyChange(set: RelationSet, from: string, entry: Entry | undefined,
       entries.delete(from);
       break;
     case 'replace':
-      entries.set(from, { kind: 'delete', gone: entry.gone });
+      entries.set(from, entry.gone);
       break;
     case 'update':
     case 'delete':
     case undefined:
-      entries.set(from, { kind: 'delete', gone: deletion(plan, update) });
+      entries.set(from, deletion(plan, update));
       break;
   }
   const insert = inserted(update.relation, row);
-  entries.set(
-    to,
-    there === undefined ? { kind: 'insert', insert } : { kind: 'replace', gone: there.gone, insert },
-  );
+  entries.set(to, there === undefined ? insert : { kind: 'replace', gone: there, insert });
   return true;
 }
 
 function rowOf(entry: Entry): Row | null {
   switch (entry.kind) {
-    case 'insert':
     case 'replace':
       return entry.insert.row;
+    case 'insert':
     case 'update':
-      return entry.update.row;
+      return entry.row;
     case 'delete':
       break;
   }
@@ -396,13 +392,25 @@ function runsOf({ plan, entries, keyless }: RelationSet, bounds: SetBounds['stat
   const updates = new Map<string, Update[]>();
   const inserts: Insert[] = keyless;
   for (const entry of entries.values()) {
-    if (entry.kind === 'delete' || entry.kind === 'replace') deletes.push(entry.gone);
-    if (entry.kind === 'insert' || entry.kind === 'replace') inserts.push(entry.insert);
-    if (entry.kind !== 'update') continue;
-    const { left } = sentColumns(plan, entry.update);
-    const same = updates.get(left);
-    if (same === undefined) updates.set(left, [entry.update]);
-    else same.push(entry.update);
+    switch (entry.kind) {
+      case 'insert':
+        inserts.push(entry);
+        break;
+      case 'delete':
+        deletes.push(entry);
+        break;
+      case 'replace':
+        deletes.push(entry.gone);
+        inserts.push(entry.insert);
+        break;
+      case 'update': {
+        const { left } = sentColumns(plan, entry);
+        const same = updates.get(left);
+        if (same === undefined) updates.set(left, [entry]);
+        else same.push(entry);
+        break;
+      }
+    }
   }
   for (const changes of portions(deletes, bounds)) {
     runs.push({ kind: 'delete', plan, changes });
