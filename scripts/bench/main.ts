@@ -11,6 +11,7 @@ import { cloneCases, workloads as cloneWorkloads } from './clone.js';
 import { copyCases, copyRows } from './copy.js';
 import { farCases, followCases, workloads } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
+import { receiveCases } from './receive.js';
 import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
 
 type Benchmark = {
@@ -29,6 +30,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     ]),
   ),
   copy: { what: `one table of ${copyRows} rows, COPY to COPY in one process`, cases: copyCases },
+  receive: {
+    what: 'one backlog of 100,000 transactions of two changes each, received and not looked into',
+    cases: receiveCases,
+  },
   ...drain('follow', followCases),
   ...drain('follow-bulk', followCases),
   ...drain('follow-large', followCases),
