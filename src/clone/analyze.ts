@@ -28,13 +28,15 @@ export async function analyzeParents(target: Session, schema: SourceSchema): Pro
   }
 }
 
+// pg_stats, since an ordinary role may not read pg_statistic.
 const viewsQuery = `
   select n.nspname as schema, c.relname as name
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'm' and c.relispopulated and n.nspname !~ '^pg_'
     and pg_catalog.pg_has_role(c.relowner, 'usage')
-    and not exists (select from pg_catalog.pg_statistic s where s.starelid = c.oid)
+    and not exists (
+      select from pg_catalog.pg_stats s where s.schemaname = n.nspname and s.tablename = c.relname)
     and not exists (
       select from pg_catalog.pg_depend d
       where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
