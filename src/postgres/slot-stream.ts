@@ -34,7 +34,14 @@ import { identifySource, type SourceIdentity } from './identify.js';
 import { ReadPacing, restMs } from './read-pacing.js';
 import { SilenceWatch, silentMs } from './silence.js';
 import { slotFailure } from './slot-failure.js';
-import { checkSlotFacts, checkSlotPosition, checkTimeline, connectWalsender, fetchSlot } from './slot.js';
+import {
+  checkSlotFacts,
+  checkSlotFree,
+  checkSlotPosition,
+  checkTimeline,
+  connectWalsender,
+  fetchSlot,
+} from './slot.js';
 import { readErrorFields } from './wire-protocol.js';
 
 export type SlotStreamOptions = {
@@ -147,6 +154,7 @@ export class SlotStream implements AsyncDisposable {
         plugin: options.plugin,
         database: identity.database,
       });
+      checkSlotFree(facts);
       // Both are held up to startLsn: it is the larger of the two.
       const held = options.startLsn;
       checkSlotPosition({

@@ -389,6 +389,18 @@ export function checkSlotFacts(facts: SlotFacts | null, expected: ExpectedSlot):
   return facts;
 }
 
+/**
+ * Throws `slot-busy` while somebody reads from the slot. To be asked before the position, which the reader moves: once
+ * it is gone, the position says whether something was taken.
+ */
+export function checkSlotFree(facts: SlotFacts): void {
+  if (facts.activePid === null) return;
+  throw new Failure(
+    'slot-busy',
+    `another process reads from the replication slot "${facts.name}": the source's process ${facts.activePid}`,
+  );
+}
+
 /** Where a stream stands, to be compared with its slot. */
 export type StreamPositions = {
   readonly confirmedFlush: Lsn;

@@ -12,6 +12,7 @@ import {
   type PartPlan,
   type TablePlan,
 } from '../../src/clone/plan.js';
+import { planPieces } from '../../src/clone/pieces.js';
 import { WorkQueue } from '../../src/clone/work-queue.js';
 import type { CopyTarget } from '../../src/postgres/copy-target.js';
 import type { ForeignKeyFacts, IndexFacts, SourceSchema, TableFacts } from '../../src/postgres/schema.js';
@@ -242,6 +243,35 @@ describe('the plan of the tables', () => {
 
     expect(alwaysIdentities(schema({ tables, columns }))).toHaveLength(1);
     expect(alwaysIdentities(schema({ tables, columns, serverVersion: 170000 }))).toEqual([]);
+  });
+});
+
+describe('very many tables', () => {
+  /** The quickest of three, so that a pause of the machine is not taken for work. */
+  function msOf(count: number): number {
+    const many = schema({
+      tables: Array.from({ length: count }, (_, oid) => table(oid, { bytes: oid % 977 })),
+      columns: Object.fromEntries(
+        Array.from({ length: count }, (_, oid) => [
+          oid,
+          [{ name: 'id', generated: false, identity: 'none' } as const],
+        ]),
+      ),
+      indexes: Array.from({ length: count }, (_, oid) => index(count + oid, oid)),
+    });
+    const runs = Array.from({ length: 3 }, () => {
+      const began = performance.now();
+      const plan = planClone(many);
+      planPieces(new Map(plan.tables.map((one) => [one, one.parts])), 4);
+      return performance.now() - began;
+    });
+    return Math.min(...runs);
+  }
+
+  test('are planned in time linear in their number', () => {
+    msOf(1000);
+    // Ten times as many: ten times as long, not a hundred times.
+    expect(msOf(40_000)).toBeLessThan(40 * Math.max(msOf(4000), 1));
   });
 });
 
