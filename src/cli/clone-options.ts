@@ -1,8 +1,48 @@
 /** What `clone`, `copy`, `dump` and `restore` make of their options in common. */
 import type { CloneJobs, CopyChoices, Problem, RestoreChoices } from '../clone/options.js';
 import type { FilterFile } from '../filter/parse.js';
+import type { CloneRunOptions } from '../follow/clone-run.js';
 import type { Log } from '../log.js';
+import type { CommandContext } from './command.js';
+import { controlChoices } from './control.js';
 import type { Settings } from './settings.js';
+import { streamChoices, streamTuning } from './stream-options.js';
+import { programVersion } from './version.js';
+
+/** A run of `clone`. Reads the files that the settings name; throws `usage` when it cannot. */
+export async function cloneRunOptions(
+  context: Omit<CommandContext, 'stdout' | 'progress'>,
+): Promise<CloneRunOptions> {
+  const { settings, log, signal } = context;
+  return {
+    version: programVersion(),
+    source: context.source(),
+    target: context.target(),
+    directory: settings.directory,
+    journalDirectory: settings.journalDirectory,
+    request: { resume: settings.resume, restart: settings.restart },
+    notConsistent: settings.notConsistent,
+    resumeLine: context.resumeCommand,
+    jobs: jobsOf(settings),
+    filters: await filtersOf(settings),
+    copy: copyChoicesOf(settings),
+    dropIfExists: settings.dropIfExists,
+    skipVacuum: settings.skipVacuum,
+    failFast: settings.failFast,
+    ...(await restoreChoicesOf(settings)),
+    snapshot: settings.snapshot,
+    origin: settings.origin,
+    follow: settings.follow
+      ? {
+          choices: streamChoices(settings),
+          tuning: streamTuning(settings),
+          control: controlChoices(context),
+        }
+      : null,
+    log,
+    signal,
+  };
+}
 
 /** How objects are restored. Reads the file of --requirements; throws `usage` when it cannot. */
 export async function restoreChoicesOf(settings: Settings): Promise<RestoreChoices> {

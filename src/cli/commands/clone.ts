@@ -1,14 +1,12 @@
 import type { FilterFile } from '../../filter/parse.js';
 import type { Command, CommandContext } from '../command.js';
-import { copyChoicesOf, filtersOf } from '../clone-options.js';
+import { cloneRunOptions, filtersOf } from '../clone-options.js';
 import { cloneProgress } from '../clone-progress.js';
 import type { Problem } from '../../clone/options.js';
 import type { CloneRunOptions } from '../../follow/clone-run.js';
 import { allDatabasesSummary, cloneSummary } from '../output.js';
-import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
-import { controlChoices } from '../control.js';
+import { followProgress } from '../stream-options.js';
 import { saveSummary } from '../summary-output.js';
-import { programVersion } from '../version.js';
 
 /** Copies the schema and the data; with --follow also the changes, from the same snapshot on. */
 export const command: Command = {
@@ -67,49 +65,11 @@ export const command: Command = {
   ],
   needs: ['source', 'target'],
   run: async (context) => {
-    const { settings, log, signal, progress } = context;
-    const filters = await filtersOf(settings);
-    if (settings.plan) return printPlan(context, filters);
+    const { settings, progress } = context;
+    if (settings.plan) return printPlan(context, await filtersOf(settings));
     const { runClone } = await import('../../follow/clone-run.js');
-    const { loadRequirements } = await import('../../clone/extensions.js');
-    const options: CloneRunOptions = {
-      version: programVersion(),
-      source: context.source(),
-      target: context.target(),
-      directory: settings.directory,
-      journalDirectory: settings.journalDirectory,
-      request: { resume: settings.resume, restart: settings.restart },
-      notConsistent: settings.notConsistent,
-      resumeLine: context.resumeCommand,
-      jobs: { table: settings.tableJobs, index: settings.indexJobs, restore: settings.restoreJobs },
-      filters,
-      copy: copyChoicesOf(settings),
-      dropIfExists: settings.dropIfExists,
-      skipVacuum: settings.skipVacuum,
-      failFast: settings.failFast,
-      noOwner: settings.noOwner,
-      noAcl: settings.noAcl,
-      noComments: settings.noComments,
-      noTablespaces: settings.noTablespaces,
-      skipLargeObjects: settings.skipLargeObjects,
-      skipExtensions: settings.skipExtensions,
-      skipExtensionComments: settings.skipExtensionComments,
-      skipCollations: settings.skipCollations,
-      skipDatabaseProperties: settings.skipDatabaseProperties,
-      largeObjectJobs: settings.largeObjectJobs,
-      roles: settings.roles ? { passwords: !settings.noRolePasswords } : null,
-      requirements: settings.requirements === null ? null : loadRequirements(settings.requirements),
-      snapshot: settings.snapshot,
-      origin: settings.origin,
-      follow: settings.follow
-        ? {
-            choices: streamChoices(settings),
-            tuning: streamTuning(settings),
-            control: controlChoices(context),
-          }
-        : null,
-      log,
-      signal,
+    const options = {
+      ...(await cloneRunOptions(context)),
       onClone: cloneProgress(progress),
       onFollow: settings.follow ? followProgress(progress) : undefined,
     };
