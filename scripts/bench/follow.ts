@@ -1,7 +1,8 @@
 /**
  * Draining a known backlog: walferry follow against a native subscription on the same servers. Time is from its start
- * until the target has everything; for walferry that includes the start of the program and its end. Client CPU and peak
- * memory are walferry's own process.
+ * until the target has everything; for walferry that includes the start of the program and its end. *Draining* is from
+ * the moment the slot is read until the target shows the last row, watched alike for both. Client CPU and peak memory
+ * are walferry's own process.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -11,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { startDelayProxy } from './delay-proxy.js';
 import type { Case, Sample } from './measure.js';
+import { readTicks, serverCpuMs, tickMs } from './server-cost.js';
 import {
   createDatabase,
   dropDatabase,
@@ -21,12 +23,17 @@ import {
 } from './servers.js';
 
 /** What the source did while nobody listened. */
-type Workload = { readonly what: string; readonly tables: string; readonly backlog: string };
+type Workload = {
+  /** At scale 1. */
+  readonly what: string;
+  readonly tables: string;
+  readonly backlog: (scale: number) => string;
+};
 
 const marker = 'create table marker (id int primary key);';
 
-const smallTransactions = (count: number): Workload => ({
-  what: `${count} transactions of 4 changes each, hot rows among them`,
+const smallTransactions = (unit: number): Workload => ({
+  what: `${unit} transactions of 4 changes each, hot rows among them`,
   tables: `
     create table branches (bid int primary key, bbalance int);
     create table tellers (tid int primary key, bid int, tbalance int);
@@ -36,10 +43,10 @@ const smallTransactions = (count: number): Workload => ({
     insert into tellers select i, 1 + i % 10, 0 from generate_series(1, 100) i;
     insert into accounts select i, 1 + i % 10, 0, '' from generate_series(1, 100000) i;`,
   // One statement that commits after each of them: the source writes the backlog as fast as it can.
-  backlog: `
+  backlog: (scale) => `
     do $$
     begin
-      for i in 1 .. ${count} loop
+      for i in 1 .. ${Math.round(unit * scale)} loop
         update accounts set abalance = abalance + i % 100 where aid = 1 + (i::bigint * 7919) % 100000;
         update tellers set tbalance = tbalance + i % 100 where tid = 1 + i % 100;
         update branches set bbalance = bbalance + i % 100 where bid = 1 + i % 10;
@@ -53,15 +60,15 @@ const smallTransactions = (count: number): Workload => ({
 const bulk = (unit: number): Workload => ({
   what: `${5 * unit} inserts, ${2 * unit} updates, ${unit} deletes in transactions of hundreds`,
   tables: `create table item (id bigint primary key, name text, price numeric(12, 2), made timestamptz, note text);`,
-  backlog: `
+  backlog: (scale) => `
     do $$
     begin
-      for i in 0 .. ${unit / 100 - 1} loop
+      for i in 0 .. ${Math.round((unit * scale) / 100) - 1} loop
         insert into item select n, 'item ' || n, n / 7.0, clock_timestamp(), repeat('x', 40)
           from generate_series(i * 500, i * 500 + 499) n;
         commit;
       end loop;
-      for i in 0 .. ${unit / 100 - 1} loop
+      for i in 0 .. ${Math.round((unit * scale) / 100) - 1} loop
         update item set price = price + 1, note = 'updated' where id % 5 < 2 and id between i * 500 and i * 500 + 499;
         commit;
         delete from item where id % 5 = 4 and id between i * 500 and i * 500 + 499;
@@ -73,8 +80,8 @@ const bulk = (unit: number): Workload => ({
 const oneTransaction = (rows: number): Workload => ({
   what: `one transaction of ${rows} inserts`,
   tables: `create table item (id bigint primary key, name text, price numeric(12, 2), made timestamptz, note text);`,
-  backlog: `insert into item select n, 'item ' || n, n / 7.0, clock_timestamp(), repeat('x', 40)
-    from generate_series(1, ${rows}) n`,
+  backlog: (scale) => `insert into item select n, 'item ' || n, n / 7.0, clock_timestamp(), repeat('x', 40)
+    from generate_series(1, ${Math.round(rows * scale)}) n`,
 });
 
 export const workloads = {
@@ -98,19 +105,19 @@ type Way = {
 };
 
 /** Both ways over one workload. */
-export function followCases(servers: BenchServers, workload: Workload): readonly Case[] {
+export function followCases(servers: BenchServers, workload: Workload, scale: number): readonly Case[] {
   return [walferryFollow, nativeSubscription].map((way) => ({
     name: way.name,
-    run: () => drainBacklog(servers, way, workload, 0),
+    run: () => drainBacklog(servers, way, workload, { scale, roundTripMs: 0 }),
   }));
 }
 
 /** The same at several round trips: walferry to its target, the subscription to its source. */
-export function farCases(servers: BenchServers, workload: Workload): readonly Case[] {
+export function farCases(servers: BenchServers, workload: Workload, scale: number): readonly Case[] {
   return [0, 10, 40].flatMap((roundTripMs) =>
     [walferryFollow, nativeSubscription].map((way) => ({
       name: `${way.name}, ${roundTripMs} ms`,
-      run: () => drainBacklog(servers, way, workload, roundTripMs),
+      run: () => drainBacklog(servers, way, workload, { scale, roundTripMs }),
     })),
   );
 }
@@ -119,7 +126,7 @@ async function drainBacklog(
   { source, target }: BenchServers,
   way: Way,
   { tables, backlog }: Workload,
-  roundTripMs: number,
+  { scale, roundTripMs }: { readonly scale: number; readonly roundTripMs: number },
 ): Promise<Sample> {
   const from = await createDatabase(source, 'follow');
   const into = await createDatabase(target, 'follow');
@@ -139,16 +146,47 @@ async function drainBacklog(
       execute(near.targetUri, tables, marker, 'vacuum analyze', 'checkpoint'),
     ]);
     await way.prepare(place);
-    await execute(near.sourceUri, backlog, 'insert into marker values (1)');
-    const sample = await way.drain(place);
+    // A backlog of many commits, made without waiting for the disk at each of them.
+    await execute(
+      near.sourceUri,
+      'set synchronous_commit = off',
+      backlog(scale),
+      'set synchronous_commit = on',
+      'insert into marker values (1)',
+    );
+    const before = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
+    const drained = watchDrain(near);
+    const sample = { ...(await way.drain(place)), drainMs: await drained };
+    const after = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
     await expectEqual(near.sourceUri, near.targetUri);
     await way.cleanUp(place);
-    return sample;
+    return { ...sample, sourceCpuMs: after[0] - before[0], targetCpuMs: after[1] - before[1] };
   } finally {
     // After a failure a slot or a subscription may hold it; the servers go in the end.
     await dropDatabase(target, into).catch(() => {});
     await dropDatabase(source, from).catch(() => {});
     await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Milliseconds from the moment that somebody reads the slot until the target has the last row. */
+async function watchDrain({ sourceUri, targetUri }: Pick<Place, 'sourceUri' | 'targetUri'>): Promise<number> {
+  await untilSome(
+    sourceUri,
+    'select from pg_replication_slots where active and database = current_database()',
+  );
+  const began = performance.now();
+  await untilSome(targetUri, 'select from marker');
+  return performance.now() - began;
+}
+
+async function untilSome(uri: string, query: string): Promise<void> {
+  const client = new pg.Client({ connectionString: uri, application_name: 'bench' });
+  await client.connect();
+  try {
+    while ((await client.query(query)).rowCount === 0) await sleep(10);
+  } finally {
+    await client.end();
   }
 }
 
@@ -211,22 +249,14 @@ function profileOptions(): string[] {
   return directory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${directory}`];
 }
 
-/** A clock tick of /proc, in milliseconds, on every Linux there is. */
-const tickMs = 10;
-
 async function lookAt(pid: number): Promise<{ cpuMs: number; peakBytes: number } | null> {
-  try {
-    const [stat, status] = await Promise.all([
-      readFile(`/proc/${pid}/stat`, 'utf8'),
-      readFile(`/proc/${pid}/status`, 'utf8'),
-    ]);
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const peak = /VmHWM:\s+(\d+) kB/.exec(status)?.[1];
-    if (peak === undefined) return null;
-    return { cpuMs: (Number(fields[11]) + Number(fields[12])) * tickMs, peakBytes: Number(peak) * 1024 };
-  } catch {
-    return null;
-  }
+  const [ticks, status] = await Promise.all([
+    readTicks(pid),
+    readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''),
+  ]);
+  const peak = /VmHWM:\s+(\d+) kB/.exec(status)?.[1];
+  if (ticks === null || peak === undefined) return null;
+  return { cpuMs: ticks.own * tickMs, peakBytes: Number(peak) * 1024 };
 }
 
 const nativeSubscription: Way = {
@@ -243,19 +273,10 @@ const nativeSubscription: Way = {
     );
   },
   drain: async ({ targetUri }) => {
-    const client = new pg.Client({ connectionString: targetUri });
-    await client.connect();
-    try {
-      const began = performance.now();
-      await client.query('alter subscription bench enable');
-      for (;;) {
-        const { rowCount } = await client.query('select from marker');
-        if (rowCount === 1) return { ms: performance.now() - began };
-        await sleep(5);
-      }
-    } finally {
-      await client.end();
-    }
+    const began = performance.now();
+    await execute(targetUri, 'alter subscription bench enable');
+    await untilSome(targetUri, 'select from marker');
+    return { ms: performance.now() - began };
   },
   cleanUp: async ({ targetUri }) => {
     await execute(targetUri, 'drop subscription bench');

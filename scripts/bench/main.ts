@@ -42,7 +42,9 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
 
 function drain(name: keyof typeof workloads, cases: typeof followCases): Record<string, Benchmark> {
   const workload = workloads[name];
-  return { [name]: { what: `draining ${workload.what}`, cases: (servers) => cases(servers, workload) } };
+  return {
+    [name]: { what: `draining ${workload.what}`, cases: (servers, scale) => cases(servers, workload, scale) },
+  };
 }
 
 type Result = {
@@ -137,12 +139,40 @@ function gitRevision(): string {
   }
 }
 
+const inSeconds = (ms: number | undefined) => (ms === undefined ? undefined : (ms / 1000).toFixed(2));
+
+/** What the page shows of a case; columns without any value are left out. */
+const pageColumns: readonly {
+  readonly title: string;
+  readonly of: (one: CaseResult) => string | undefined;
+}[] = [
+  { title: 'median', of: (one) => inSeconds(one.medianMs) },
+  { title: 'min', of: (one) => inSeconds(one.minMs) },
+  { title: 'max', of: (one) => inSeconds(one.maxMs) },
+  { title: 'draining', of: (one) => inSeconds(one.drainMs) },
+  { title: 'client CPU', of: (one) => inSeconds(one.cpuMs) },
+  { title: 'source CPU', of: (one) => inSeconds(one.sourceCpuMs) },
+  { title: 'target CPU', of: (one) => inSeconds(one.targetCpuMs) },
+  {
+    title: 'peak MB',
+    of: ({ peakBytes }) => (peakBytes === undefined ? undefined : String(Math.round(peakBytes / 1024 ** 2))),
+  },
+];
+
 /** The results as a page: also what is printed. */
 function page(result: Result): string {
-  const inSeconds = (ms: number) => (ms / 1000).toFixed(2);
   const versions = Object.entries(result.versions).map(([name, version]) => `${name} ${version}`);
   const settings = Object.entries(result.settings).map(([name, value]) => `${name} = ${value}`);
-  const first = result.cases[0]?.name ?? '';
+  const first = result.cases[0];
+  const columns = pageColumns.filter(({ of }) => result.cases.some((one) => of(one) !== undefined));
+  const cells = (list: readonly string[]) => `| ${list.join(' | ')} |`;
+  const ratioWords = (one: CaseResult) => {
+    const ratio = result.ratios[one.name];
+    if (ratio === undefined || first === undefined) return '';
+    const draining = (one.drainMs ?? Number.NaN) / (first.drainMs ?? Number.NaN);
+    const words = `${first.name} is ${ratio.toFixed(2)} × as fast`;
+    return Number.isNaN(draining) ? words : `${words}, draining ${draining.toFixed(2)} ×`;
+  };
   return [
     `# ${result.benchmark}, ${result.date}`,
     '',
@@ -150,15 +180,11 @@ function page(result: Result): string {
     `${versions.join(', ')}; ${result.machine}.`,
     `Both servers on this machine: ${settings.join(', ')}.`,
     '',
-    '| seconds | median | min | max | client CPU | peak MB | against the first |',
-    '|---|---|---|---|---|---|---|',
-    ...result.cases.map((one) => {
-      const ratio = result.ratios[one.name];
-      const words = ratio === undefined ? '' : `${first} is ${ratio.toFixed(2)} × as fast`;
-      const cpu = one.cpuMs === undefined ? '' : inSeconds(one.cpuMs);
-      const peak = one.peakBytes === undefined ? '' : String(Math.round(one.peakBytes / 1024 ** 2));
-      return `| ${one.name} | ${inSeconds(one.medianMs)} | ${inSeconds(one.minMs)} | ${inSeconds(one.maxMs)} | ${cpu} | ${peak} | ${words} |`;
-    }),
+    cells(['seconds', ...columns.map(({ title }) => title), 'against the first']),
+    `|${'---|'.repeat(columns.length + 2)}`,
+    ...result.cases.map((one) =>
+      cells([one.name, ...columns.map(({ of }) => of(one) ?? ''), ratioWords(one)]),
+    ),
     '',
     `\`${result.command}\``,
     '',

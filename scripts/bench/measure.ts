@@ -7,7 +7,15 @@ export type Sample = {
   readonly cpuMs?: number;
   /** The most memory that the largest of these programs had at a time. */
   readonly peakBytes?: number;
+  /** Of the time, what the changes were under way: without the start and the end of programs. */
+  readonly drainMs?: number;
+  /** User and system time of the servers meanwhile. */
+  readonly sourceCpuMs?: number;
+  readonly targetCpuMs?: number;
 };
+
+/** What a sample may have beside its time. */
+export const extras = ['cpuMs', 'peakBytes', 'drainMs', 'sourceCpuMs', 'targetCpuMs'] as const;
 
 /** One way to do the work. */
 export type Case = {
@@ -22,10 +30,8 @@ export type CaseResult = {
   readonly medianMs: number;
   readonly minMs: number;
   readonly maxMs: number;
-  /** Medians; absent where they were not measured. */
-  readonly cpuMs?: number;
-  readonly peakBytes?: number;
-};
+  /** Medians of the rest; absent where it was not measured. */
+} & Omit<Sample, 'ms'>;
 
 /** All rounds of all cases, one after the other. */
 export async function measure(
@@ -42,9 +48,10 @@ export async function measure(
       const taken = await one.run();
       const sample = typeof taken === 'number' ? { ms: taken } : taken;
       runs.get(one.name)?.push(sample);
+      const drain = sample.drainMs === undefined ? '' : `, draining ${(sample.drainMs / 1000).toFixed(2)} s`;
       const cpu = sample.cpuMs === undefined ? '' : `, client CPU ${(sample.cpuMs / 1000).toFixed(2)} s`;
       log(
-        `round ${round + 1} of ${rounds}: ${one.name.padEnd(28)} ${(sample.ms / 1000).toFixed(2)} s${cpu}, equal`,
+        `round ${round + 1} of ${rounds}: ${one.name.padEnd(28)} ${(sample.ms / 1000).toFixed(2)} s${drain}${cpu}, equal`,
       );
     }
   }
@@ -53,16 +60,14 @@ export async function measure(
 
 function summary(name: string, samples: readonly Sample[]): CaseResult {
   const runsMs = samples.map(({ ms }) => ms);
-  const cpuMs = median(samples.flatMap((one) => one.cpuMs ?? []));
-  const peakBytes = median(samples.flatMap((one) => one.peakBytes ?? []));
+  const medians = extras.map((extra) => [extra, median(samples.flatMap((one) => one[extra] ?? []))] as const);
   return {
     name,
     runsMs,
     medianMs: median(runsMs),
     minMs: Math.min(...runsMs),
     maxMs: Math.max(...runsMs),
-    ...(Number.isNaN(cpuMs) ? {} : { cpuMs }),
-    ...(Number.isNaN(peakBytes) ? {} : { peakBytes }),
+    ...Object.fromEntries(medians.filter(([, value]) => !Number.isNaN(value))),
   };
 }
 
