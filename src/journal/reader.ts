@@ -169,6 +169,8 @@ export class JournalReader implements MessageSource {
       const result = await current.read(isNewest ? published.offset : Infinity);
       switch (result.kind) {
         case 'messages': {
+          // What somebody who asked for `level` meanwhile found in memory may be part of it.
+          this.#sequence = -1;
           const messages = this.#withoutOrphans(result.messages);
           if (messages.length === 0) break;
           this.#ahead = messages;

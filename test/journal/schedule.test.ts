@@ -204,3 +204,21 @@ test('a message with a smaller LSN stays in the newer file, and a batch is split
   while (!reader.level) seen.push(await reader.next(never));
   expect(seen).toEqual([messages.slice(0, 1), messages.slice(1, 5), messages.slice(5)]);
 });
+
+test('a reader that is asked whether it is level while it reads a file gives nothing twice', async () => {
+  await using directory = await temporaryDirectory();
+  await using writer = await openWriter(directory.path, { disk });
+  await using reader = await JournalReader.open({ directory: directory.path, writer, follow: true });
+  // It waits for a file; the next batches come while it opens and reads that.
+  const first = reader.next(never);
+  const batches = Array.from({ length: 20 }, (_, nth) =>
+    transaction(BigInt(nth + 1), 0x1000n * BigInt(nth + 1)),
+  );
+  for (const batch of batches) {
+    await writer.append(batch);
+    expect(reader.level).toBe(false);
+  }
+  const seen: (StreamMessage | undefined)[] = [...((await first) ?? [])];
+  while (!reader.level) seen.push(...((await reader.next(never)) ?? []));
+  expect(seen).toStrictEqual(batches.flat());
+});
