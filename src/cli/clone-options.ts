@@ -1,10 +1,10 @@
 /** What `clone`, `copy`, `dump` and `restore` make of their options in common. */
 import type { CloneJobs, CopyChoices, Problem, RestoreChoices } from '../clone/options.js';
-import type { FilterFile } from '../filter/parse.js';
 import type { CloneRunOptions } from '../follow/clone-run.js';
 import type { Log } from '../log.js';
 import type { CommandContext } from './command.js';
 import { controlChoices } from './control.js';
+import { filtersOf } from './filter-option.js';
 import type { Settings } from './settings.js';
 import { streamChoices, streamTuning } from './stream-options.js';
 import { programVersion } from './version.js';
@@ -70,15 +70,6 @@ export function copyChoicesOf({ split, estimateTableSizes, useCopyBinary }: Sett
 
 export function jobsOf({ tableJobs, indexJobs, restoreJobs }: Settings): CloneJobs {
   return { table: tableJobs, index: indexJobs, restore: restoreJobs };
-}
-
-/** The file of --filters; null without it. Throws `usage` with everything that is wrong with it. */
-export async function filtersOf({ filters, skipExtensions }: Settings): Promise<FilterFile | null> {
-  if (filters === null) return null;
-  const { loadFilterFile } = await import('../filter/load.js');
-  const { besideSkippedExtensions } = await import('../filter/parse.js');
-  const file = await loadFilterFile(filters);
-  return skipExtensions ? besideSkippedExtensions(file) : file;
 }
 
 /** What the role may not do on the target, with what somebody else has to run. */

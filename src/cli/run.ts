@@ -5,8 +5,6 @@
  */
 import { homedir } from 'node:os';
 import { asFailure, Failure, isStop } from '../failure.js';
-import type { Side } from '../failure.js';
-import type { Conninfo } from '../postgres/connection-string.js';
 import type { Command, CommandContext } from './command.js';
 import { resumeCommandLine } from './command-line.js';
 import { dispatch } from './dispatch.js';
@@ -15,7 +13,8 @@ import type { OpenLog } from './log.js';
 import { parseOptions, type ParsedLine } from './parse-options.js';
 import { makeProgressLine } from './progress-line.js';
 import { Secrets } from './secrets.js';
-import { defaultsFor, readSettings, type LogSettings, type SettingsResult } from './settings.js';
+import { defaultsFor, readSettings, type LogSettings } from './settings.js';
+import { notBuiltSentence, readSides, sideOf } from './sides.js';
 import { handleStops } from './stop.js';
 import { commandAt, places } from './tree.js';
 import { programVersion, versionText } from './version.js';
@@ -207,50 +206,6 @@ async function openLog(
     stderr: call.stderr,
     colours: noColour === undefined || noColour === '',
   });
-}
-
-type Sides = Readonly<Record<Side, Conninfo | null>>;
-
-/** Reads the connection strings; throws everything that is wrong with the settings and with them, together. */
-async function readSides(
-  read: SettingsResult,
-  environment: NodeJS.ProcessEnv,
-  secrets: Secrets,
-): Promise<Sides> {
-  const problems = [...read.problems];
-  const sides: Record<Side, Conninfo | null> = { source: null, target: null };
-  for (const side of ['source', 'target'] as const) {
-    const text = read.settings[side];
-    // `--target -` is no server: SQL is printed.
-    if (text === null || text === '-') continue;
-    const { readConninfo } = await import('../postgres/connection-string.js');
-    try {
-      const conninfo = readConninfo(text, environment);
-      secrets.add(conninfo.password);
-      sides[side] = conninfo;
-    } catch (error) {
-      // What cannot be read cannot be searched for its password either: none of it is repeated.
-      const message = asFailure(error).message.replaceAll(text, '****');
-      problems.push(`--${side}: ${message}`);
-    }
-  }
-  if (problems.length > 0) {
-    throw new Failure('usage', [...problems, ...read.notBuilt.map(notBuiltSentence)].join('\n'));
-  }
-  if (read.notBuilt.length > 0) {
-    throw new Failure('not-built', read.notBuilt.map(notBuiltSentence).join('\n'));
-  }
-  return sides;
-}
-
-function notBuiltSentence(what: string): string {
-  return `${what} is not built yet`;
-}
-
-function sideOf(sides: Sides, side: Side): Conninfo {
-  const conninfo = sides[side];
-  if (conninfo === null) throw new Failure('usage', `Option --${side} is mandatory`);
-  return conninfo;
 }
 
 /** The stop behind an error: the Failure itself, or an abort that came from our signal. */

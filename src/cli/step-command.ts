@@ -1,7 +1,8 @@
 /** The commands that do one step of a clone: `copy …`, `dump schema`, `restore …`. */
 import type { StepName } from '../follow/step-run.js';
 import { cloneProgress } from './clone-progress.js';
-import { copyChoicesOf, filtersOf, jobsOf, restoreChoicesOf, sayProblems } from './clone-options.js';
+import { copyChoicesOf, jobsOf, restoreChoicesOf, sayProblems } from './clone-options.js';
+import { filtersOf } from './filter-option.js';
 import type { CommandContext } from './command.js';
 import { programVersion } from './version.js';
 

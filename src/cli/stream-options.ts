@@ -4,6 +4,10 @@
 import type { Plugin, PluginName } from '../model/plugin.js';
 import type { FollowProgress, StreamTuning } from '../follow/stream-run.js';
 import type { StreamChoices } from '../follow/stream-setup.js';
+import type { StreamCommandOptions } from '../follow/stream-commands.js';
+import type { CommandContext } from './command.js';
+import { controlChoices } from './control.js';
+import { filtersOf } from './filter-option.js';
 import { prettySize } from './output.js';
 import type { ProgressLine } from './progress-line.js';
 import type { Settings } from './settings.js';
@@ -26,6 +30,26 @@ export function streamTuning(settings: Settings): StreamTuning {
     loadPlugin: (name) => loadPlugin(name, settings),
     acknowledge: settings.acknowledge,
     maxJournalBytes: settings.maxJournalBytes,
+  };
+}
+
+/** A run of `follow`. Reads the files that the settings name; throws `usage` when it cannot. */
+export async function streamRunOptions(
+  context: Omit<CommandContext, 'stdout' | 'progress'>,
+): Promise<StreamCommandOptions> {
+  const { settings, log, signal } = context;
+  return {
+    source: context.source(),
+    target: context.target(),
+    directory: settings.directory,
+    journalDirectory: settings.journalDirectory,
+    choices: streamChoices(settings),
+    filters: await filtersOf(settings),
+    endpos: settings.endpos,
+    tuning: streamTuning(settings),
+    control: controlChoices(context),
+    log,
+    signal,
   };
 }
 

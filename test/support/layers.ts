@@ -11,6 +11,7 @@ export const layers: readonly (readonly string[])[] = [
   ['follow', 'compare', 'check', 'monitor'],
   ['cutover'],
   ['cli'],
+  ['library'],
 ];
 
 /** Files of src/ that every room may import. */
@@ -43,7 +44,7 @@ export function forbiddenRooms(room: string): string[] {
   if (row < 0) throw new Error(`${room} is not a room of test/support/layers.ts`);
   const lower = layers.slice(0, row).flat();
   const forbidden = rooms.filter((other) => other !== room && !lower.includes(other));
-  return room === 'cli' ? forbidden : [...forbidden, 'plugins'];
+  return room === 'cli' || room === 'library' ? forbidden : [...forbidden, 'plugins'];
 }
 
 /** Whether this room only computes. */

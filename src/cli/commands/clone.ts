@@ -1,6 +1,7 @@
 import type { FilterFile } from '../../filter/parse.js';
 import type { Command, CommandContext } from '../command.js';
-import { cloneRunOptions, filtersOf } from '../clone-options.js';
+import { cloneRunOptions } from '../clone-options.js';
+import { filtersOf } from '../filter-option.js';
 import { cloneProgress } from '../clone-progress.js';
 import type { Problem } from '../../clone/options.js';
 import type { CloneRunOptions } from '../../follow/clone-run.js';

@@ -1,7 +1,5 @@
 import type { Command } from '../command.js';
-import { filtersOf } from '../clone-options.js';
-import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
-import { controlChoices } from '../control.js';
+import { followProgress, streamRunOptions } from '../stream-options.js';
 
 /** Receives and applies changes; copies neither schema nor tables. */
 export const command: Command = {
@@ -30,21 +28,7 @@ export const command: Command = {
   ],
   needs: ['source', 'target'],
   run: async (context) => {
-    const { settings, log, signal, progress } = context;
     const { runStream } = await import('../../follow/stream-commands.js');
-    await runStream({
-      source: context.source(),
-      target: context.target(),
-      directory: settings.directory,
-      journalDirectory: settings.journalDirectory,
-      choices: streamChoices(settings),
-      filters: await filtersOf(settings),
-      endpos: settings.endpos,
-      tuning: streamTuning(settings),
-      control: controlChoices(context),
-      log,
-      signal,
-      onProgress: followProgress(progress),
-    });
+    await runStream({ ...(await streamRunOptions(context)), onProgress: followProgress(context.progress) });
   },
 };

@@ -1,0 +1,108 @@
+/** From a library call's settings to what a command's run works with. */
+import { homedir } from 'node:os';
+import type { Command, CommandContext } from '../cli/command.js';
+import { resumeCommandLine } from '../cli/command-line.js';
+import { optionsOf } from '../cli/options.js';
+import type { GivenOption } from '../cli/parse-options.js';
+import { readSides, sideOf } from '../cli/sides.js';
+import { Secrets } from '../cli/secrets.js';
+import { defaultsFor, readSettings } from '../cli/settings.js';
+import { asFailure, Failure, isStop } from '../failure.js';
+import { formatLsn, lsnFromBigInt } from '../model/lsn.js';
+import { eventLog, type Listener } from './events.js';
+import { optionName, type SettingValue } from './settings.js';
+
+/** How a call runs; nothing here changes its outcome. */
+export type CallOptions = {
+  /** Aborting it stops the run at its next clean edge: the call rejects with the Failure `stopped`, resumable. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: Listener;
+  /** Where WALFERRY_*, PGCOPYDB_* and libpq's variables are looked up; `process.env` unless told. */
+  readonly environment?: NodeJS.ProcessEnv;
+};
+
+/** A command's context without a terminal. */
+export type CallContext = Omit<CommandContext, 'stdout' | 'progress'> & { readonly tell: Listener };
+
+/**
+ * Runs `work` as the command would be run with these settings. Rejects with a Failure, whatever went wrong: `usage`
+ * with everything that is wrong with the settings.
+ */
+export async function call<T>(
+  command: Command,
+  settings: Readonly<Record<string, SettingValue | undefined>>,
+  { signal, onEvent, environment = process.env }: CallOptions,
+  work: (context: CallContext) => Promise<T>,
+): Promise<T> {
+  const given = givenOptions(command, settings);
+  const read = readSettings({
+    command,
+    given,
+    arguments: [],
+    environment,
+    defaults: defaultsFor('walferry', environment, homedir()),
+  });
+  const secrets = new Secrets();
+  for (const text of [read.settings.source, read.settings.target]) {
+    if (text !== null) secrets.addConnectionString(text);
+  }
+  const sides = await readSides(read, environment, secrets);
+  const tell: Listener = (event) => {
+    if (event.kind === 'log') onEvent?.({ ...event, message: secrets.redact(event.message) });
+    else onEvent?.(event);
+  };
+  const stop = new AbortController();
+  const abort = () => stop.abort(new Failure('stopped', 'stopped as asked'));
+  if (signal?.aborted === true) abort();
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    const log = eventLog(tell);
+    for (const warning of read.warnings) log.warn(warning);
+    return await work({
+      path: command.path,
+      settings: read.settings,
+      arguments: [],
+      source: () => sideOf(sides, 'source'),
+      target: () => sideOf(sides, 'target'),
+      log,
+      signal: stop.signal,
+      environment,
+      resumeCommand: resumeCommandLine(
+        { program: 'walferry', path: command.path, command, given, arguments: [] },
+        secrets,
+      ),
+      tell,
+    });
+  } catch (error) {
+    throw stop.signal.aborted && isAbort(error) ? (stop.signal.reason as Failure) : asFailure(error);
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+function isAbort(error: unknown): boolean {
+  return isStop(error) || (error instanceof Error && error.name === 'AbortError');
+}
+
+/** Settings → options. Throws `usage` for a name that no option has: a typing mistake must not be a default. */
+function givenOptions(
+  command: Command,
+  settings: Readonly<Record<string, SettingValue | undefined>>,
+): GivenOption[] {
+  const known = optionsOf(command.group, command.path);
+  const unknown: string[] = [];
+  const given = Object.entries(settings).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    const option = known.find(({ option }) => option.names[0] === optionName(name))?.option;
+    if (option !== undefined) return [{ option, value: optionText(value) }];
+    unknown.push(name);
+    return [];
+  });
+  if (unknown.length === 0) return given;
+  throw new Failure('usage', unknown.map((name) => `${command.path} has no setting "${name}"`).join('\n'));
+}
+
+/** An LSN is a bigint here, and `X/Y` on the command line. */
+function optionText(value: SettingValue): string {
+  return typeof value === 'bigint' ? formatLsn(lsnFromBigInt(value)) : String(value);
+}
