@@ -18,8 +18,8 @@ export type Scalar = string | NumberText | boolean | null;
 // Up to what ends a string or needs a look: a quote, a backslash, or a control character, which JSON does not allow.
 // oxlint-disable-next-line no-control-regex
 const plain = /[^"\\\u0000-\u001f]*/y;
-// As Postgres prints numbers, which is more than JSON has: leading zeros do not occur, and an exponent may.
-const number = /-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
+// As JSON has them, which covers what Postgres prints: a leading zero would be left over, and refused with what follows.
+const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
 
 /** A cursor over one payload's text. */
 export class JsonScanner {

@@ -184,6 +184,15 @@ describe('special values', () => {
     expect(changeOf(outcomeOf(decoder, insert(n, f)))).toEqual(row === null ? null : { row, key: null });
   });
 
+  test('a number that JSON does not have is refused', () => {
+    for (const number of ['01', '-007', '1.', '.5', '1e', '+1'])
+      expect(outcomeOf(opened(plain), insert(number, '1')), number).toBe('refused');
+    expect(changeOf(outcomeOf(opened(plain), insert('-0.50', '1e-300')))?.row?.slice(1, 3)).toEqual([
+      '-0.50',
+      '1e-300',
+    ]);
+  });
+
   test('they are forgotten with their change', () => {
     const decoder = opened(plain);
     decoder.notice('special value: NaN');
