@@ -100,3 +100,9 @@ export function requireCatalog(directory: string): Catalog {
   }
   return openCatalog(directory);
 }
+
+/** `<work directory>/db/<name>`; what cannot stand in a file's name is written as in a URL. Pure. */
+export function databaseDirectory(directory: string, name: string): string {
+  const safe = encodeURIComponent(name).replaceAll('*', '%2A');
+  return join(directory, 'db', /^\.+$/.test(safe) ? safe.replaceAll('.', '%2E') : safe);
+}

@@ -177,8 +177,11 @@ export const options: readonly Option[] = [
   option(['all-databases'], {
     id: 'compare-all-databases',
     groups: { C: '-a' },
-    about: 'every database of the source',
-    built: false,
+    about: 'every database of the source, each with that of its name on the target',
+  }),
+  option(['rows'], {
+    groups: { C: 'long' },
+    about: 'where tables differ, name the rows that differ by their keys',
   }),
   option(['fail-fast'], {
     groups: { K: '-i' },

@@ -51,6 +51,8 @@ export type Settings = {
   /** A JSON file with the versions of extensions. */
   readonly requirements: string | null;
   readonly allDatabases: boolean;
+  /** `compare data`: down to the rows. */
+  readonly rows: boolean;
   readonly skipVacuum: boolean;
   /** Large tables in parts; null: every table whole. */
   readonly split: {
@@ -350,7 +352,8 @@ export function readSettings(input: SettingsInput): SettingsResult {
     skipCollations: reader.flag('skip-collations'),
     skipDatabaseProperties: reader.flag('skip-db-properties'),
     requirements: reader.text('requirements'),
-    allDatabases: reader.flag('all-databases'),
+    allDatabases: reader.flag('all-databases') || reader.flag('compare-all-databases'),
+    rows: reader.flag('rows'),
     skipVacuum: reader.flag('skip-vacuum'),
     split: readSplit(reader),
     estimateTableSizes: reader.flag('estimate-table-sizes'),

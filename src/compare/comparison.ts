@@ -15,11 +15,31 @@ export type ListedTable = TableName & {
   /** The OID of the partitioned table at the top, for a partition; else null. */
   readonly root: string | null;
   readonly columns: readonly ListedColumn[];
-  /** Pages when it was last analysed: decides the order of work, nothing else. */
+  /** Blocks of the heap, and bytes with TOAST, when it was last vacuumed or analysed. */
   readonly pages: number;
+  readonly bytes: number;
+  /** 0 where it was never analysed. */
+  readonly estimatedRows: number;
+  readonly heap: boolean;
+  /** Columns of a unique index that knows no nulls: what names a row. Null where there is none. */
+  readonly key: readonly string[] | null;
+  /** Columns that an index begins with, and whose order is the same on every server. */
+  readonly orders: readonly {
+    readonly column: string;
+    readonly nullable: boolean;
+    /** How much the rows lie in this order, from -1 to 1; null where it was never analysed. */
+    readonly correlation: number | null;
+  }[];
 };
 
-export type ListedColumn = { readonly name: string; readonly generated: boolean };
+export type ListedColumn = {
+  readonly name: string;
+  readonly generated: boolean;
+  /** As format_type prints it. */
+  readonly type: string;
+  /** Values are compared by an operator of pg_catalog. */
+  readonly comparable: boolean;
+};
 
 /**
  * A table of the source and what is to be done about it:
@@ -33,7 +53,8 @@ export type PlannedTable =
       readonly columns: readonly string[];
       readonly sourceTree: boolean;
       readonly targetTree: boolean;
-      readonly pages: number;
+      readonly source: ListedTable;
+      readonly target: ListedTable;
     })
   | (TableName & { readonly kind: 'missing' })
   | (TableName & {
@@ -52,7 +73,7 @@ export type ComparisonPlan = {
 /** What one side holds of a table: both are computed by its server. */
 export type TableContents = {
   readonly rows: bigint;
-  /** Equal for equal rows in any order: 64 hexadecimal digits. */
+  /** Equal for equal rows in any order: 64 hexadecimal digits; empty where only rows were counted. */
   readonly checksum: string;
 };
 
@@ -61,6 +82,32 @@ export type TableComparison = TableName & {
   readonly source: TableContents | null;
   readonly target: TableContents | null;
   readonly difference: TableDifference | null;
+  /** Which rows differ, where they were asked for and something differs. */
+  readonly rows?: RowDifferences;
+};
+
+/** The rows of a table that differ. */
+export type RowDifferences = {
+  /** The columns that rows are named by; null where the table has no key, and its rows are only counted. */
+  readonly key: readonly string[] | null;
+  /** On the source only. */
+  readonly missing: number;
+  /** On the target only. */
+  readonly extra: number;
+  /** On both sides under the same key, with other values; 0 without a key. */
+  readonly different: number;
+  /** False where there are more, which were not looked at: then the numbers are at least. */
+  readonly complete: boolean;
+  /** Some of them, by their key; empty without a key. */
+  readonly shown: readonly RowDifference[];
+};
+
+export type RowDifference = {
+  readonly kind: 'missing' | 'extra' | 'different';
+  /** Values of the key's columns, as the servers print them. */
+  readonly key: readonly (string | null)[];
+  /** Names of the columns that differ; empty unless the row is on both sides. */
+  readonly columns: readonly string[];
 };
 
 export type TableDifference =
@@ -164,7 +211,8 @@ function planTable(source: ListedTable, target: ListedTable | undefined): Planne
     columns: columns.toSorted(compareText),
     sourceTree: source.partitioned,
     targetTree: target.partitioned,
-    pages: Math.max(source.pages, target.pages),
+    source,
+    target,
   };
 }
 
@@ -187,19 +235,55 @@ export function differenceSentence(table: TableComparison): string {
     return `${label} has other columns: the target ${[...lacks, ...has].join(' and ')}`;
   }
   const onSource = `${table.source?.rows} rows on the source`;
-  if (difference.kind === 'rows') return `${label} has ${onSource} and ${table.target?.rows} on the target`;
-  return `${label} has ${onSource} and on the target, but not the same ones`;
+  const rows = table.rows === undefined ? '' : `: ${rowsPhrase(table.rows)}`;
+  if (difference.kind === 'rows') {
+    return `${label} has ${onSource} and ${table.target?.rows} on the target${rows}`;
+  }
+  return `${label} has ${onSource} and on the target, but not the same ones${rows}`;
+}
+
+/** `1 missing on the target, 2 with other values`. */
+function rowsPhrase({ missing, extra, different, complete }: RowDifferences): string {
+  const parts = [
+    ...(missing > 0 ? [`${missing} missing on the target`] : []),
+    ...(extra > 0 ? [`${extra} on the target only`] : []),
+    ...(different > 0 ? [`${different} with other values`] : []),
+  ];
+  const more = complete ? '' : 'at least ';
+  return more + (parts.length === 0 ? 'rows that were not looked at' : parts.join(', '));
+}
+
+/** One line per row that is shown: `different: id = 7 (balance, note)`. */
+export function rowLines({ key, shown, missing, extra, different, complete }: RowDifferences): string[] {
+  const total = missing + extra + different;
+  const lines = shown.map((row) => {
+    const name = (key ?? []).map((column, at) => `${column} = ${row.key[at] ?? 'null'}`).join(', ');
+    return `${row.kind}: ${name}${row.columns.length === 0 ? '' : ` (${row.columns.join(', ')})`}`;
+  });
+  const rest = total - shown.length;
+  if (rest > 0 || !complete) {
+    const noKey = key === null ? ', without a key to name them by' : '';
+    lines.push(
+      `${shown.length === 0 ? '' : 'and '}${complete ? '' : 'at least '}${rest}${shown.length === 0 ? '' : ' more'}${noKey}`,
+    );
+  }
+  return lines;
 }
 
 /** So many tables are named in the failure; the rest is in the log and in the output. */
 const namedTables = 10;
 
-/** The failure of a comparison that found differences; null when there is none. */
-export function sidesDiffer(comparison: DataComparison): Failure | null {
-  const different = comparison.tables.filter((table) => table.difference !== null);
+/** The failure of comparisons (of one database, or of several) that found differences; null when there is none. */
+export function sidesDiffer(...comparisons: readonly DataComparison[]): Failure | null {
+  const label = ({ database }: DataComparison) => (comparisons.length === 1 ? '' : `${database}: `);
+  const different = comparisons.flatMap((comparison) =>
+    comparison.tables.flatMap((table) =>
+      table.difference === null ? [] : [`  ${label(comparison)}${differenceSentence(table)}`],
+    ),
+  );
   if (different.length === 0) return null;
-  const total = comparison.tables.length;
-  const named = different.slice(0, namedTables).map((table) => `  ${differenceSentence(table)}`);
+  const total = comparisons.reduce((sum, { tables }) => sum + tables.length, 0);
+  const named = different.slice(0, namedTables);
   const rest = different.length - named.length;
   return new Failure(
     'sides-differ',

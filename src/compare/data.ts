@@ -1,23 +1,22 @@
 /**
  * `compare data`: counts and checksums of every table, computed by the servers, on both sides at the same time.
  *
- *   one session a side: listing of the tables, snapshot ─┬─▶ worker 1: source query ‖ target query
- *                                                        ├─▶ worker 2: …            (a pair of sessions each)
- *                                                        └─▶ worker N (`jobs`)
+ *   one pair of sessions: listing of the tables, snapshots ─┬─▶ worker 1: source query ‖ target query
+ *                                                           ├─▶ worker 2: …          (a pair of sessions each)
+ *                                                           └─▶ worker N (`jobs`)
  *
- * Each side is read at one moment: all of its sessions share a snapshot. The two moments are not the same one, so
- * the comparison means something only while nobody writes to the source, and once the target has caught up.
+ * Large tables are read in pieces (pieces.ts), each of which any worker may take. A table whose sums differ is read
+ * once more for the rows, where they are asked for (differing.ts).
  *
- * The load is bounded: at most `jobs` queries run on a side, and each reads one table once, in sequence. A server
- * may use parallel workers of its own (max_parallel_workers_per_gather).
+ * The load is bounded: at most `jobs` queries run on a side, and each reads one table or piece once, in sequence. A
+ * server may use parallel workers of its own (max_parallel_workers_per_gather).
  */
 import { Failure, throwIfStopped, type Side } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteLiteral } from '../model/sql.js';
-import { connect, type Session } from '../postgres/connect.js';
+import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { checksumSql, chooseRowHash, probeSql, type HashProbe, type RowHash } from './checksum.js';
+import { chooseRowHash, contentsOf, probeSql, type BucketSums, type HashProbe } from './checksum.js';
 import {
   judge,
   planComparison,
@@ -28,41 +27,64 @@ import {
   type TableContents,
   type TableName,
 } from './comparison.js';
+import { describeDifferingRows, findDifferingRows } from './differing.js';
+import { blockConditions, bucketsFor, pieceBytes, piecesOf, readsByBlocks, wholeTable } from './pieces.js';
+import { TableReader, type ReadTable, type Unit } from './reading.js';
+import { addSums } from './rows.js';
+import { Sides, type Pair } from './sides.js';
+import { listTables } from './tables.js';
+
+/**
+ * How deep a comparison goes:
+ *   counts     numbers of rows alone
+ *   checksums  of all rows
+ *   rows       checksums, and where they differ, which rows differ
+ */
+export type CompareDepth = 'counts' | 'checksums' | 'rows';
 
 export type CompareDataOptions = {
   readonly source: Conninfo;
   readonly target: Conninfo;
-  /** Tables compared at the same time, hence sessions on each side. */
+  /** Tables or pieces compared at the same time, hence sessions on each side. */
   readonly jobs: number;
+  /** `checksums` unless told. */
+  readonly depth?: CompareDepth;
   readonly log?: Log;
   readonly signal?: AbortSignal;
-  /** Called once with `done` 0, then after each table. */
+  /** Called once with `done` 0, then after each table and each piece of a large one. */
   readonly onProgress?: (progress: CompareProgress) => void;
   /** Only these tables; all of the source's unless told. */
   readonly tables?: readonly TableName[];
   /** Tables that are not kept are looked at on neither side: they were left out of the copy. */
   readonly keeps?: ((table: TableName) => boolean) | null;
+  /** About how many bytes of a table are read by one statement. */
+  readonly pieceBytes?: number;
 };
 
 export type CompareProgress = {
+  /** Tables. */
   readonly done: number;
   readonly total: number;
   /** The table that was done last. */
   readonly last: TableComparison | null;
+  /** Bytes of the source's tables, as far as they are read. */
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
 };
 
 /**
  * Compares the data of all ordinary tables and leaf partitions, unlogged ones too; not those of extensions, of
- * the schema `walferry`, temporary ones, or the system's. Differences are returned, not thrown.
+ * the schema `walferry`, temporary ones, or the system's. Differences are returned, not thrown: `sidesDiffer`
+ * makes a failure of them.
  */
 export async function compareData(options: CompareDataOptions): Promise<DataComparison> {
-  const { signal } = options;
-  const sessions = new Sessions(options);
-  const close = () => void sessions.close();
+  const { source, target, jobs, log, signal } = options;
+  const sides = new Sides({ source, target, shareSnapshot: jobs > 1, still: true, log, signal });
+  const close = () => void sides.close();
   signal?.addEventListener('abort', close, { once: true });
   try {
     throwIfStopped(signal);
-    return await compareWith(sessions, options);
+    return await compareWith(sides, options);
   } catch (error) {
     if (signal?.aborted === true) {
       throw new Failure('stopped', 'the comparison was stopped as asked', {
@@ -73,17 +95,17 @@ export async function compareData(options: CompareDataOptions): Promise<DataComp
     throw error;
   } finally {
     signal?.removeEventListener('abort', close);
-    await sessions.close();
+    await sides.close();
   }
 }
 
-async function compareWith(sessions: Sessions, options: CompareDataOptions): Promise<DataComparison> {
-  const { jobs, log = silentLog, onProgress = () => {} } = options;
-  const [source, target] = await Promise.all([sessions.first('source'), sessions.first('target')]);
+async function compareWith(sides: Sides, options: CompareDataOptions): Promise<DataComparison> {
+  const { jobs, log = silentLog } = options;
+  const first = await sides.first();
   const keeps = options.keeps ?? (() => true);
   const list = async (session: Session) => (await listTables(session)).filter(keeps);
-  const [sourceTables, targetTables] = await Promise.all([list(source), list(target)]);
-  const [sourceProbe, targetProbe] = await Promise.all([probe(source), probe(target)]);
+  const [sourceTables, targetTables] = await Promise.all([list(first.source), list(first.target)]);
+  const [sourceProbe, targetProbe] = await Promise.all([probe(first.source), probe(first.target)]);
   const hash = chooseRowHash(sourceProbe, targetProbe);
   if (hash.kind === 'sha256') {
     log.notice('the servers do not hash text alike: checksums are made with SHA-256, which is slower', {
@@ -93,45 +115,163 @@ async function compareWith(sessions: Sessions, options: CompareDataOptions): Pro
   }
 
   const plan = planComparison(sourceTables, targetTables, options.tables);
-  const results = new Map<PlannedTable, TableComparison>();
-  const done = (table: PlannedTable, result: TableComparison) => {
-    results.set(table, result);
-    onProgress({ done: results.size, total: plan.tables.length, last: result });
-  };
-  onProgress({ done: 0, total: plan.tables.length, last: null });
-  for (const table of plan.tables) {
-    if (table.kind !== 'read') done(table, unread(table));
-  }
+  const progress = new Progress(plan.tables, options.onProgress);
+  const versions = { source: first.source.serverVersion, target: first.target.serverVersion };
+  const work = plan.tables.flatMap((table) =>
+    table.kind === 'read' ? [new TableWork(table, cut(table, versions, options))] : [],
+  );
+  for (const table of plan.tables) if (table.kind !== 'read') progress.tableDone(table, unread(table));
   // The largest first, so that the end is not one worker with a large table.
-  const queue = plan.tables.filter((table) => table.kind === 'read').toSorted((a, b) => b.pages - a.pages);
+  const queue = work
+    .toSorted((a, b) => bytesOf(b.table) - bytesOf(a.table))
+    .flatMap((table) => table.units.map((unit) => ({ table, unit })));
 
-  const work = async (pair: Promise<readonly [Session, Session]>) => {
-    const [sourceSession, targetSession] = await pair;
-    for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
-      const [onSource, onTarget] = await Promise.all([
-        readContents(sourceSession, table, table.sourceTree, hash),
-        readContents(targetSession, table, table.targetTree, hash),
-      ]);
-      const { schema, name } = table;
-      const difference = judge(onSource, onTarget);
-      done(table, { schema, name, source: onSource, target: onTarget, difference });
-      log.notice(
-        `${relationLabel(table)}: ${onSource.rows} rows, ${difference === null ? 'equal' : 'different'}`,
-      );
+  const reader = new TableReader(hash);
+  const worker = async (pair: Pair) => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const { table, unit } = next;
+      const read = (session: Session) =>
+        options.depth === 'counts' ? reader.count(session, unit) : reader.sums(session, unit);
+      const [source, target] = await Promise.all([read(pair.source), read(pair.target)]);
+      if (!table.add({ source, target })) {
+        progress.pieceDone(table);
+        continue;
+      }
+      const result = await table.result(pair, reader, options.depth ?? 'checksums');
+      progress.tableDone(table.table, result);
+      const verdict = result.difference === null ? 'equal' : 'different';
+      log.notice(`${relationLabel(result)}: ${result.source?.rows} rows, ${verdict}`);
     }
   };
   const pairs = Array.from({ length: Math.min(jobs, queue.length) }, (_, index) =>
-    index === 0
-      ? Promise.resolve([source, target] as const)
-      : Promise.all([sessions.another('source'), sessions.another('target')] as const),
+    index === 0 ? Promise.resolve(first) : sides.another(),
   );
-  await Promise.all(pairs.map(work));
+  await Promise.all(pairs.map(async (pair) => worker(await pair)));
 
   return {
     database: sourceProbe.database,
-    tables: plan.tables.map((table) => results.get(table) ?? unread(table)),
+    tables: plan.tables.map((table) => progress.results.get(table) ?? unread(table)),
     onlyOnTarget: plan.onlyOnTarget,
   };
+}
+
+/** One piece a unit: nothing changes under way, so each side is cut by its own blocks. */
+function cut(
+  table: ReadTable,
+  versions: Readonly<Record<Side, number>>,
+  { depth, pieceBytes: bytes = pieceBytes }: CompareDataOptions,
+): Unit[] {
+  const buckets = depth === 'rows' ? bucketsFor(rowsOf(table)) : 1;
+  const source = { ...table.source, serverVersion: versions.source };
+  const target = { ...table.target, serverVersion: versions.target };
+  const pieces = piecesOf(source, target, bytes);
+  if (pieces === 1 || !readsByBlocks(source) || !readsByBlocks(target)) {
+    return [{ table, pieces: [wholeTable], buckets }];
+  }
+  const onTarget = blockConditions(target.pages, pieces);
+  return blockConditions(source.pages, pieces).map((condition, piece) => ({
+    table,
+    pieces: [{ source: condition, target: onTarget[piece] ?? null }],
+    buckets,
+  }));
+}
+
+// Narrow rows; only the number of buckets depends on it.
+const bytesOfARow = 64;
+
+function rowsOf({ source, target }: ReadTable): number {
+  const rows = ({ estimatedRows, bytes }: ListedTable) => estimatedRows || bytes / bytesOfARow;
+  return Math.max(rows(source), rows(target));
+}
+
+function bytesOf({ source, target }: ReadTable): number {
+  return Math.max(source.bytes, target.bytes);
+}
+
+/** A table under way: the sums of its units, until all of them are there. */
+class TableWork {
+  readonly table: ReadTable;
+  readonly units: readonly Unit[];
+  readonly #sums: Record<Side, BucketSums[]> = { source: [], target: [] };
+
+  constructor(table: ReadTable, units: readonly Unit[]) {
+    this.table = table;
+    this.units = units;
+  }
+
+  /** Takes a unit's sums; true once it has them all. */
+  add(sums: Readonly<Record<Side, BucketSums>>): boolean {
+    this.#sums.source.push(sums.source);
+    this.#sums.target.push(sums.target);
+    return this.#sums.source.length === this.units.length;
+  }
+
+  /** The verdict, with the differing rows if they are wanted. */
+  async result(pair: Pair, reader: TableReader, depth: CompareDepth): Promise<TableComparison> {
+    const { table } = this;
+    const sums = { source: addSums(this.#sums.source), target: addSums(this.#sums.target) };
+    const contents = (side: Side): TableContents => {
+      const all = contentsOf(sums[side].values());
+      return depth === 'counts' ? { ...all, checksum: '' } : all;
+    };
+    const [source, target] = [contents('source'), contents('target')];
+    const difference = judge(source, target);
+    const { schema, name } = table;
+    if (difference === null || depth !== 'rows') return { schema, name, source, target, difference };
+    const both = async <T>(read: (session: Session) => Promise<T>) => {
+      const [onSource, onTarget] = await Promise.all([read(pair.source), read(pair.target)]);
+      return { source: onSource, target: onTarget };
+    };
+    const pieces = this.units.flatMap((unit) => unit.pieces);
+    const unit = { table, pieces, buckets: this.units[0]?.buckets ?? 1 };
+    const found = await findDifferingRows(both, reader, unit, sums);
+    const rows = await describeDifferingRows(both, reader, table, found);
+    return { schema, name, source, target, difference, rows };
+  }
+}
+
+/** Counts what is done. */
+class Progress {
+  readonly results = new Map<PlannedTable, TableComparison>();
+  readonly #tables: readonly PlannedTable[];
+  readonly #tell: (progress: CompareProgress) => void;
+  readonly #bytesTotal: number;
+  readonly #pieces = new Map<TableWork, number>();
+  #bytesDone = 0;
+  #last: TableComparison | null = null;
+
+  constructor(tables: readonly PlannedTable[], tell: CompareDataOptions['onProgress']) {
+    this.#tables = tables;
+    this.#tell = tell ?? (() => {});
+    this.#bytesTotal = tables.reduce((sum, table) => sum + (table.kind === 'read' ? bytesOf(table) : 0), 0);
+    this.#now();
+  }
+
+  /** A piece, but not the table's last. */
+  pieceDone(work: TableWork): void {
+    this.#pieces.set(work, (this.#pieces.get(work) ?? 0) + 1);
+    this.#now();
+  }
+
+  tableDone(table: PlannedTable, result: TableComparison): void {
+    this.results.set(table, result);
+    this.#last = result;
+    for (const work of this.#pieces.keys()) if (work.table === table) this.#pieces.delete(work);
+    if (table.kind === 'read') this.#bytesDone += bytesOf(table);
+    this.#now();
+  }
+
+  #now(): void {
+    let underWay = 0;
+    for (const [{ table, units }, done] of this.#pieces) underWay += (bytesOf(table) * done) / units.length;
+    this.#tell({
+      done: this.results.size,
+      total: this.#tables.length,
+      last: this.#last,
+      bytesDone: this.#bytesDone + Math.floor(underWay),
+      bytesTotal: this.#bytesTotal,
+    });
+  }
 }
 
 function unread(table: PlannedTable): TableComparison {
@@ -144,89 +284,6 @@ function unread(table: PlannedTable): TableComparison {
   return { schema, name, source: null, target: null, difference };
 }
 
-/**
- * What connect.ts leaves open. Names in cells (regclass and its like) are quoted alike on both sides. And the server
- * looks now and then whether we are still there, so that a query of hours ends soon after a comparison that was
- * stopped or killed; not every system can.
- */
-async function prepareSession(session: Session): Promise<void> {
-  await session.query('set quote_all_identifiers = off');
-  await session.query(`set client_connection_check_interval = '5s'`).catch(() => {});
-}
-
-/** The sessions of both sides; those of a side share one snapshot. */
-class Sessions {
-  readonly #options: CompareDataOptions;
-  readonly #open = new Set<Session>();
-  readonly #snapshots: Record<Side, string | null> = { source: null, target: null };
-  #closed = false;
-
-  constructor(options: CompareDataOptions) {
-    this.#options = options;
-  }
-
-  /** The session whose view of the side all others share. */
-  async first(side: Side): Promise<Session> {
-    const session = await this.#connect(side);
-    await session.query(beginSql);
-    if (this.#options.jobs > 1) this.#snapshots[side] = await this.#exportSnapshot(session);
-    return session;
-  }
-
-  async another(side: Side): Promise<Session> {
-    const session = await this.#connect(side);
-    await session.query(beginSql);
-    const snapshot = this.#snapshots[side];
-    if (snapshot !== null) await session.query(`set transaction snapshot ${quoteLiteral(snapshot)}`);
-    return session;
-  }
-
-  /** Ends all of them, also in the middle of a query. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    const sessions = [...this.#open];
-    this.#open.clear();
-    await Promise.allSettled(sessions.map((session) => session.close()));
-  }
-
-  async #connect(side: Side): Promise<Session> {
-    const { log, signal } = this.#options;
-    const session = await connect(this.#options[side], {
-      side,
-      applicationName: 'walferry compare',
-      ...(log === undefined ? {} : { log }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    this.#open.add(session);
-    if (this.#closed) {
-      // A failure elsewhere closed the others while this one was on its way.
-      await this.close();
-      throw new Failure('stopped', 'the comparison has ended');
-    }
-    await prepareSession(session);
-    return session;
-  }
-
-  /** Null where the role may not export one: then every session has a snapshot of its own. */
-  async #exportSnapshot(session: Session): Promise<string | null> {
-    try {
-      const [row] = await session.query('select pg_catalog.pg_export_snapshot() as snapshot');
-      return row?.['snapshot'] ?? null;
-    } catch (error) {
-      if (!(error instanceof Failure) || !error.code.endsWith('-rights')) throw error;
-      const { log = silentLog } = this.#options;
-      log.notice(
-        `the ${session.side} lets this role export no snapshot: tables are read at different moments`,
-      );
-      await session.query('rollback');
-      await session.query(beginSql);
-      return null;
-    }
-  }
-}
-
-const beginSql = 'begin isolation level repeatable read, read only';
-
 async function probe(session: Session): Promise<HashProbe & { readonly database: string }> {
   const [row] = await session.query(probeSql);
   return {
@@ -234,44 +291,4 @@ async function probe(session: Session): Promise<HashProbe & { readonly database:
     hashes: row?.['hashes'] ?? '',
     database: row?.['database'] ?? '',
   };
-}
-
-/** All tables with rows of their own, the partitioned ones above them, and their columns; one query for all. */
-const listSql = `
-  select n.nspname as schema, c.relname as name, c.oid::text as oid, c.relpages::text as pages,
-         case when c.relkind = 'p' then 'yes' else 'no' end as partitioned,
-         case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid::text end as root,
-         (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-                   'name', a.attname, 'generated', a.attgenerated <> '') order by a.attnum), '[]')::text
-            from pg_catalog.pg_attribute a
-           where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-   where c.relkind in ('r', 'p') and c.relpersistence in ('p', 'u')
-     and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
-     and not exists (
-       select 1 from pg_catalog.pg_depend d
-        where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')`;
-
-async function listTables(session: Session): Promise<ListedTable[]> {
-  const rows = await session.query(listSql);
-  return rows.map((row) => ({
-    schema: row['schema'] ?? '',
-    name: row['name'] ?? '',
-    oid: row['oid'] ?? '',
-    partitioned: row['partitioned'] === 'yes',
-    root: row['root'] ?? null,
-    columns: JSON.parse(row['columns'] ?? '[]') as ListedTable['columns'],
-    pages: Number(row['pages']),
-  }));
-}
-
-async function readContents(
-  session: Session,
-  table: TableName & { readonly columns: readonly string[] },
-  tree: boolean,
-  hash: RowHash,
-): Promise<TableContents> {
-  const what = `could not read ${relationLabel(table)}`;
-  const [row] = await session.query(checksumSql(table, table.columns, tree, hash), [], what);
-  return { rows: BigInt(row?.['rows'] ?? 0), checksum: row?.['checksum'] ?? '' };
 }

@@ -1,6 +1,6 @@
 /** What `compare data` prints: the peer's table and JSON (reference 12.2), with what differs added. Pure. */
 import { relationLabel } from '../model/relation.js';
-import type { DataComparison, TableComparison } from './comparison.js';
+import { rowLines, type DataComparison, type TableComparison } from './comparison.js';
 
 const noTable = '(no such table)';
 const notCompared = '(not compared)';
@@ -29,7 +29,17 @@ export function comparisonTable(comparison: DataComparison): string {
     ),
     ...comparison.onlyOnTarget.map((table) => row(label(table), '+', noTable, notCompared)),
     '\n',
+    ...comparison.tables.flatMap((table) =>
+      table.rows === undefined ? [] : [rowsText(label(table), table.rows)],
+    ),
   ].join('');
+}
+
+/** The differing rows of a table, one a line. */
+function rowsText(label: string, rows: NonNullable<TableComparison['rows']>): string {
+  return `${label}\n${rowLines(rows)
+    .map((line) => `    ${line}\n`)
+    .join('')}\n`;
 }
 
 /**
@@ -37,15 +47,26 @@ export function comparisonTable(comparison: DataComparison): string {
  * null; `difference` names what differs, `only-on-target` for a table that is no difference but worth knowing.
  */
 export function comparisonJson(comparison: DataComparison): string {
+  return `${JSON.stringify(tablesJson(comparison), null, 2)}\n`;
+}
+
+/** Of several databases: `{database, tables}` each, the tables as those of one. */
+export function allComparisonsJson(comparisons: readonly DataComparison[]): string {
+  const databases = comparisons.map((one) => ({ database: one.database, tables: tablesJson(one) }));
+  return `${JSON.stringify(databases, null, 2)}\n`;
+}
+
+function tablesJson(comparison: DataComparison): unknown[] {
   const contents = (side: TableComparison['source']) =>
     side === null ? null : { rowcount: Number(side.rows), checksum: side.checksum };
-  const tables = [
-    ...comparison.tables.map(({ schema, name, source, target, difference }) => ({
+  return [
+    ...comparison.tables.map(({ schema, name, source, target, difference, rows }) => ({
       schema,
       name,
       source: contents(source),
       target: contents(target),
       difference: difference?.kind ?? null,
+      ...(rows === undefined ? {} : { rows }),
     })),
     ...comparison.onlyOnTarget.map(({ schema, name }) => ({
       schema,
@@ -55,5 +76,4 @@ export function comparisonJson(comparison: DataComparison): string {
       difference: 'only-on-target',
     })),
   ];
-  return `${JSON.stringify(tables, null, 2)}\n`;
 }

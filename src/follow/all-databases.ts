@@ -9,6 +9,7 @@
 import { join } from 'node:path';
 import { closeCatalog, openCatalog } from '../catalog/database.js';
 import { takeLocks } from '../catalog/lock.js';
+import { databaseDirectory } from '../catalog/work-directory.js';
 import type { Problem } from '../clone/options.js';
 import { attemptAlone, forgetProblems, loadProblems, recordProblems } from '../clone/problems.js';
 import { copyRoles } from '../clone/roles.js';
@@ -120,12 +121,6 @@ function loadSummary(directory: string): CloneSummary {
   } finally {
     closeCatalog(catalog);
   }
-}
-
-/** `<work directory>/db/<name>`; what cannot stand in a file's name is written as in a URL. Pure. */
-export function databaseDirectory(directory: string, name: string): string {
-  const safe = encodeURIComponent(name).replaceAll('*', '%2A');
-  return join(directory, 'db', /^\.+$/.test(safe) ? safe.replaceAll('.', '%2E') : safe);
 }
 
 function namedLog(log: Log, name: string): Log {

@@ -51,6 +51,7 @@ describe('without any option', () => {
       skipDatabaseProperties: false,
       requirements: null,
       allDatabases: false,
+      rows: false,
       skipVacuum: false,
       split: null,
       estimateTableSizes: false,

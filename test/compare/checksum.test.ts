@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { checksumSql, chooseRowHash } from '../../src/compare/checksum.js';
+import { chooseRowHash, contentsOf, sumsSql, type ReadScope } from '../../src/compare/checksum.js';
 
 const probe = (encoding: string, hashes = '1 2 3') => ({ encoding, hashes });
 
@@ -25,9 +25,25 @@ test.each([
 });
 
 test('names are quoted, and a tree is read with its partitions', () => {
-  const table = { schema: 'S', name: 'a "b"' };
-  const alone = checksumSql(table, ['c"d'], false, { kind: 'hashtext' });
+  const scope: ReadScope = {
+    table: { schema: 'S', name: 'a "b"' },
+    columns: ['c"d'],
+    tree: false,
+    hash: { kind: 'hashtext' },
+    condition: null,
+  };
+  const alone = sumsSql(scope, 1);
   expect(alone).toContain('from only "S"."a ""b""" as t');
   expect(alone).toContain('t."c""d"');
-  expect(checksumSql(table, ['c"d'], true, { kind: 'hashtext' })).toContain('from "S"."a ""b""" as t');
+  expect(sumsSql({ ...scope, tree: true }, 1)).toContain('from "S"."a ""b""" as t');
+});
+
+test('the checksum of a side is made from its sums, however many there are', () => {
+  const one = [{ rows: 3n, high: 5n, low: -7n }];
+  const two = [
+    { rows: 1n, high: 9n, low: -8n },
+    { rows: 2n, high: -4n, low: 1n },
+  ];
+  expect(contentsOf(two)).toEqual(contentsOf(one));
+  expect(contentsOf([])).toEqual(contentsOf([{ rows: 0n, high: 0n, low: 0n }]));
 });

@@ -21,12 +21,17 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
     root: null,
     columns: [column('id')],
     pages: 0,
+    bytes: 0,
+    estimatedRows: 0,
+    heap: true,
+    key: null,
+    orders: [],
     ...given,
   };
 }
 
 function column(name: string, generated = false) {
-  return { name, generated };
+  return { name, generated, type: 'integer', comparable: true };
 }
 
 const names = (tables: readonly { name: string }[]) => tables.map(({ name }) => name);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checksumSql } from '../../src/compare/checksum.js';
+import { sumsSql } from '../../src/compare/checksum.js';
 import { compareData, type CompareDataOptions } from '../../src/compare/data.js';
 import type { DataComparison } from '../../src/compare/comparison.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
@@ -464,10 +464,14 @@ describe('the run', () => {
   test('a large table is read by parallel workers where the server has them', async () => {
     await using source = await createDatabase('source');
     await source.sql('create table t (a int, b text)');
-    for (const kind of ['hashtext', 'sha256'] as const) {
+    for (const [kind, buckets] of [
+      ['hashtext', 1],
+      ['hashtext', 1024],
+      ['sha256', 1],
+    ] as const) {
       const hash = kind === 'hashtext' ? { kind } : { kind, encoding: 'UTF8' as const };
       const plan = await source.sql(`set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
-        set min_parallel_table_scan_size = 0; explain (verbose) ${checksumSql({ schema: 'public', name: 't' }, ['a', 'b'], false, hash)}`);
+        set min_parallel_table_scan_size = 0; explain (verbose) ${sumsSql({ table: { schema: 'public', name: 't' }, columns: ['a', 'b'], tree: false, hash, condition: null }, buckets)}`);
       const text = plan.map((row) => row['QUERY PLAN']).join('\n');
       expect(text).toContain('Parallel Seq Scan');
       // The text of a row is computed below the hashes, once.

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { createStatement, databaseDirectory } from '../../src/follow/all-databases.js';
+import { databaseDirectory } from '../../src/catalog/work-directory.js';
+import { createStatement } from '../../src/follow/all-databases.js';
 
 describe('a database', () => {
   const database = {

@@ -1,47 +1,77 @@
-import type { Command } from '../command.js';
+import type { CompareProgress } from '../../compare/data.js';
+import type { DataComparison } from '../../compare/comparison.js';
+import type { DatabasePair } from '../../compare/all-databases.js';
+import { prettySize } from '../output.js';
+import type { Command, CommandContext } from '../command.js';
 
 /** Counts and sums up every table on both sides. */
 export const command: Command = {
   path: 'compare data',
   group: 'C',
   summary: 'compare row counts and checksums of all tables (exit 21 when they differ)',
-  options: ['source', 'target', 'dir', 'table-jobs'],
+  options: ['source', 'target', 'dir', 'table-jobs', 'rows', 'compare-all-databases'],
   needs: ['source', 'target'],
-  run: async ({ settings, source, target, log, signal, stdout, progress }) => {
-    const { compareData } = await import('../../compare/data.js');
-    const { differenceSentence, sidesDiffer } = await import('../../compare/comparison.js');
-    const { loadComparedTables } = await import('../../compare/scope.js');
-    const { comparisonJson, comparisonTable } = await import('../../compare/report.js');
+  run: async (context) => {
+    const { settings, log, signal, stdout } = context;
     const { relationLabel } = await import('../../model/relation.js');
+    const { differenceSentence, sidesDiffer } = await import('../../compare/comparison.js');
+    const { allComparisonsJson, comparisonJson, comparisonTable } = await import('../../compare/report.js');
+    const sides = { source: context.source(), target: context.target(), directory: settings.directory };
 
-    const keeps = loadComparedTables(settings.directory, source(), target());
-    if (keeps !== null) log.info(`only the tables that the run in ${settings.directory} copies are compared`);
-    const comparison = await compareData({
-      source: source(),
-      target: target(),
-      jobs: settings.tableJobs,
-      keeps,
-      log,
-      signal,
-      onProgress: ({ done, total, last }) => {
-        const name = last === null ? '' : `, last ${relationLabel(last)}`;
-        progress.show(`compared ${done} of ${total} tables${name}`);
-      },
-    });
-    progress.hide();
-    await stdout(settings.json ? comparisonJson(comparison) : comparisonTable(comparison));
+    let comparisons: readonly DataComparison[];
+    if (settings.allDatabases) {
+      const { compareEachDatabase } = await import('../../compare/all-databases.js');
+      comparisons = await compareEachDatabase({ ...sides, log, signal }, (pair) => compareOne(context, pair));
+      const text = comparisons.map(comparisonTable).join('');
+      await stdout(settings.json ? allComparisonsJson(comparisons) : text);
+    } else {
+      const comparison = await compareOne(context, sides);
+      comparisons = [comparison];
+      await stdout(settings.json ? comparisonJson(comparison) : comparisonTable(comparison));
+    }
 
-    for (const table of comparison.onlyOnTarget)
-      log.warn(`${relationLabel(table)} exists only on the target`);
-    const failure = sidesDiffer(comparison);
-    if (failure === null) {
-      const rows = comparison.tables.reduce((sum, table) => sum + (table.source?.rows ?? 0n), 0n);
-      log.info(`both sides are equal: ${comparison.tables.length} tables, ${rows} rows`);
-      return;
+    const label = (comparison: DataComparison) => (settings.allDatabases ? `${comparison.database}: ` : '');
+    for (const comparison of comparisons) {
+      for (const table of comparison.onlyOnTarget) {
+        log.warn(`${label(comparison)}${relationLabel(table)} exists only on the target`);
+      }
+      for (const table of comparison.tables) {
+        if (table.difference !== null) log.notice(`${label(comparison)}${differenceSentence(table)}`);
+      }
     }
-    for (const table of comparison.tables) {
-      if (table.difference !== null) log.notice(differenceSentence(table));
-    }
-    throw failure;
+    const failure = sidesDiffer(...comparisons);
+    if (failure !== null) throw failure;
+    const tables = comparisons.flatMap((comparison) => comparison.tables);
+    const rows = tables.reduce((sum, table) => sum + (table.source?.rows ?? 0n), 0n);
+    log.info(`both sides are equal: ${tables.length} tables, ${rows} rows`);
   },
 };
+
+async function compareOne(
+  { settings, log, signal, progress }: CommandContext,
+  { source, target, directory }: DatabasePair,
+): Promise<DataComparison> {
+  const { compareData } = await import('../../compare/data.js');
+  const { loadComparedTables } = await import('../../compare/scope.js');
+  const { relationLabel } = await import('../../model/relation.js');
+  const keeps = loadComparedTables(directory, source, target);
+  if (keeps !== null) log.info(`only the tables that the run in ${directory} copies are compared`);
+  const where = settings.allDatabases ? `${source.database}: ` : '';
+  const show = ({ done, total, last, bytesDone, bytesTotal }: CompareProgress) => {
+    const name = last === null ? '' : `, last ${relationLabel(last)}`;
+    const bytes = `${prettySize(bytesDone)} of ${prettySize(bytesTotal)}`;
+    progress.show(`${where}compared ${done} of ${total} tables, ${bytes}${name}`);
+  };
+  const comparison = await compareData({
+    source,
+    target,
+    jobs: settings.tableJobs,
+    depth: settings.rows ? 'rows' : 'checksums',
+    keeps,
+    log,
+    signal,
+    onProgress: show,
+  });
+  progress.hide();
+  return comparison;
+}

@@ -1,0 +1,116 @@
+/**
+ * The sessions of a comparison, on both sides.
+ *
+ * `still`: nothing changes under way, or nobody minds. All sessions of a side share one snapshot, so that each side is
+ * read at one moment. `moving`: the target follows the source; sessions are in no transaction, and each reading makes
+ * its own, so that no snapshot is held for long.
+ */
+import { Failure, type Side } from '../failure.js';
+import { silentLog, type Log } from '../log.js';
+import { quoteLiteral } from '../model/sql.js';
+import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+
+export type Pair = Readonly<Record<Side, Session>>;
+
+export type SidesOptions = Readonly<Record<Side, Conninfo>> & {
+  readonly shareSnapshot: boolean;
+  readonly still: boolean;
+  readonly log?: Log | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** A transaction in which a side stands still. */
+export const beginSql = 'begin isolation level repeatable read, read only';
+
+/** The sessions of both sides. */
+export class Sides {
+  readonly #options: SidesOptions;
+  readonly #open = new Set<Session>();
+  readonly #snapshots: Record<Side, string | null> = { source: null, target: null };
+  #closed = false;
+
+  constructor(options: SidesOptions) {
+    this.#options = options;
+  }
+
+  /** The sessions whose view of their side all others share. */
+  async first(): Promise<Pair> {
+    return await this.#pair(async (side) => {
+      const session = await this.#connect(side);
+      if (!this.#options.still) return session;
+      await session.query(beginSql);
+      if (this.#options.shareSnapshot) this.#snapshots[side] = await this.#exportSnapshot(session);
+      return session;
+    });
+  }
+
+  async another(): Promise<Pair> {
+    return await this.#pair(async (side) => {
+      const session = await this.#connect(side);
+      if (!this.#options.still) return session;
+      await session.query(beginSql);
+      const snapshot = this.#snapshots[side];
+      if (snapshot !== null) await session.query(`set transaction snapshot ${quoteLiteral(snapshot)}`);
+      return session;
+    });
+  }
+
+  /** Ends all of them, also in the middle of a query. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const sessions = [...this.#open];
+    this.#open.clear();
+    await Promise.allSettled(sessions.map((session) => session.close()));
+  }
+
+  async #pair(open: (side: Side) => Promise<Session>): Promise<Pair> {
+    const [source, target] = await Promise.all([open('source'), open('target')]);
+    return { source, target };
+  }
+
+  async #connect(side: Side): Promise<Session> {
+    const { log, signal } = this.#options;
+    const session = await connect(this.#options[side], {
+      side,
+      applicationName: 'walferry compare',
+      log,
+      signal,
+    });
+    this.#open.add(session);
+    if (this.#closed) {
+      // A failure elsewhere closed the others while this one was on its way.
+      await this.close();
+      throw new Failure('stopped', 'the comparison has ended');
+    }
+    await prepareSession(session);
+    return session;
+  }
+
+  /** Null where the role may not export one: then every session has a snapshot of its own. */
+  async #exportSnapshot(session: Session): Promise<string | null> {
+    try {
+      const [row] = await session.query('select pg_catalog.pg_export_snapshot() as snapshot');
+      return row?.['snapshot'] ?? null;
+    } catch (error) {
+      if (!(error instanceof Failure) || !error.code.endsWith('-rights')) throw error;
+      const { log = silentLog } = this.#options;
+      log.notice(
+        `the ${session.side} lets this role export no snapshot: tables are read at different moments`,
+      );
+      await session.query('rollback');
+      await session.query(beginSql);
+      return null;
+    }
+  }
+}
+
+/**
+ * What connect.ts leaves open. Names in cells (regclass and its like) are quoted alike on both sides. And the server
+ * looks now and then whether we are still there, so that a query of hours ends soon after a comparison that was
+ * stopped or killed; not every system can.
+ */
+async function prepareSession(session: Session): Promise<void> {
+  await session.query('set quote_all_identifiers = off');
+  await session.query(`set client_connection_check_interval = '5s'`).catch(() => {});
+}
