@@ -26,6 +26,18 @@ export const failpoints = [
   'apply.recorded',
   'follow.drained',
   'follow.sequences-set',
+  'cutover.frozen',
+  'cutover.marked',
+  'cutover.endpos-set',
+  'cutover.drained',
+  'cutover.verified',
+  'cutover.finalizing',
+  'cutover.finalized',
+  'cutover.completed',
+  'cutover.open',
+  'cutover.after',
+  'cutover.taken-back',
+  'cutover.unfrozen',
 ] as const;
 
 export type Failpoint = (typeof failpoints)[number];

@@ -94,6 +94,16 @@ export type FailureCode =
   | 'control-refused'
   /** Source and target differ. */
   | 'sides-differ'
+  /** The cutover was not begun: something stands in its way, and nothing was changed. The lines above say what. */
+  | 'cutover-not-ready'
+  /** The cutover failed and was undone: the source takes writes as before, and the stream goes on. */
+  | 'cutover-failed'
+  /** A cutover was begun in this work directory and neither finished nor undone: the source may be frozen. */
+  | 'cutover-unfinished'
+  /** The cutover cannot be undone any more: the application may have written to the target. */
+  | 'cutover-too-late'
+  /** A command that the cutover was told to run failed, or took too long. */
+  | 'hook-failed'
   /** `ping` could not use one side or both; the lines above say which and why. */
   | 'ping-failed'
   /** Asked to stop. Everything is kept; the same command with --resume goes on. */
@@ -243,6 +253,24 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
   },
   'control-refused': { exit: 12, retry: false, remedy: '' },
   'sides-differ': { exit: 21, retry: false, remedy: '' },
+  'cutover-not-ready': {
+    exit: 12,
+    retry: true,
+    remedy: 'Nothing was changed. Mend it, then cut over again.',
+  },
+  'cutover-failed': { exit: 12, retry: true, remedy: '' },
+  'cutover-unfinished': {
+    exit: 12,
+    retry: false,
+    remedy: 'Go on with `walferry cutover --resume`, or undo it with `walferry cutover --abort`.',
+  },
+  'cutover-too-late': {
+    exit: 12,
+    retry: false,
+    remedy:
+      'To have the source take writes again all the same, run the statements of unfreeze.sql in the work directory on it.',
+  },
+  'hook-failed': { exit: 12, retry: false, remedy: '' },
   'ping-failed': { exit: 12, retry: true, remedy: '' },
   stopped: { exit: 22, retry: true, remedy: 'Run the same command with --resume to go on.' },
   internal: {

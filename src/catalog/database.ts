@@ -11,7 +11,10 @@ import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
 
 /** Grows by one with every change of `schema`. */
-const catalogVersion = 2;
+const catalogVersion = 3;
+
+/** Versions that become the present one by making the tables they lack. */
+const upgradedVersions: readonly number[] = [2];
 
 const schema = `
   create table if not exists setup (
@@ -82,6 +85,18 @@ const schema = `
     bytes integer not null default 0,
     concurrency integer not null
   );
+  create table if not exists cutover (
+    id integer primary key check (id = 1),
+    state text not null,
+    started_at text not null,
+    settings text not null,
+    freeze text,
+    frozen_at_ms integer,
+    open_at_ms integer,
+    endpos text,
+    drained text,
+    steps text not null
+  );
 `;
 
 /** An open catalog. */
@@ -122,7 +137,8 @@ export function openCatalog(directory: string, durability: Durability = 'full'):
     });
   }
   const version = Number(database.pragma('user_version', { simple: true }));
-  if (version !== 0 && version !== catalogVersion) {
+  const known = version === 0 || version === catalogVersion || upgradedVersions.includes(version);
+  if (!known) {
     database.close();
     throw new Failure(
       'work-directory-broken',
@@ -130,7 +146,7 @@ export function openCatalog(directory: string, durability: Durability = 'full'):
       { remedy: 'Use the walferry that made it, or another --dir.' },
     );
   }
-  if (version === 0) {
+  if (version !== catalogVersion) {
     database.exec(`begin immediate; ${schema} pragma user_version = ${catalogVersion}; commit;`);
   }
   return { directory, database };

@@ -11,7 +11,7 @@ import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
 
 /** What a process may be the only one to do in a work directory. */
-export type LockName = 'clone' | 'receive' | 'apply' | 'snapshot';
+export type LockName = 'clone' | 'receive' | 'apply' | 'snapshot' | 'cutover';
 
 /** A held lock. */
 export type Lock = { release(): void };

@@ -57,7 +57,11 @@ export const phaseNames = ['slot', 'copy', 'drain', 'sequences', 'finalize'] as 
 export const stepPhases = ['pre-data', 'rows', 'large-objects', 'extensions'] as const;
 export type StepPhase = (typeof stepPhases)[number];
 
-export type PhaseName = (typeof phaseNames)[number] | StepPhase;
+/**
+ * `writable`: a part of finalize. The application may write to the target; what is left (foreign keys that are still
+ * being validated) keeps nobody from it.
+ */
+export type PhaseName = (typeof phaseNames)[number] | StepPhase | 'writable';
 
 export function phaseDone(catalog: Catalog, name: PhaseName): boolean {
   const row = catalog.database

@@ -72,6 +72,8 @@ const ownEntries = [
   'schema.json',
   'summary.json',
   'token',
+  'cutover.json',
+  'unfreeze.sql',
 ];
 
 /** Removes what runs left in a directory; anything else in it is not ours and stays. Take the locks first. */

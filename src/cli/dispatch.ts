@@ -48,7 +48,7 @@ function valueTakers(group: Group | null, places: readonly Place[]): ReadonlySet
   if (group === null) {
     return new Set(options.filter(takesValue).flatMap((option) => option.names.map((name) => `--${name}`)));
   }
-  // A command's own options (--current) are all flags, but may hide a group's (--endpos): take any command's view.
+  // A command's own options may hide a group's (--endpos): take any command's view.
   const known = places.filter((place) => place.group === group).flatMap(({ path }) => optionsOf(group, path));
   return new Set(
     known

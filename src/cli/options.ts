@@ -340,6 +340,68 @@ export const options: readonly Option[] = [
     about: 'print what would be copied and what left out, and do nothing',
   }),
 
+  // The cutover's own.
+  option(['freeze'], {
+    commands: ['cutover'],
+    value: word(['read-only', 'revoke', 'none'], []),
+    default: 'read-only',
+    about: 'how writes on the source are stopped: database default and ended sessions, privileges, or by you',
+  }),
+  option(['verify'], {
+    commands: ['cutover'],
+    value: word(['full', 'counts', 'none'], ['touched']),
+    default: 'full',
+    about: 'what is compared before the target takes writes',
+  }),
+  option(['max-pause'], {
+    commands: ['cutover'],
+    value: { type: 'integer', min: 1, max: 86_400 },
+    default: '60',
+    about: 'seconds that the source may be frozen; then everything is undone',
+  }),
+  option(['max-lag'], {
+    commands: ['cutover'],
+    value: { type: 'size' },
+    default: '16 MB',
+    about: 'how far the target may be behind at the start, in WAL',
+  }),
+  option(['sequence-headroom'], {
+    commands: ['cutover'],
+    value: { type: 'integer', min: 0, max: 1_000_000_000 },
+    default: '0',
+    about: 'set every sequence so many steps ahead of the source',
+  }),
+  option(['before-freeze'], {
+    commands: ['cutover'],
+    value: text('command'),
+    about: 'run this before writes are stopped; if it fails nothing is frozen',
+  }),
+  option(['after'], {
+    commands: ['cutover'],
+    value: text('command'),
+    about: 'run this once the target takes writes, to point the application there',
+  }),
+  option(['on-undo'], {
+    commands: ['cutover'],
+    value: text('command'),
+    about: 'run this after an undo, to start the application on the source again',
+  }),
+  option(['hook-timeout'], {
+    commands: ['cutover'],
+    value: { type: 'integer', min: 1, max: 86_400 },
+    default: '60',
+    about: 'seconds that each of these commands may take',
+  }),
+  option(['abort'], {
+    commands: ['cutover'],
+    about: 'undo a cutover that was begun and not finished',
+  }),
+  option(['dry-run'], {
+    id: 'cutover-dry-run',
+    commands: ['cutover'],
+    about: 'check, print the plan and the expected pause, and change nothing',
+  }),
+
   // The list commands' own.
   option(['schema-name'], {
     groups: { L: '-s' },

@@ -8,6 +8,8 @@ import { join, resolve } from 'node:path';
 import type { Lsn } from '../model/lsn.js';
 import { pluginNames, type PluginName } from '../model/plugin.js';
 import type { Sentinel } from '../model/progress.js';
+import type { CutoverHooks, FreezeKind, GivenChoices, VerifyMode } from '../cutover/choices.js';
+import type { CutoverRequest } from '../cutover/decisions.js';
 import type { Command } from './command.js';
 import { longName, variablesOf, type Option } from './option.js';
 import { optionsOf } from './options.js';
@@ -115,6 +117,13 @@ export type Settings = {
   readonly requirementsList: boolean;
   /** `stream prune --dry-run`. */
   readonly dryRun: boolean;
+  /** `cutover`: what it is told. */
+  readonly cutover: {
+    readonly request: CutoverRequest;
+    readonly dryRun: boolean;
+    readonly choices: GivenChoices;
+    readonly hooks: CutoverHooks;
+  };
   /** JSON on stdout. */
   readonly json: boolean;
 };
@@ -387,11 +396,18 @@ export function readSettings(input: SettingsInput): SettingsResult {
     availableVersions: reader.flag('available-versions'),
     requirementsList: reader.flag('list-requirements'),
     dryRun: reader.flag('dry-run'),
+    cutover: readCutover(reader),
     json: reader.given('json'),
   };
 
   if (settings.resume && settings.restart) {
     reader.problems.push('Options --resume and --restart exclude each other');
+  }
+  if (settings.resume && settings.cutover.request === 'abort') {
+    reader.problems.push('Options --resume and --abort exclude each other');
+  }
+  if (settings.cutover.dryRun && settings.cutover.request !== 'begin') {
+    reader.problems.push('Option --dry-run is for a cutover that is not begun yet');
   }
   if (settings.notConsistent && settings.follow) {
     reader.problems.push('Options --not-consistent and --follow exclude each other');
@@ -432,6 +448,30 @@ function readSplit(reader: Reader): Settings['split'] {
   const maxParts = reader.integer('split-max-parts', null);
   const byCtid = !reader.flag('skip-split-by-ctid');
   return largerThanBytes === null || largerThanBytes === 0 ? null : { largerThanBytes, maxParts, byCtid };
+}
+
+function readCutover(reader: Reader): Settings['cutover'] {
+  const milliseconds = (id: string) => {
+    const seconds = reader.integer(id, null);
+    return seconds === null ? null : seconds * 1000;
+  };
+  return {
+    request: reader.given('abort') ? 'abort' : reader.given('resume') ? 'resume' : 'begin',
+    dryRun: reader.flag('cutover-dry-run'),
+    choices: {
+      freeze: reader.word<FreezeKind, null>('freeze', ['read-only', 'revoke', 'none'], null),
+      verify: reader.word<VerifyMode, null>('verify', ['full', 'counts', 'none'], null),
+      maxPauseMs: milliseconds('max-pause'),
+      maxLagBytes: reader.size('max-lag'),
+      sequenceHeadroom: reader.integer('sequence-headroom', null),
+    },
+    hooks: {
+      beforeFreeze: reader.text('before-freeze'),
+      after: reader.text('after'),
+      onUndo: reader.text('on-undo'),
+      timeoutMs: milliseconds('hook-timeout') ?? 60_000,
+    },
+  };
 }
 
 function readControl(reader: Reader, command: Command): Settings['control'] {

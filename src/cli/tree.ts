@@ -11,6 +11,7 @@ import { command as copyRoles } from './commands/copy-roles.js';
 import { command as copySchema } from './commands/copy-schema.js';
 import { command as copySequences } from './commands/copy-sequences.js';
 import { command as copyTableData } from './commands/copy-table-data.js';
+import { command as cutover } from './commands/cutover.js';
 import { command as dumpRoles } from './commands/dump-roles.js';
 import { command as dumpSchema } from './commands/dump-schema.js';
 import { command as restoreParseList } from './commands/restore-parse-list.js';
@@ -54,6 +55,7 @@ import type { Group } from './option.js';
 export const commands: readonly Command[] = [
   clone,
   follow,
+  cutover,
   snapshot,
   compareData,
   copyRoles,
@@ -103,7 +105,7 @@ export const commands: readonly Command[] = [
 
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
-  K: ['check', 'cutover'],
+  K: ['check'],
   C: ['compare schema'],
   O: ['monitor'],
 };

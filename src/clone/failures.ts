@@ -36,6 +36,11 @@ export class Failures {
     if (this.#failFast) this.#ownStop.abort();
   }
 
+  /** Whether anything has failed so far. */
+  get any(): boolean {
+    return this.#failures.length > 0;
+  }
+
   /** Throws `stopped` when asked to stop, otherwise what was noted, as one Failure. */
   throwIfAny(): void {
     throwIfStopped(this.#outer);

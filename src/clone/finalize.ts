@@ -6,8 +6,9 @@
  *     identity columns back to GENERATED ALWAYS
  *     materialized views: indexes, contents
  *     triggers, rules, policies, row security, privileges, publications
- *     foreign keys validated, side by side, without keeping anybody from writing
  *     settings of the database that would have been in the way
+ *   (here the application may write, where there are no event triggers)
+ *     foreign keys validated, side by side, without keeping anybody from writing
  *     event triggers: last, they would fire at all of the above
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -74,10 +75,16 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
   await step(restore('refresh'));
   if (!work.skipVacuum) await step(async () => analyzeViews(await held.get()));
   await step(restore('finalize'));
-  await step(async () => validateForeignKeys(await held.get(), keys, work, failures));
   await step(async () => setDatabaseProperties(await held.get(), file.properties, 'after'));
   await step(async () => resumeTimescale(await held.get(), file.extensions));
+  const writable = () => {
+    if (!failures.any && !failures.signal.aborted) work.onWritable?.();
+  };
+  const eventTriggers = file.entries.some((entry) => entry.kind === 'EVENT TRIGGER');
+  if (!eventTriggers) writable();
+  await step(async () => validateForeignKeys(await held.get(), keys, work, failures));
   await step(restore('event-triggers'));
+  if (eventTriggers) writable();
   recorder.flush();
   addTiming(work.catalog, {
     step: stepLabels.finalize,

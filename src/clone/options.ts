@@ -59,6 +59,8 @@ export type TargetWork = RestoreChoices & {
   readonly skipVacuum: boolean;
   /** Objects of the source that are the run's own. */
   readonly leaveOut: { readonly publications: readonly string[] };
+  /** Told by `finalizeTarget` once an application may write: what is left then keeps nobody from it. */
+  readonly onWritable?: (() => void) | undefined;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 };

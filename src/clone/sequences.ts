@@ -19,6 +19,8 @@ export type SequenceOptions = {
   readonly source: Conninfo;
   readonly target: Conninfo;
   readonly catalog: Catalog;
+  /** How many of its steps every sequence is set ahead of the source; none unless told. */
+  readonly headroom?: number | undefined;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 };
@@ -55,7 +57,7 @@ export async function setSequences(options: SequenceOptions): Promise<{ readonly
   const scope = loadFilter(options.catalog)?.scope ?? null;
   const values = await fetchValues(source, scope === null ? () => true : keptSequencesOf(scope));
   await using target = await openTarget(options.target, 'sequences', options);
-  const set = await setValues(target, values);
+  const set = await setValues(target, values, options.headroom ?? 0);
   const missing = values.filter((one) => !set.has(quoteQualified(one.schema, one.name)));
   for (const one of missing) {
     options.log.warn(
@@ -110,8 +112,15 @@ async function fetchValuesOnce(source: Session, keeps: Keeps): Promise<SequenceV
   return values;
 }
 
-/** The sequences that were there to be set. */
-async function setValues(target: Session, values: readonly SequenceValue[]): Promise<Set<string>> {
+/**
+ * The sequences that were there to be set. With headroom, each stands so many of its increments further on, but not
+ * beyond its end; a cycling one has no room ahead that is safe, and stands where the source's does.
+ */
+async function setValues(
+  target: Session,
+  values: readonly SequenceValue[],
+  headroom: number,
+): Promise<Set<string>> {
   const set = new Set<string>();
   for (let from = 0; from < values.length; from += atOnce) {
     const some = values.slice(from, from + atOnce);
@@ -120,10 +129,13 @@ async function setValues(target: Session, values: readonly SequenceValue[]): Pro
         `(${position}, ${quoteLiteral(quoteQualified(one.schema, one.name))}, ${one.lastValue}::bigint, '${one.isCalled}'::boolean)`,
     );
     const rows = await target.query(
-      `select v.position, pg_catalog.setval(c.oid::regclass, v.last_value, v.is_called)
+      `select v.position, pg_catalog.setval(c.oid::regclass, case when $1::numeric = 0 or s.seqcycle then v.last_value else
+           least(greatest(v.last_value + s.seqincrement * $1::numeric, s.seqmin), s.seqmax)::bigint end,
+         v.is_called)
        from (values ${list.join(', ')}) v(position, name, last_value, is_called)
-       join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(v.name) and c.relkind = 'S'`,
-      [],
+       join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(v.name) and c.relkind = 'S'
+       join pg_catalog.pg_sequence s on s.seqrelid = c.oid`,
+      [String(headroom)],
       'could not set the sequences',
     );
     for (const row of rows) {

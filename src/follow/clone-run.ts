@@ -41,6 +41,7 @@ import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from '.
 import { receiveAndApply } from './receive-and-apply.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { openControl } from './control.js';
+import { endUnlessTakenBack, takenBack, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices, type StreamSetup } from './stream-setup.js';
@@ -242,45 +243,72 @@ class CloneRun {
     follow: NonNullable<CloneRunOptions['follow']>,
     plan: ControlPlan | null,
   ): Promise<CloneSummary> {
-    const { source, target, directory, journalDirectory, filters, jobs, log, signal } = this.#options;
+    for (;;) {
+      if (!phaseDone(this.#catalog, 'drain')) await this.#followToEnd(follow, plan);
+      const summary = await this.#completeTarget();
+      if (summary !== null) return summary;
+      this.#options.log.info('the cutover was taken back: the stream goes on');
+    }
+  }
+
+  /** The copy where it is not done, and the stream up to the end position. */
+  async #followToEnd(
+    follow: NonNullable<CloneRunOptions['follow']>,
+    plan: ControlPlan | null,
+  ): Promise<void> {
+    const { source, target, directory, journalDirectory, filters, log, signal } = this.#options;
     const catalog = this.#catalog;
-    if (!phaseDone(catalog, 'drain')) {
-      await this.#expectUsable();
-      const setup = await setupStream({
-        source,
-        target,
-        catalog,
-        choices: follow.choices,
-        filters,
-        log,
-        signal,
-      });
-      try {
-        await this.#expectScope();
-        await using _control = await openControl({ plan, directory, journalDirectory, log });
-        await this.#copyAndStream(setup, follow.tuning);
-      } catch (error) {
-        if (setup.created !== null && !phaseDone(catalog, 'copy')) this.#sayOnlyRestart(setup.stream.slot);
-        throw error;
-      } finally {
-        await setup.created?.close();
-      }
-      failpoint('follow.drained');
-      endPhase(catalog, 'drain');
+    await this.#expectUsable();
+    const setup = await setupStream({
+      source,
+      target,
+      catalog,
+      choices: follow.choices,
+      filters,
+      log,
+      signal,
+    });
+    try {
+      await this.#expectScope();
+      await using _control = await openControl({ plan, directory, journalDirectory, log });
+      await this.#copyAndStream(setup, follow.tuning);
+    } catch (error) {
+      if (setup.created !== null && !phaseDone(catalog, 'copy')) this.#sayOnlyRestart(setup.stream.slot);
+      throw error;
+    } finally {
+      await setup.created?.close();
     }
+    failpoint('follow.drained');
+    endUnlessTakenBack(catalog, 'drain');
+  }
+
+  /**
+   * Sequences, and all that waits for the last row. Null when a cutover that had reached this far was taken back: what
+   * is on the target by then stays, and is kept from firing while the stream goes on.
+   */
+  async #completeTarget(): Promise<CloneSummary | null> {
+    const { source, jobs, log, signal } = this.#options;
+    const catalog = this.#catalog;
     const { key, ownPublications } = requireStream(catalog);
-    const work = this.#targetWork(key, ownPublications, signal);
-    if (!phaseDone(catalog, 'sequences')) {
-      log.info('setting the sequences');
-      await setSequences({ ...work, source });
-      failpoint('follow.sequences-set');
-      endPhase(catalog, 'sequences');
+    using watched = watchForTakingBack(catalog);
+    try {
+      const work = this.#targetWork(key, ownPublications, AbortSignal.any([signal, watched.signal]));
+      if (!phaseDone(catalog, 'sequences')) {
+        log.info('setting the sequences');
+        await setSequences({ ...work, source });
+        failpoint('follow.sequences-set');
+        endUnlessTakenBack(catalog, 'sequences');
+      }
+      log.info('adding foreign keys, triggers, rules and what else waits for the last row');
+      const onWritable = () => void endUnlessTakenBack(catalog, 'writable');
+      const { problems } = await finalizeTarget({ ...work, onWritable });
+      if (!endUnlessTakenBack(catalog, 'finalize')) return null;
+      announceEnd(log);
+      return loadCloneSummary(catalog, jobs, problems);
+    } catch (error) {
+      if (takenBack(catalog) && !signal.aborted) return null;
+      throw error;
     }
-    log.info('adding foreign keys, triggers, rules and what else waits for the last row');
-    const { problems } = await finalizeTarget(work);
-    endPhase(catalog, 'finalize');
-    announceEnd(log);
-    return loadCloneSummary(catalog, jobs, problems);
   }
 
   /** What cannot work is refused while the directory and both servers are as they were. */

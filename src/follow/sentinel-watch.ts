@@ -3,6 +3,7 @@
  * of the run are shown to it just as often. The hot loops ask and tell this object; only its timer touches the disk.
  */
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import { loadCutoverHold, recordDrained, type CutoverHold } from '../catalog/cutover.js';
 import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
@@ -21,6 +22,7 @@ export class SentinelWatch {
   readonly #waiting = new Set<() => void>();
   #dataVersion = -1;
   #sentinel: Sentinel;
+  #cutover: CutoverHold | null = null;
   #pending: Positions = nothingPending;
   #troubled = false;
 
@@ -30,6 +32,7 @@ export class SentinelWatch {
     this.#log = log;
     try {
       this.#sentinel = requireSentinel(this.#catalog);
+      this.#cutover = loadCutoverHold(this.#catalog);
     } catch (error) {
       closeCatalog(this.#catalog);
       throw error;
@@ -45,14 +48,30 @@ export class SentinelWatch {
   /** The end position, `zeroLsn` when none is set. */
   readonly endpos = (): Lsn => this.#sentinel.endpos;
 
+  /** What the last look said of a cutover; null where there was none. */
+  get cutover(): CutoverHold | null {
+    return this.#cutover;
+  }
+
+  /** Tells a cutover that everything up to its end position is on the target, at once: it counts milliseconds. */
+  recordDrained(endpos: Lsn): void {
+    recordDrained(this.#catalog, endpos);
+  }
+
   /** Tells positions; they are written at the next look. */
   record(positions: Positions): void {
     this.#pending = { ...this.#pending, ...positions };
   }
 
-  /** Resolves as soon as `condition` holds of the sentinel; rejects with `stopped` when the signal is set first. */
-  async until(condition: (sentinel: Sentinel) => boolean, signal: AbortSignal): Promise<void> {
-    while (!condition(this.#sentinel)) {
+  /**
+   * Resolves as soon as `condition` holds of the sentinel and the cutover; rejects with `stopped` when the signal is set
+   * first.
+   */
+  async until(
+    condition: (sentinel: Sentinel, cutover: CutoverHold | null) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    while (!condition(this.#sentinel, this.#cutover)) {
       await new Promise<void>((resolve, reject) => {
         const wake = () => {
           signal.removeEventListener('abort', stop);
@@ -94,6 +113,7 @@ export class SentinelWatch {
       const dataVersion = catalogDataVersion(this.#catalog);
       if (dataVersion !== this.#dataVersion) {
         this.#sentinel = requireSentinel(this.#catalog);
+        this.#cutover = loadCutoverHold(this.#catalog);
         this.#dataVersion = dataVersion;
         for (const wake of this.#waiting) wake();
         this.#waiting.clear();
@@ -104,6 +124,21 @@ export class SentinelWatch {
       this.#troubled = true;
     }
   }
+}
+
+/**
+ * What a run does that has reached `reached`:
+ *   1. go on: no end position is set any more, or a later one;
+ *   2. hold: a cutover is at work, and says what follows; until then the target stays as the stream left it;
+ *   3. finish.
+ */
+export function decideAtEnd(
+  endpos: Lsn,
+  reached: Lsn,
+  cutover: CutoverHold | null,
+): 'go-on' | 'hold' | 'finish' {
+  if (!endposReached(endpos, reached)) return 'go-on'; // 1
+  return cutover?.state === 'running' ? 'hold' : 'finish'; // 2, 3
 }
 
 /** Whether an end position is set and reached. */

@@ -10,7 +10,7 @@ import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
 import { JournalReader } from '../journal/reader.js';
 import { JournalWriter } from '../journal/writer.js';
 import type { Log } from '../log.js';
-import { formatLsn, laterLsn, type Lsn } from '../model/lsn.js';
+import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Plugin, PluginName } from '../model/plugin.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
@@ -28,7 +28,7 @@ import type { Catalog } from '../catalog/database.js';
 import { leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
 import { NewTables } from './new-tables.js';
-import { endposReached, SentinelWatch } from './sentinel-watch.js';
+import { decideAtEnd, endposReached, SentinelWatch } from './sentinel-watch.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
 export type StreamTuning = {
@@ -206,9 +206,12 @@ export class StreamRun {
     return this.#applied;
   }
 
-  /** Reads the slot into the journal until the end position is reached. */
+  /**
+   * Reads the slot into the journal until the end position is reached. Beside an applier in this process it goes on
+   * when a cutover takes the end position back.
+   */
   async receive(signal: AbortSignal): Promise<void> {
-    const { source, stream, tuning, log } = this.#options;
+    const { source, stream, log } = this.#options;
     const writer = this.#writer;
     if (source === null || writer === null)
       throw new Failure('internal', 'a stream without a source cannot receive');
@@ -219,32 +222,44 @@ export class StreamRun {
       log,
     });
     try {
-      await receive({
-        stream: {
-          conninfo: source,
-          slot: stream.slot,
-          publications: stream.publications,
-          ...(stream.tables === null ? {} : { tables: stream.tables }),
-          systemIdentifier: stream.key.systemIdentifier,
-          timeline: stream.timeline,
-          startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
-        },
-        plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
-        journal: this.#notingCommits(writer),
-        acknowledge: this.#acknowledge,
-        endpos: this.watch.endpos,
-        brake: () => this.#mustRest(writer),
-        onProgress: ({ written, durable, source: position }) => {
-          this.#source = position;
-          this.watch.record({ writeLsn: written, flushLsn: durable });
-          this.#tell();
-        },
-        signal,
-        log,
-      });
+      for (;;) {
+        const reached = await this.#receiveToEnd(source, writer, signal);
+        if (this.#options.target === null) return;
+        if ((await this.#afterHold(reached, signal)) === 'finish') return;
+      }
     } finally {
       newTables.close();
     }
+  }
+
+  /** Returns the end position that was reached. */
+  async #receiveToEnd(source: Conninfo, writer: JournalWriter, signal: AbortSignal): Promise<Lsn> {
+    const { stream, tuning, log } = this.#options;
+    const endpos = new LastAsked(this.watch.endpos);
+    await receive({
+      stream: {
+        conninfo: source,
+        slot: stream.slot,
+        publications: stream.publications,
+        ...(stream.tables === null ? {} : { tables: stream.tables }),
+        systemIdentifier: stream.key.systemIdentifier,
+        timeline: stream.timeline,
+        startLsn: laterLsn(stream.startLsn, this.#startOfEmptyJournal(writer)),
+      },
+      plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
+      journal: this.#notingCommits(writer),
+      acknowledge: this.#acknowledge,
+      endpos: endpos.ask,
+      brake: () => this.#mustRest(writer),
+      onProgress: ({ written, durable, source: position }) => {
+        this.#source = position;
+        this.watch.record({ writeLsn: written, flushLsn: durable });
+        this.#tell();
+      },
+      signal,
+      log,
+    });
+    return endpos.last;
   }
 
   /**
@@ -255,42 +270,68 @@ export class StreamRun {
     const { target, stream, log } = this.#options;
     if (target === null) throw new Failure('internal', 'a stream without a target cannot apply');
     await this.#waitUntilEnabled(signal);
-    if (endposReached(this.watch.endpos(), this.#applied)) {
-      log.info(
-        `Current endpos ${formatLsn(this.watch.endpos())} was previously reached at ${formatLsn(this.#applied)}`,
-      );
-      await restoreGuarded({ target, key: stream.key, log, signal });
-      return true;
-    }
-    log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);
     try {
-      const { reason, applied } = await apply({
-        openSource: (from) => this.#openReader(from),
-        target,
-        key: stream.key,
-        endpos: this.watch.endpos,
-        signal,
-        log,
-        guard: true,
-        onApplied: (lsn) => this.#noteApplied(lsn),
-        retryForMs: retryTargetForMs,
-      });
-      this.#noteApplied(applied);
-      if (reason === 'endpos') {
-        log.info(
-          `Current endpos ${formatLsn(this.watch.endpos())} has been reached at replay_lsn ${formatLsn(applied)}`,
-        );
+      for (;;) {
+        const reached = await this.#applyToEnd(target, signal);
+        if (reached === null) return false;
+        if ((await this.#hold(reached, signal)) === 'go-on') continue;
         // The last change is applied: what would have done it again may do its own work now.
         await restoreGuarded({ target, key: stream.key, log, signal });
+        return true;
       }
-      return reason === 'endpos';
     } finally {
       clearInterval(pruning);
       await this.#pruning;
       this.#prune();
       await this.#pruning;
     }
+  }
+
+  /** Returns the end position that was reached; null at the end of the files. */
+  async #applyToEnd(target: Conninfo, signal: AbortSignal): Promise<Lsn | null> {
+    const { stream, log } = this.#options;
+    const endpos = new LastAsked(this.watch.endpos);
+    if (endposReached(endpos.ask(), this.#applied)) {
+      log.info(
+        `Current endpos ${formatLsn(endpos.last)} was previously reached at ${formatLsn(this.#applied)}`,
+      );
+      return endpos.last;
+    }
+    log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
+    const { reason, applied } = await apply({
+      openSource: (from) => this.#openReader(from),
+      target,
+      key: stream.key,
+      endpos: endpos.ask,
+      signal,
+      log,
+      guard: true,
+      onApplied: (lsn) => this.#noteApplied(lsn),
+      retryForMs: retryTargetForMs,
+    });
+    this.#noteApplied(applied);
+    if (reason !== 'endpos') return null;
+    log.info(`Current endpos ${formatLsn(endpos.last)} has been reached at replay_lsn ${formatLsn(applied)}`);
+    return endpos.last;
+  }
+
+  /** The applier's wait at the end position for a cutover, which is told that everything is on the target. */
+  async #hold(reached: Lsn, signal: AbortSignal): Promise<'go-on' | 'finish'> {
+    const { log } = this.#options;
+    if (decideAtEnd(this.watch.endpos(), reached, this.watch.cutover) === 'hold') {
+      log.info('at the end position: waiting for `walferry cutover`, which is at work');
+      this.watch.recordDrained(reached);
+    }
+    const next = await this.#afterHold(reached, signal);
+    if (next === 'go-on') log.info('the end position was taken back or moved: the stream goes on');
+    return next;
+  }
+
+  async #afterHold(reached: Lsn, signal: AbortSignal): Promise<'go-on' | 'finish'> {
+    const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
+    await this.watch.until(() => decide() !== 'hold', signal);
+    return decide() === 'go-on' ? 'go-on' : 'finish';
   }
 
   async close(): Promise<void> {
@@ -416,5 +457,16 @@ export class StreamRun {
       applied: this.#applied,
       endpos: this.watch.endpos(),
     });
+  }
+}
+
+/** The end position, and what it was when it was last asked for: the one that a job has worked for when it returns. */
+class LastAsked {
+  readonly #endpos: () => Lsn;
+  last: Lsn = zeroLsn;
+  readonly ask = (): Lsn => (this.last = this.#endpos());
+
+  constructor(endpos: () => Lsn) {
+    this.#endpos = endpos;
   }
 }

@@ -290,7 +290,8 @@ class ReceiveRun {
   async #writeEnd(): Promise<void> {
     const { journal, endpos, log } = this.#options;
     const lsn = endpos();
-    await journal.append([{ kind: 'endpos', lsn }]);
+    // Taken back in this moment: there is no end to be written down.
+    if (lsn !== zeroLsn) await journal.append([{ kind: 'endpos', lsn }]);
     await this.#sync.finish();
     log.info(`received everything up to the end position ${formatLsn(lsn)}`);
   }

@@ -85,6 +85,18 @@ describe('without any option', () => {
       availableVersions: false,
       requirementsList: false,
       dryRun: false,
+      cutover: {
+        request: 'begin',
+        dryRun: false,
+        choices: {
+          freeze: null,
+          verify: null,
+          maxPauseMs: null,
+          maxLagBytes: null,
+          sequenceHeadroom: null,
+        },
+        hooks: { beforeFreeze: null, after: null, onUndo: null, timeoutMs: 60_000 },
+      },
       json: false,
     } satisfies Settings);
   });

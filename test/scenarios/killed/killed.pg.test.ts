@@ -44,43 +44,42 @@ async function resumeToTheEnd(migration: Migration): Promise<WalferryExit> {
 }
 
 describe('killed at', () => {
-  test.each(failpoints.filter((name) => !elsewhere.includes(name)))(
-    '%s, it loses nothing',
-    { retry: 0 },
-    async (failpoint) => {
-      await using source = await createDatabase('source');
-      await using target = await createDatabase('target');
-      await using directory = await temporaryDirectory();
-      await source.sqlAsOwner(`${ledgerSchema}; select lo_from_bytea(0, 'a large object')`);
-      const migration: Migration = { source, target, directory: directory.path, role: 'owner' };
-      await using holder = run(migration, ['snapshot', '--follow', ...streamOptions(migration)]);
-      await holder.waitForOutput(/^[0-9A-F]+-[0-9A-F]+-\d+$/m);
-      const load = await startLoad(source, 2, 2);
+  // Those of the cutover are passed by another process: test/scenarios/cutover.
+  const ofTheRun = failpoints.filter((name) => !elsewhere.includes(name) && !name.startsWith('cutover.'));
 
-      // Given a run that dies at the failpoint,
-      await using dying = run(migration, cloneFollow(migration, '--no-owner'), {
-        WALFERRY_FAILPOINT: `${failpoint}:${pass[failpoint] ?? 1}`,
-      });
-      if (afterTheEnd.includes(failpoint)) {
-        await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
-        await load.stop();
-        expect(await setEndposNow(migration)).toBe(true);
-      }
-      const death = await dying.exit;
-      expect(death.signal, death.stderr).toBe('SIGKILL');
+  test.each(ofTheRun)('%s, it loses nothing', { retry: 0 }, async (failpoint) => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await using directory = await temporaryDirectory();
+    await source.sqlAsOwner(`${ledgerSchema}; select lo_from_bytea(0, 'a large object')`);
+    const migration: Migration = { source, target, directory: directory.path, role: 'owner' };
+    await using holder = run(migration, ['snapshot', '--follow', ...streamOptions(migration)]);
+    await holder.waitForOutput(/^[0-9A-F]+-[0-9A-F]+-\d+$/m);
+    const load = await startLoad(source, 2, 2);
 
-      // when the writers stop, and the same line is run with --resume until the end position is reached,
-      if (!afterTheEnd.includes(failpoint)) {
-        await load.stop();
-        expect(await setEndposNow(migration)).toBe(true);
-      }
-      const resumed = await resumeToTheEnd(migration);
+    // Given a run that dies at the failpoint,
+    await using dying = run(migration, cloneFollow(migration, '--no-owner'), {
+      WALFERRY_FAILPOINT: `${failpoint}:${pass[failpoint] ?? 1}`,
+    });
+    if (afterTheEnd.includes(failpoint)) {
+      await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
+      await load.stop();
+      expect(await setEndposNow(migration)).toBe(true);
+    }
+    const death = await dying.exit;
+    expect(death.signal, death.stderr).toBe('SIGKILL');
 
-      // then nothing is lost and nothing is doubled.
-      expect(resumed.code, resumed.stderr).toBe(0);
-      await expectEqual(source, target);
-      const [sum] = await target.sql('select sum(balance) as sum, count(*) as count from account');
-      expect(sum).toEqual({ sum: '200000.00', count: '200' });
-    },
-  );
+    // when the writers stop, and the same line is run with --resume until the end position is reached,
+    if (!afterTheEnd.includes(failpoint)) {
+      await load.stop();
+      expect(await setEndposNow(migration)).toBe(true);
+    }
+    const resumed = await resumeToTheEnd(migration);
+
+    // then nothing is lost and nothing is doubled.
+    expect(resumed.code, resumed.stderr).toBe(0);
+    await expectEqual(source, target);
+    const [sum] = await target.sql('select sum(balance) as sum, count(*) as count from account');
+    expect(sum).toEqual({ sum: '200000.00', count: '200' });
+  });
 });

@@ -1,0 +1,52 @@
+import type { Command } from '../command.js';
+
+/** Switches to the target, beside a run that follows in another terminal. */
+export const command: Command = {
+  path: 'cutover',
+  group: 'K',
+  summary: 'stop writes on the source, compare both sides, open the target',
+  options: [
+    'source',
+    'target',
+    'dir',
+    'table-jobs',
+    'freeze',
+    'verify',
+    'max-pause',
+    'max-lag',
+    'sequence-headroom',
+    'before-freeze',
+    'after',
+    'on-undo',
+    'hook-timeout',
+    'cutover-dry-run',
+    'resume',
+    'abort',
+  ],
+  needs: ['source', 'target'],
+  run: async (context) => {
+    const { settings, log, signal, stdout, environment } = context;
+    const { request, dryRun, choices, hooks } = settings.cutover;
+    const common = {
+      source: context.source(),
+      target: context.target(),
+      directory: settings.directory,
+      choices,
+      jobs: settings.tableJobs,
+      log,
+      signal,
+    };
+    if (dryRun) {
+      const { planCutover, planJson, planText } = await import('../../cutover/plan.js');
+      const { expectReady } = await import('../../cutover/checks.js');
+      const plan = await planCutover(common);
+      await stdout(settings.json ? planJson(plan) : planText(plan));
+      expectReady(plan.checks);
+      return;
+    }
+    const { runCutover } = await import('../../cutover/run.js');
+    const { reportJson, reportText } = await import('../../cutover/report.js');
+    const report = await runCutover({ ...common, request, hooks, environment });
+    if (report !== null) await stdout(settings.json ? reportJson(report) : reportText(report));
+  },
+};

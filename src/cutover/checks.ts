@@ -1,0 +1,179 @@
+/**
+ * Whether a cutover can be done now: facts from the work directory and both servers, judged all at once. A line that
+ * blocks says what stands in the way; the others say what the operator should know.
+ */
+import { isLocked } from '../catalog/lock.js';
+import type { Catalog } from '../catalog/database.js';
+import { loadSentinel } from '../catalog/sentinel.js';
+import { loadSetup, phaseDone } from '../catalog/setup.js';
+import { Failure } from '../failure.js';
+import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+import { relationLabel } from '../model/relation.js';
+import type { Sentinel } from '../model/progress.js';
+import type { Session } from '../postgres/connect.js';
+import type { CutoverChoices } from './choices.js';
+import type { FreezeFacts } from './freeze.js';
+import type { FoundGrant } from './grants.js';
+import { describeSessions, fetchPrepared, type OtherSession } from './sessions.js';
+
+export type Check = { readonly level: 'ok' | 'note' | 'block'; readonly text: string };
+
+export type CheckFacts = {
+  readonly sentinel: Sentinel;
+  /** `clone`: a run of `clone --follow` has this work directory; `follow`: a stream without a copy of its own. */
+  readonly run: 'clone' | 'follow';
+  readonly alive: boolean;
+  readonly copied: boolean;
+  readonly finalized: boolean;
+  /** Where the source's WAL ends. */
+  readonly sourceLsn: Lsn;
+  readonly standby: boolean;
+  readonly freeze: FreezeFacts;
+  readonly grants: readonly FoundGrant[];
+  readonly sessions: readonly OtherSession[];
+  readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
+};
+
+/** Whether a process receives from the slot and applies, in this work directory. */
+export function isFollowed(directory: string): boolean {
+  return isLocked(directory, 'receive') && isLocked(directory, 'apply');
+}
+
+/** Who completes the target: the run of a clone, or nobody but us. */
+export function runKind(catalog: Catalog): 'clone' | 'follow' {
+  return loadSetup(catalog)?.settings['follow'] === true ? 'clone' : 'follow';
+}
+
+const sourceQuery = `
+  select pg_catalog.pg_is_in_recovery()::text as standby,
+         case when pg_catalog.pg_is_in_recovery() then '0/0'
+              else pg_catalog.pg_current_wal_insert_lsn()::text end as lsn`;
+
+export async function fetchCheckFacts(
+  session: Session,
+  catalog: Catalog,
+  known: Pick<CheckFacts, 'freeze' | 'grants' | 'sessions'>,
+): Promise<CheckFacts> {
+  const sentinel = loadSentinel(catalog);
+  if (sentinel === null) throw new Failure('source-setup', `no stream was set up in ${catalog.directory}`);
+  const [row] = await session.query(sourceQuery);
+  const run = runKind(catalog);
+  return {
+    sentinel,
+    run,
+    alive: isFollowed(catalog.directory),
+    copied: run === 'follow' || phaseDone(catalog, 'copy'),
+    finalized: run === 'clone' && phaseDone(catalog, 'drain'),
+    sourceLsn: readLsn(row?.['lsn'] ?? '0/0'),
+    standby: row?.['standby'] === 'true',
+    prepared: await fetchPrepared(session),
+    ...known,
+  };
+}
+
+/** The distance from the target to the source, in bytes of WAL. */
+export function lagBytes({ sourceLsn, sentinel }: Pick<CheckFacts, 'sourceLsn' | 'sentinel'>): number {
+  return sourceLsn > sentinel.replayLsn ? Number(sourceLsn - sentinel.replayLsn) : 0;
+}
+
+/** Every line, in the order in which they are said. */
+export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[] {
+  const { sentinel } = facts;
+  const lag = lagBytes(facts);
+  const must = (holds: boolean, good: string, bad: string): Check =>
+    holds ? { level: 'ok', text: good } : { level: 'block', text: bad };
+  const start = facts.run === 'clone' ? 'walferry clone --follow' : 'walferry follow';
+  return [
+    must(!facts.standby, 'the source is a primary', 'the source is a standby: give its primary as --source'),
+    must(
+      facts.alive,
+      'a run follows in another terminal',
+      `no run follows in this work directory: go on with \`${start} --resume\` in another terminal, with its options`,
+    ),
+    must(facts.copied, 'the copy is complete', 'the copy is not complete yet'),
+    must(
+      !facts.finalized,
+      'the target still follows',
+      'the run has reached an end position already and completes the target',
+    ),
+    must(
+      sentinel.apply,
+      'changes are applied',
+      'changes are not applied yet: `walferry stream sentinel set apply`',
+    ),
+    must(
+      sentinel.endpos === zeroLsn,
+      'no end position is set',
+      `an end position is set already (${formatLsn(sentinel.endpos)}): \`walferry stream sentinel set endpos 0/0\` takes it back`,
+    ),
+    must(
+      lag <= choices.maxLagBytes,
+      `the target is ${lag} bytes of WAL behind`,
+      `the target is ${lag} bytes of WAL behind, more than --max-lag (${choices.maxLagBytes}): wait, or allow more`,
+    ),
+    must(
+      facts.prepared.length === 0,
+      'no prepared transaction is open on the source',
+      `prepared transactions can be committed whatever is frozen; end them first: ${facts.prepared
+        .map(({ gid, owner }) => `${gid} (of ${owner})`)
+        .join(', ')}`,
+    ),
+    ...judgeFreeze(facts, choices),
+  ];
+}
+
+/** Which ways to stop writes the role has, and whether the chosen one is among them. */
+function judgeFreeze({ freeze, grants, sessions }: CheckFacts, choices: CutoverChoices): Check[] {
+  const readOnly = whyNotReadOnly(freeze);
+  const revoke = whyNotRevoke(grants);
+  const say = (kind: string, why: string | null) => `--freeze ${kind}: ${why ?? 'possible'}`;
+  const lines: Check[] = [
+    {
+      level: 'note',
+      text: `${say('read-only', readOnly)}; ${say('revoke', revoke)}; --freeze none: possible`,
+    },
+  ];
+  const chosen = choices.freeze === 'read-only' ? readOnly : choices.freeze === 'revoke' ? revoke : null;
+  if (chosen !== null)
+    lines.push({ level: 'block', text: `--freeze ${choices.freeze} is not possible: ${chosen}` });
+  if (choices.freeze === 'read-only') {
+    const spared = sessions.filter(({ mayEnd }) => !mayEnd);
+    if (spared.length > 0) {
+      lines.push({
+        level: 'note',
+        text: `sessions that this role may not end will stay, and could write: ${describeSessions(spared)}`,
+      });
+    }
+  }
+  if (choices.freeze === 'revoke') {
+    lines.push({
+      level: 'note',
+      text: 'owners of tables and superusers keep their rights: if the application is one of them, use --freeze read-only',
+    });
+  }
+  return lines;
+}
+
+function whyNotReadOnly({ database, ownsDatabase, ownDefaults }: FreezeFacts): string | null {
+  if (!ownsDatabase) return `the role does not own the database ${database}`;
+  if (ownDefaults.length === 0) return null;
+  return `roles have a default_transaction_read_only of their own, which is stronger: ${ownDefaults.join(', ')}`;
+}
+
+function whyNotRevoke(grants: readonly FoundGrant[]): string | null {
+  const denied = grants.find(({ mayAct }) => !mayAct);
+  if (denied !== undefined) {
+    const table = relationLabel({ schema: denied.schema, name: denied.table });
+    return `the role may not act as ${denied.grantor}, who granted ${denied.privilege} on ${table}`;
+  }
+  return grants.length === 0
+    ? 'nobody but owners and superusers may write, and they keep their rights'
+    : null;
+}
+
+/** Throws `cutover-not-ready` with every line that blocks. */
+export function expectReady(checks: readonly Check[]): void {
+  const blocking = checks.filter(({ level }) => level === 'block');
+  if (blocking.length === 0) return;
+  throw new Failure('cutover-not-ready', blocking.map(({ text }) => text).join('\n'));
+}

@@ -1,0 +1,168 @@
+/**
+ * The privileges to write to the copied tables, as they were granted: by whom, to whom, with or without the right to
+ * grant on, on the table or on a column. Taken away and given back exactly.
+ *
+ * A privilege can only be granted by its owner or by somebody whom the owner (directly or not) gave it to with the
+ * right to grant on. So revoking the owner's own grants with CASCADE takes all; and they are given back in the order in
+ * which they could have come about, each in the name of its grantor.
+ */
+import type { GrantRecord } from '../catalog/cutover.js';
+import type { Keeps } from '../filter/scope.js';
+import type { Log } from '../log.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import type { Session } from '../postgres/connect.js';
+
+/** Grants to the owner itself are none of the freeze's: owners keep their rights. */
+const grantsQuery = `
+  with tables as (
+    select c.oid, n.nspname, c.relname, c.relowner, c.relacl
+      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where c.relkind in ('r', 'p') and c.relpersistence <> 't'
+       and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
+       and not exists (
+         select from pg_catalog.pg_depend d
+          where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  ), granted as (
+    select t.*, null::name as column, 0 as attnum, a.*
+      from tables t, pg_catalog.aclexplode(t.relacl) a
+    union all
+    select t.*, c.attname, c.attnum, a.*
+      from tables t join pg_catalog.pg_attribute c on c.attrelid = t.oid and not c.attisdropped,
+           pg_catalog.aclexplode(c.attacl) a
+  )
+  select nspname as schema, relname as "table", "column", pg_catalog.pg_get_userbyid(grantor) as grantor,
+         case when grantee <> 0 then pg_catalog.pg_get_userbyid(grantee) end as grantee,
+         privilege_type as privilege, is_grantable::text as grantable,
+         (grantor = relowner)::text as by_owner,
+         (case when grantor = relowner then pg_catalog.pg_has_role(grantor, 'usage')
+               else pg_catalog.pg_has_role(grantor, $1) end)::text as may_act
+    from granted
+   where privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') and grantee <> relowner
+   order by nspname, relname, attnum, grantor <> relowner, grantor, grantee, privilege_type`;
+
+export type FoundGrant = GrantRecord & {
+  /** Whether our role may revoke and grant in the name of the grantor. */
+  readonly mayAct: boolean;
+};
+
+/** Every privilege to write to a kept table that somebody other than its owner holds, the owner's grants first. */
+export async function fetchGrants(session: Session, keeps: Keeps): Promise<FoundGrant[]> {
+  // `set role` to somebody else: membership was enough before 16.
+  const toAct = session.serverVersion >= 160_000 ? 'set' : 'member';
+  const rows = await session.query(grantsQuery, [toAct], 'could not read the privileges');
+  const found = rows.map((row) => ({
+    schema: row['schema'] ?? '',
+    table: row['table'] ?? '',
+    column: row['column'] ?? null,
+    grantor: row['grantor'] ?? '',
+    grantee: row['grantee'] ?? null,
+    privilege: row['privilege'] ?? '',
+    grantable: row['grantable'] === 'true',
+    byOwner: row['by_owner'] === 'true',
+    mayAct: row['may_act'] === 'true',
+  }));
+  return inGrantOrder(found.filter(({ schema, table }) => keeps({ schema, name: table })));
+}
+
+/**
+ * Such that every grantor holds its privilege by what stands before: the owner's grants, then those of whom they were
+ * given to, and so on. Those that depend on nothing that is here (a grant option held by other means) come last.
+ */
+export function inGrantOrder<Grant extends GrantRecord>(grants: readonly Grant[]): Grant[] {
+  const ordered: Grant[] = [];
+  let waiting = [...grants];
+  const holds = (grant: Grant) =>
+    grant.byOwner ||
+    ordered.some(
+      (one) =>
+        one.grantable &&
+        one.grantee === grant.grantor &&
+        one.privilege === grant.privilege &&
+        one.schema === grant.schema &&
+        one.table === grant.table &&
+        (one.column === null || one.column === grant.column),
+    );
+  for (;;) {
+    const next = waiting.filter(holds);
+    if (next.length === 0) return [...ordered, ...waiting];
+    ordered.push(...next);
+    waiting = waiting.filter((grant) => !next.includes(grant));
+  }
+}
+
+const place = ({ schema, table }: GrantRecord) => quoteQualified(schema, table);
+const what = ({ privilege, column }: GrantRecord) =>
+  column === null ? privilege : `${privilege} (${quoteIdentifier(column)})`;
+const whom = ({ grantee }: GrantRecord) => (grantee === null ? 'public' : quoteIdentifier(grantee));
+
+/** Statements go to the server so many at a time: thousands of tables must not cost a round trip each. */
+const atOnce = 200;
+
+async function runAll(session: Session, statements: readonly string[], failing: string): Promise<void> {
+  for (let from = 0; from < statements.length; from += atOnce) {
+    await session.run(statements.slice(from, from + atOnce).join(';\n'), [], failing);
+  }
+}
+
+/** The statements that take them away: the owners' grants, and with each what depends on it. */
+export function revokeStatements(grants: readonly GrantRecord[]): string[] {
+  return grants
+    .filter(({ byOwner }) => byOwner)
+    .map((grant) => `revoke ${what(grant)} on table ${place(grant)} from ${whom(grant)} cascade`);
+}
+
+/** Takes them all away, in the transaction that is open. */
+export async function revokeGrants(session: Session, grants: readonly GrantRecord[]): Promise<void> {
+  await runAll(session, revokeStatements(grants), 'could not revoke the privileges to write');
+}
+
+/** The statements that give them back, each in the name of its grantor. */
+export function grantStatements(grants: readonly GrantRecord[]): string[] {
+  return grants.flatMap((grant) => {
+    const option = grant.grantable ? ' with grant option' : '';
+    const statement = `grant ${what(grant)} on table ${place(grant)} to ${whom(grant)}${option}`;
+    // What somebody grants who may act for the owner is granted by the owner.
+    return grant.byOwner
+      ? [statement]
+      : [`set role ${quoteIdentifier(grant.grantor)}`, statement, 'reset role'];
+  });
+}
+
+/** Of the tables $1 and the roles $2 (JSON lists), those that are gone. */
+const goneQuery = `
+  select t.name as "table", null as role from pg_catalog.json_array_elements_text($1::json) as t (name)
+   where pg_catalog.to_regclass(t.name) is null
+  union all
+  select null, r.name from pg_catalog.json_array_elements_text($2::json) as r (name)
+   where not exists (select from pg_catalog.pg_roles where rolname = r.name)`;
+
+/** Gives them back in one transaction. A table or a role that is gone meanwhile is named and passed over. */
+export async function putGrantsBack(
+  session: Session,
+  grants: readonly GrantRecord[],
+  log: Log,
+): Promise<void> {
+  const tables = [...new Set(grants.map(place))];
+  const roles = [
+    ...new Set(grants.flatMap(({ grantor, grantee }) => (grantee === null ? [grantor] : [grantor, grantee]))),
+  ];
+  const gone = await session.query(goneQuery, [JSON.stringify(tables), JSON.stringify(roles)]);
+  const goneTables = new Set(gone.map((row) => row['table']));
+  const goneRoles = new Set(gone.map((row) => row['role']));
+  const isGone = (grant: GrantRecord) =>
+    goneTables.has(place(grant)) ||
+    goneRoles.has(grant.grantor) ||
+    (grant.grantee !== null && goneRoles.has(grant.grantee));
+  for (const grant of grants.filter(isGone)) {
+    log.warn(`not put back, since the table or a role is gone: ${grantStatements([grant]).join('; ')}`);
+  }
+  await session.query('begin');
+  try {
+    const statements = grantStatements(grants.filter((grant) => !isGone(grant)));
+    await runAll(session, statements, 'could not put back the privileges to write');
+    await session.query('commit');
+  } catch (error) {
+    await session.query('rollback').catch(() => {});
+    throw error;
+  }
+}

@@ -1,0 +1,113 @@
+/** `cutover --dry-run`: the checks, the steps and the pause to be expected. Reads; changes nothing. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { closeCatalog, type Catalog } from '../catalog/database.js';
+import { requireSentinel } from '../catalog/sentinel.js';
+import { requireCatalog } from '../catalog/work-directory.js';
+import { throwIfStopped } from '../failure.js';
+import { requireStream } from '../follow/stream-run.js';
+import type { Log } from '../log.js';
+import type { Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { judgeChecks, lagBytes, type Check } from './checks.js';
+import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
+import { predictPause, type PredictedStep } from './predict.js';
+import { gatherFacts, keptTables, openStreamSource } from './run.js';
+
+export type PlanOptions = {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly directory: string;
+  readonly choices: GivenChoices;
+  readonly jobs: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+export type CutoverPlan = {
+  readonly choices: CutoverChoices;
+  readonly checks: readonly Check[];
+  readonly steps: readonly PredictedStep[];
+  readonly pauseMs: number;
+};
+
+const sizesQuery = `
+  select n.nspname as schema, c.relname as name, pg_catalog.pg_table_size(c.oid)::text as bytes
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+   where c.relkind = 'r' and c.relpersistence <> 't'
+     and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')`;
+
+/** The applied position is looked at for so long, to see its pace. */
+const watchMs = 1000;
+
+export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
+  const { source, target, directory, jobs, log, signal } = options;
+  const catalog = requireCatalog(directory);
+  try {
+    const stream = requireStream(catalog);
+    const choices = resolveChoices(options.choices, null);
+    await using session = await openStreamSource(source, stream, { log, signal });
+    const facts = await gatherFacts(session, target, catalog, stream, { log, signal });
+    const sizes = await tableSizes(session, catalog);
+    const steps = predictPause(
+      {
+        lagBytes: lagBytes(facts),
+        appliedBytesPerSecond: await appliedPace(catalog, signal),
+        tableBytes: sizes.bytes,
+        tables: sizes.tables,
+        jobs,
+        sessions: facts.sessions.length,
+      },
+      choices,
+    );
+    return {
+      choices,
+      checks: judgeChecks(facts, choices),
+      steps,
+      pauseMs: steps.reduce((sum, { ms }) => sum + ms, 0),
+    };
+  } finally {
+    closeCatalog(catalog);
+  }
+}
+
+async function tableSizes(session: Session, catalog: Catalog): Promise<{ bytes: number; tables: number }> {
+  const keeps = keptTables(catalog) ?? (() => true);
+  const rows = await session.query(sizesQuery);
+  const kept = rows.filter((row) => keeps({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
+  return { tables: kept.length, bytes: kept.reduce((sum, row) => sum + Number(row['bytes'] ?? 0), 0) };
+}
+
+async function appliedPace(catalog: Catalog, signal: AbortSignal): Promise<number> {
+  const before = requireSentinel(catalog).replayLsn;
+  await sleep(watchMs, undefined, { signal }).catch(() => {});
+  throwIfStopped(signal);
+  return (Number(requireSentinel(catalog).replayLsn - before) / watchMs) * 1000;
+}
+
+export function planJson({ choices, checks, steps, pauseMs }: CutoverPlan): string {
+  const plan = {
+    freeze: choices.freeze,
+    verify: choices.verify,
+    max_pause_ms: choices.maxPauseMs,
+    checks,
+    steps,
+    expected_pause_ms: pauseMs,
+  };
+  return `${JSON.stringify(plan, null, 2)}\n`;
+}
+
+export function planText({ choices, checks, steps, pauseMs }: CutoverPlan): string {
+  const marks = { ok: 'ok   ', note: 'note ', block: 'BLOCK' } as const;
+  const longer = pauseMs > choices.maxPauseMs ? ', which is longer than --max-pause' : '';
+  return [
+    '\n',
+    ...checks.map(({ level, text }) => `${marks[level]}  ${text}\n`),
+    '\nexpected inside of the pause:\n',
+    ...steps.map(
+      ({ step, ms, why }) =>
+        `${step.padStart(12)}  ${`${ms} ms`.padStart(10)}${why === '' ? '' : `  ${why}`}\n`,
+    ),
+    `${'-'.repeat(26)}\n`,
+    `${'write pause'.padStart(12)}  ${`${pauseMs} ms`.padStart(10)}  an estimate${longer}\n\n`,
+  ].join('');
+}

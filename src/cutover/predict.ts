@@ -1,0 +1,68 @@
+/** What `--dry-run` says: the steps, and how long each will hold up the application. Pure. */
+import type { CutoverChoices } from './choices.js';
+
+export type PauseFacts = {
+  readonly lagBytes: number;
+  /** Bytes of WAL per second that the stream was seen to apply; null: nothing to go by. */
+  readonly appliedBytesPerSecond: number | null;
+  /** Size of the tables to be compared. */
+  readonly tableBytes: number;
+  readonly tables: number;
+  readonly jobs: number;
+  /** Sessions of others on the source. */
+  readonly sessions: number;
+};
+
+export type PredictedStep = { readonly step: string; readonly ms: number; readonly why: string };
+
+/** Where nothing was seen: an applier that is behind applies at least this much WAL a second. */
+const cautiousApplyBytesPerSecond = 10e6;
+/** Text hashed per second and connection, of ordinary rows (docs/measurements). */
+const checksumBytesPerSecond = 60e6;
+/** Two servers with few cores gain nothing from more connections than this. */
+const usefulJobs = 4;
+
+/** The steps that happen inside of the pause. */
+export function predictPause(facts: PauseFacts, choices: CutoverChoices): PredictedStep[] {
+  const rate = Math.max(facts.appliedBytesPerSecond ?? 0, cautiousApplyBytesPerSecond);
+  const ms = (seconds: number) => Math.round(seconds * 1000);
+  const steps: PredictedStep[] = [];
+  switch (choices.freeze) {
+    case 'read-only':
+      steps.push({ step: 'freeze', ms: 50 + facts.sessions, why: `${facts.sessions} sessions are ended` });
+      break;
+    case 'revoke':
+      steps.push({ step: 'freeze', ms: 50 + facts.tables, why: `privileges on ${facts.tables} tables` });
+      break;
+    case 'none':
+      steps.push({ step: 'freeze', ms: 0, why: 'left to you' });
+      break;
+  }
+  steps.push({
+    step: 'drain',
+    ms: 250 + ms(facts.lagBytes / rate),
+    why: `${facts.lagBytes} bytes of WAL behind now`,
+  });
+  const compared = facts.tableBytes / (checksumBytesPerSecond * Math.min(facts.jobs, usefulJobs));
+  switch (choices.verify) {
+    case 'full':
+      steps.push({
+        step: 'verify',
+        ms: 100 + ms(compared),
+        why: `${facts.tables} tables of ${facts.tableBytes} bytes are read on both sides`,
+      });
+      break;
+    case 'counts':
+      steps.push({ step: 'verify', ms: 100 + ms(compared / 5), why: `${facts.tables} tables are counted` });
+      break;
+    case 'none':
+      break;
+  }
+  steps.push({
+    step: 'finalize',
+    ms: 700 + 2 * facts.tables,
+    why: 'foreign keys NOT VALID, triggers; materialized views, where there are any, take longer',
+  });
+  steps.push({ step: 'sequences', ms: 150, why: '' });
+  return steps;
+}

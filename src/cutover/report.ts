@@ -1,0 +1,48 @@
+/** What a cutover came to, as text and as JSON; the latter also lies in the work directory (`cutover.json`). Pure. */
+import type { CutoverRecord, CutoverState } from '../catalog/cutover.js';
+import { formatLsn } from '../model/lsn.js';
+
+export type CutoverReport = {
+  readonly state: CutoverState;
+  readonly started_at: string;
+  /** From the freeze to the moment the application may write to the target, or to now; null when nothing was frozen. */
+  readonly pause_ms: number | null;
+  readonly freeze: string;
+  readonly endpos: string | null;
+  readonly verify: string;
+  readonly source_frozen: boolean;
+  readonly steps: readonly { readonly step: string; readonly ms: number | null; readonly detail: string }[];
+};
+
+export function reportOf(record: CutoverRecord): CutoverReport {
+  const { state, startedAt, freeze, frozenAtMs, openAtMs, endpos, settings, steps } = record;
+  const frozen = freeze !== null && freeze.kind !== 'none' && state !== 'undone';
+  return {
+    state,
+    started_at: startedAt,
+    pause_ms: frozenAtMs === null || openAtMs === null ? null : openAtMs - frozenAtMs,
+    freeze: String(settings['freeze'] ?? ''),
+    endpos: endpos === null ? null : formatLsn(endpos),
+    verify: String(settings['verify'] ?? ''),
+    source_frozen: frozen,
+    steps: steps.map(({ name, ms, detail }) => ({ step: name, ms, detail })),
+  };
+}
+
+export function reportJson(report: CutoverReport): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** One line a step, then the pause. */
+export function reportText(report: CutoverReport): string {
+  const line = (name: string, value: string, detail = '') =>
+    `${name.padStart(16)}  ${value.padStart(12)}${detail === '' ? '' : `  ${detail}`}\n`;
+  const ms = (value: number | null) => (value === null ? '-' : `${value} ms`);
+  return [
+    '\n',
+    ...report.steps.map((step) => line(step.step, ms(step.ms), step.detail)),
+    `${'-'.repeat(30)}\n`,
+    line('write pause', ms(report.pause_ms), report.endpos === null ? '' : `end position ${report.endpos}`),
+    '\n',
+  ].join('');
+}

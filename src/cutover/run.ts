@@ -1,0 +1,477 @@
+/**
+ * `walferry cutover`: the switch, beside a run that follows in another process. The two talk through the work
+ * directory's catalog alone (catalog/cutover.ts):
+ *
+ *   cutover                                              the run that follows
+ *   ───────                                              ────────────────────
+ *   checks, command before                               receives and applies
+ *   running: record, freeze, wait until quiet
+ *   mark, end position ────────────────────────────────▶ applies up to it, says so, waits
+ *   compare, look for late writes
+ *   finalizing ────────────────────────────────────────▶ completes the target, says when it takes writes
+ *   sequences, look for late writes again
+ *   open: the point of no return
+ *   command after, done
+ *
+ * The comparison stands before the target is completed: what fails up to there leaves the target as the stream left it,
+ * and the run goes on without so much as a new connection of its own. Whatever fails before `open` is undone.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { restoreGuarded } from '../apply/target-guards.js';
+import {
+  beginCutover,
+  loadCutover,
+  recordOpen,
+  setCutoverEndpos,
+  setCutoverState,
+  takeCutoverBack,
+  type CutoverRecord,
+} from '../catalog/cutover.js';
+import { closeCatalog, type Catalog } from '../catalog/database.js';
+import { loadFilter } from '../catalog/filter-record.js';
+import { isLocked, takeLocks } from '../catalog/lock.js';
+import { phaseDone } from '../catalog/setup.js';
+import type { StreamRecord } from '../catalog/stream.js';
+import { requireCatalog } from '../catalog/work-directory.js';
+import { setSequences } from '../clone/sequences.js';
+import { asFailure, Failure } from '../failure.js';
+import { failpoint } from '../failpoint.js';
+import { keepsOf, type Keeps } from '../filter/scope.js';
+import { requireStream } from '../follow/stream-run.js';
+import type { Log } from '../log.js';
+import { formatLsn } from '../model/lsn.js';
+import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { emitMark } from '../postgres/logical-message.js';
+import { fetchPosition } from '../postgres/position-row.js';
+import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { expectReady, fetchCheckFacts, isFollowed, judgeChecks, runKind, type CheckFacts } from './checks.js';
+import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
+import { decideCutover, expectSameFreeze, planUndo, type CutoverRequest } from './decisions.js';
+import { fetchFreezeFacts, freeze, unfreeze } from './freeze.js';
+import { fetchGrants } from './grants.js';
+import { runHook } from './hooks.js';
+import { fetchLateWrites, lateWritesFailure } from './late-writes.js';
+import { Pause } from './pause.js';
+import { reportJson, reportOf, type CutoverReport } from './report.js';
+import { fetchOtherSessions } from './sessions.js';
+import { Steps } from './steps.js';
+import { verify } from './verify.js';
+import { untilDrained, untilQuiet, untilWritable } from './waits.js';
+
+export type CutoverOptions = {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly directory: string;
+  readonly request: CutoverRequest;
+  readonly choices: GivenChoices;
+  readonly hooks: CutoverHooks;
+  /** Tables compared at the same time. */
+  readonly jobs: number;
+  /** What the operator's commands inherit. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+/** Runs, goes on with, or undoes a cutover. The report of one that is complete or undone; null: nothing to do. */
+export async function runCutover(options: CutoverOptions): Promise<CutoverReport | null> {
+  const { directory, log, request } = options;
+  const catalog = requireCatalog(directory);
+  try {
+    const stream = requireStream(catalog);
+    const locks = takeLocks(directory, ['cutover']);
+    try {
+      const record = loadCutover(catalog);
+      const decision = decideCutover(record, request);
+      if (decision.kind === 'nothing-to-do') {
+        log.info(decision.why);
+        return record === null ? null : reportOf(record);
+      }
+      const run = new Cutover(options, catalog, stream, record);
+      if (decision.kind === 'undo') await run.abort();
+      else if (decision.kind === 'begin') await run.begin();
+      else await run.goOn(decision.from);
+      return run.report();
+    } finally {
+      locks.release();
+    }
+  } finally {
+    closeCatalog(catalog);
+  }
+}
+
+/** Which tables the run copies. */
+export function keptTables(catalog: Catalog): Keeps | null {
+  const scope = loadFilter(catalog)?.scope ?? null;
+  return scope === null ? null : keepsOf(scope);
+}
+
+/** A session on the source of the stream. Throws `source-setup` where it is another server. */
+export async function openStreamSource(
+  source: Conninfo,
+  stream: StreamRecord,
+  options: { readonly log: Log; readonly signal?: AbortSignal; readonly retryForMs?: number },
+): Promise<Session> {
+  const session = await connect(source, { side: 'source', applicationName: 'walferry cutover', ...options });
+  const here = await fetchSystemIdentifier(session);
+  if (here === stream.key.systemIdentifier && source.database === stream.key.database) return session;
+  await session.close();
+  throw new Failure('source-setup', 'this is not the source of the stream in the work directory', {
+    remedy: 'Check --source and --dir.',
+  });
+}
+
+/** Facts for the checks, from both servers and the work directory. */
+export async function gatherFacts(
+  session: Session,
+  target: Conninfo,
+  catalog: Catalog,
+  stream: StreamRecord,
+  options: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<CheckFacts> {
+  await using other = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry cutover',
+    ...options,
+  });
+  if ((await fetchPosition(other, stream.key)) === null) {
+    throw new Failure('target-setup', `the target holds no position of the stream "${stream.key.stream}"`, {
+      remedy: 'Check --target and --dir.',
+    });
+  }
+  return await fetchCheckFacts(session, catalog, {
+    freeze: await fetchFreezeFacts(session),
+    grants: await fetchGrants(session, keptTables(catalog) ?? (() => true)),
+    sessions: await fetchOtherSessions(session),
+  });
+}
+
+/** How long an undo tries to reach the source: it is what the application waits for. */
+const undoRetryForMs = 60_000;
+
+class Cutover {
+  readonly #options: CutoverOptions;
+  readonly #catalog: Catalog;
+  readonly #stream: StreamRecord;
+  readonly #choices: CutoverChoices;
+  readonly #pause: Pause;
+  #steps: Steps;
+
+  constructor(options: CutoverOptions, catalog: Catalog, stream: StreamRecord, record: CutoverRecord | null) {
+    this.#options = options;
+    this.#catalog = catalog;
+    this.#stream = stream;
+    const goesOn = record !== null && record.state !== 'undone';
+    this.#choices = resolveChoices(options.choices, goesOn ? record : null);
+    this.#steps = new Steps(catalog, options.log, goesOn ? record.steps : []);
+    this.#pause = new Pause(options.signal);
+  }
+
+  report(): CutoverReport | null {
+    const record = loadCutover(this.#catalog);
+    return record === null ? null : reportOf(record);
+  }
+
+  async begin(): Promise<void> {
+    const { source, target, log, signal } = this.#options;
+    const choices = this.#choices;
+    await using session = await openStreamSource(source, this.#stream, { log, signal });
+    const facts = await gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
+    const checks = judgeChecks(facts, choices);
+    for (const { level, text } of checks) if (level !== 'block') log.info(`check: ${text}`);
+    expectReady(checks);
+    log.info(`writes on the source will be stopped by --freeze ${choices.freeze}`);
+    beginCutover(this.#catalog, { ...choices });
+    await this.#undoneOnFailure(() => this.#run('running', session));
+  }
+
+  async goOn(from: 'running' | 'finalizing' | 'open'): Promise<void> {
+    const { source, log, signal } = this.#options;
+    const record = this.#record();
+    expectSameFreeze(record, this.#choices.freeze);
+    if (from === 'open') return await this.#afterOpen();
+    const run = runKind(this.#catalog);
+    // Nothing is undone because the run is not there yet: it may be started again.
+    const needed = from === 'running' || (run === 'clone' && !phaseDone(this.#catalog, 'writable'));
+    const alive =
+      from === 'running' ? isFollowed(this.#catalog.directory) : isLocked(this.#catalog.directory, 'clone');
+    if (needed && !alive) {
+      throw new Failure('cutover-not-ready', 'no run follows in this work directory', {
+        remedy:
+          'Start it again with --resume in another terminal, then go on here; or undo this cutover with --abort.',
+      });
+    }
+    await using session = await openStreamSource(source, this.#stream, { log, signal });
+    await this.#undoneOnFailure(() => this.#run(from, session));
+  }
+
+  async abort(): Promise<void> {
+    await this.#undo();
+    await this.#onUndo();
+    this.#sayHowToFollow();
+  }
+
+  async #run(from: 'running' | 'finalizing', session: Session): Promise<void> {
+    const cancel = () => void session.cancel().catch(() => {});
+    this.#pause.signal.addEventListener('abort', cancel, { once: true });
+    try {
+      if (from === 'running') {
+        await this.#beforeFreeze();
+        this.#pause.begin(this.#choices.maxPauseMs);
+        await this.#freeze(session);
+        await this.#drain(session);
+        await this.#verify(session);
+        await this.#steps.do('late-writes', () => this.#expectNoLateWrites(session));
+        failpoint('cutover.verified');
+        setCutoverState(this.#catalog, 'finalizing');
+        failpoint('cutover.finalizing');
+      } else this.#pause.begin(this.#choices.maxPauseMs);
+      await this.#complete();
+      await this.#steps.do('still-quiet', () => this.#expectNoLateWrites(session));
+      failpoint('cutover.completed');
+      await this.#steps.do('open', () => {
+        recordOpen(this.#catalog, Date.now());
+        this.#pause.end();
+        return Promise.resolve('');
+      });
+    } finally {
+      this.#pause.end();
+      this.#pause.signal.removeEventListener('abort', cancel);
+    }
+    failpoint('cutover.open');
+    await this.#afterOpen();
+  }
+
+  async #beforeFreeze(): Promise<void> {
+    const command = this.#options.hooks.beforeFreeze;
+    const done = this.#steps.records.some(
+      ({ name, ms, detail }) => name === 'before-freeze' && ms !== null && detail === '',
+    );
+    if (command === null || done) return;
+    await this.#steps.do('before-freeze', () => this.#hook('--before-freeze', command, this.#options.signal));
+  }
+
+  async #freeze(session: Session): Promise<void> {
+    const catalog = this.#catalog;
+    const { log } = this.#options;
+    const kind = this.#choices.freeze;
+    this.#pause.waitingFor = 'writes on the source are being stopped';
+    await this.#steps.do('freeze', async () => {
+      const facts = await fetchFreezeFacts(session);
+      const keeps = keptTables(catalog) ?? (() => true);
+      const earlier = this.#record().freeze;
+      return await freeze(kind, { session, catalog, facts, keeps, log }, earlier);
+    });
+    failpoint('cutover.frozen');
+    await this.#steps.do('quiet', () => untilQuiet(session, kind, this.#pause));
+  }
+
+  async #drain(session: Session): Promise<void> {
+    await this.#steps.do('mark', async () => {
+      const endpos = await emitMark(session);
+      failpoint('cutover.marked');
+      setCutoverEndpos(this.#catalog, endpos);
+      return formatLsn(endpos);
+    });
+    failpoint('cutover.endpos-set');
+    await this.#steps.do('drain', async () => {
+      const endpos = this.#endpos();
+      await untilDrained(this.#catalog, endpos, this.#pause);
+      return '';
+    });
+    failpoint('cutover.drained');
+  }
+
+  async #verify(session: Session): Promise<void> {
+    const { source, target, jobs, log } = this.#options;
+    const mode = this.#choices.verify;
+    const signal = this.#pause.signal;
+    this.#pause.waitingFor = 'both sides are compared';
+    await this.#steps.do('verify', async () => {
+      const keeps = keptTables(this.#catalog);
+      const { tables, rows, difference } = await verify({ mode, source, target, jobs, keeps, log, signal });
+      if (difference === null) {
+        return mode === 'none' ? 'not asked for' : `${mode}: ${tables} tables, ${rows} rows, equal`;
+      }
+      // Somebody who still writes makes the sides differ too, and is another thing to mend.
+      await this.#expectNoLateWrites(session);
+      throw difference;
+    });
+  }
+
+  async #complete(): Promise<void> {
+    const { source, target, directory, log } = this.#options;
+    const catalog = this.#catalog;
+    const run = runKind(catalog);
+    await this.#steps.do('finalize', async () => {
+      await untilWritable(catalog, run, this.#pause);
+      if (run === 'follow') {
+        // It has done so itself, unless it died.
+        const locks = takeLocks(directory, ['receive', 'apply']);
+        try {
+          await restoreGuarded({ target, key: this.#stream.key, log, signal: this.#pause.signal });
+        } finally {
+          locks.release();
+        }
+      }
+      return '';
+    });
+    failpoint('cutover.finalized');
+    this.#pause.waitingFor = 'the sequences are set';
+    await this.#steps.do('sequences', async () => {
+      const headroom = this.#choices.sequenceHeadroom;
+      const signal = this.#pause.signal;
+      const { count } = await setSequences({ source, target, catalog, headroom, log, signal });
+      return `${count} sequences${headroom === 0 ? '' : `, ${headroom} steps ahead`}`;
+    });
+  }
+
+  async #expectNoLateWrites(session: Session): Promise<string> {
+    this.#pause.waitingFor = 'the slot is asked for late writes';
+    const endpos = this.#endpos();
+    const failure = lateWritesFailure(
+      await fetchLateWrites(session, this.#stream, endpos, this.#pause.signal),
+      endpos,
+    );
+    if (failure !== null) throw failure;
+    return 'none';
+  }
+
+  /** The application may write to the target: from here on nothing is undone. */
+  async #afterOpen(): Promise<void> {
+    const { hooks, signal, log } = this.#options;
+    const command = hooks.after;
+    if (command !== null) await this.#steps.do('after', () => this.#hook('--after', command, signal));
+    failpoint('cutover.after');
+    setCutoverState(this.#catalog, 'done');
+    this.#writeReport();
+    const report = this.report();
+    log.info(`the write pause was ${report?.pause_ms ?? '?'} ms`);
+    if (report?.source_frozen === true) {
+      log.info(
+        `the source stays frozen (--freeze ${report.freeze}); what would undo that is in ${join(this.#catalog.directory, 'unfreeze.sql')}`,
+      );
+    }
+  }
+
+  /** Undoes everything when `work` fails before the application may write to the target. */
+  async #undoneOnFailure(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const cause = asFailure(this.#pause.causeOf(error));
+      const { state } = this.#record();
+      if (state === 'open' || state === 'done') {
+        this.#writeReport();
+        throw cause;
+      }
+      this.#options.log.error(`cutover: ${cause.message.split('\n')[0]}`);
+      try {
+        await this.#undo();
+      } catch (undoing) {
+        throw new Failure(
+          'cutover-unfinished',
+          `${cause.message}\nand the cutover could not be undone: ${asFailure(undoing).message}; the source may be frozen`,
+          {
+            cause: undoing,
+            remedy: `Undo it with \`walferry cutover --abort\`, or by hand with ${join(this.#catalog.directory, 'unfreeze.sql')}.`,
+          },
+        );
+      }
+      await this.#onUndo();
+      this.#sayHowToFollow();
+      throw new Failure(
+        cause.code,
+        `${cause.message}\nThe cutover was undone: the source takes writes as before, and the target follows it.`,
+        { cause, remedy: cause.remedy },
+      );
+    }
+  }
+
+  async #undo(): Promise<void> {
+    const { source, log } = this.#options;
+    const catalog = this.#catalog;
+    await this.#steps.do('undo', async () => {
+      const plan = planUndo(this.#record());
+      if (plan.takeBack) takeCutoverBack(catalog);
+      failpoint('cutover.taken-back');
+      if (plan.unfreeze !== null) {
+        // Not under the signal of the run: being stopped is one of the reasons to be here.
+        await using session = await openStreamSource(source, this.#stream, {
+          log,
+          retryForMs: undoRetryForMs,
+        });
+        await unfreeze(plan.unfreeze, session, log);
+      }
+      failpoint('cutover.unfrozen');
+      setCutoverState(catalog, 'undone');
+      return '';
+    });
+    this.#writeReport();
+  }
+
+  async #onUndo(): Promise<void> {
+    const { hooks, log } = this.#options;
+    if (hooks.onUndo === null) return;
+    try {
+      await this.#hook('--on-undo', hooks.onUndo, new AbortController().signal);
+    } catch (error) {
+      log.error(asFailure(error).message);
+    }
+  }
+
+  #sayHowToFollow(): void {
+    if (isFollowed(this.#catalog.directory)) return;
+    const start =
+      runKind(this.#catalog) === 'clone' ? 'walferry clone --follow --resume' : 'walferry follow --resume';
+    this.#options.log.warn(`no run follows any more: start it again with \`${start}\`, with its options`);
+  }
+
+  async #hook(
+    name: '--before-freeze' | '--after' | '--on-undo',
+    command: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { hooks, environment, log, directory } = this.#options;
+    const { state, endpos } = this.#record();
+    await runHook({
+      name,
+      command,
+      timeoutMs: hooks.timeoutMs,
+      environment,
+      facts: {
+        WALFERRY_CUTOVER_STATE: state,
+        WALFERRY_CUTOVER_ENDPOS: endpos === null ? '' : formatLsn(endpos),
+        WALFERRY_CUTOVER_DIR: directory,
+      },
+      log,
+      signal,
+    });
+    return '';
+  }
+
+  #record(): CutoverRecord {
+    const record = loadCutover(this.#catalog);
+    if (record === null) throw new Failure('internal', 'there is no cutover');
+    return record;
+  }
+
+  #endpos() {
+    const { endpos } = this.#record();
+    if (endpos === null) throw new Failure('internal', 'the cutover has no end position');
+    return endpos;
+  }
+
+  /** A report that cannot be written costs a file, not the cutover. */
+  #writeReport(): void {
+    const report = this.report();
+    if (report === null) return;
+    try {
+      writeFileSync(join(this.#catalog.directory, 'cutover.json'), reportJson(report), { mode: 0o600 });
+    } catch (error) {
+      this.#options.log.warn(`cutover.json cannot be written: ${String(error)}`);
+    }
+  }
+}

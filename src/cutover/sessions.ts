@@ -1,0 +1,86 @@
+/**
+ * Other people's sessions in the source database. Whom they belong to, and whether they hold a transaction id (that is,
+ * have written), every role may see; what they do, only their owner and pg_read_all_stats.
+ */
+import type { Session } from '../postgres/connect.js';
+
+export type OtherSession = {
+  readonly pid: string;
+  readonly user: string;
+  readonly application: string;
+  /** Has written in the transaction that it is in. */
+  readonly writing: boolean;
+  /** Whether our role may end it. */
+  readonly mayEnd: boolean;
+  /** Keeps every right whatever is revoked. */
+  readonly superuser: boolean;
+};
+
+/**
+ * Not ours: the sessions of walferry itself have an application name that begins with it, and neither they nor a
+ * walsender write rows. A session that borrows the name is spared here, and found out by what it writes.
+ */
+const sessionsQuery = `
+  select a.pid::text as pid, coalesce(a.usename, '') as "user", coalesce(a.application_name, '') as application,
+         (a.backend_xid is not null)::text as writing, coalesce(r.rolsuper, false)::text as superuser,
+         (me.rolsuper or (not coalesce(r.rolsuper, true) and (
+            pg_catalog.pg_has_role(a.usesysid, 'usage')
+            or pg_catalog.pg_has_role('pg_signal_backend', 'usage'))))::text as may_end
+    from pg_catalog.pg_stat_activity a
+    left join pg_catalog.pg_roles r on r.oid = a.usesysid
+    cross join (select rolsuper from pg_catalog.pg_roles where rolname = current_user) me
+   where a.datname = pg_catalog.current_database() and a.pid <> pg_catalog.pg_backend_pid()
+     and a.usesysid is not null
+     and coalesce(a.application_name, '') not like 'walferry%'
+     and not exists (select from pg_catalog.pg_stat_replication w where w.pid = a.pid)
+   order by a.pid`;
+
+/** Everybody else in this database. */
+export async function fetchOtherSessions(session: Session): Promise<OtherSession[]> {
+  const rows = await session.query(sessionsQuery, [], 'could not list the sessions');
+  return rows.map((row) => ({
+    pid: row['pid'] ?? '',
+    user: row['user'] ?? '',
+    application: row['application'] ?? '',
+    writing: row['writing'] === 'true',
+    mayEnd: row['may_end'] === 'true',
+    superuser: row['superuser'] === 'true',
+  }));
+}
+
+/** Ends these sessions, as far as they are there and the role may; gives those that were told to end. */
+export async function endSessions(session: Session, sessions: readonly OtherSession[]): Promise<string[]> {
+  const pids = sessions.filter(({ mayEnd }) => mayEnd).map(({ pid }) => pid);
+  if (pids.length === 0) return [];
+  const rows = await session.query(
+    `select pid::text as pid from pg_catalog.unnest($1::int[]) as u (pid)
+      where exists (select from pg_catalog.pg_stat_activity a where a.pid = u.pid)
+        and pg_catalog.pg_terminate_backend(u.pid)`,
+    [`{${pids.join(',')}}`],
+    'could not end the sessions of the application',
+  );
+  return rows.map((row) => row['pid'] ?? '');
+}
+
+const preparedQuery = `
+  select gid, owner from pg_catalog.pg_prepared_xacts where database = pg_catalog.current_database() order by gid`;
+
+/** Prepared transactions of this database: they can be committed later, whatever is frozen. */
+export async function fetchPrepared(session: Session): Promise<{ gid: string; owner: string }[]> {
+  const rows = await session.query(preparedQuery);
+  return rows.map((row) => ({ gid: row['gid'] ?? '', owner: row['owner'] ?? '' }));
+}
+
+/** So many are named; the rest is counted. */
+const named = 5;
+
+/** `12 (app as shop), 13 (cron as postgres) and 4 more`. */
+export function describeSessions(sessions: readonly OtherSession[]): string {
+  const shown = sessions
+    .slice(0, named)
+    .map(
+      ({ pid, user, application }) => `${pid} (${application === '' ? 'a session' : application} as ${user})`,
+    );
+  const rest = sessions.length - shown.length;
+  return shown.join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}

@@ -1,0 +1,69 @@
+/** What a cutover waits for: the source to be quiet, the run that follows to be at the end, the target to be complete. */
+import { loadCutover } from '../catalog/cutover.js';
+import type { Catalog } from '../catalog/database.js';
+import { isLocked } from '../catalog/lock.js';
+import { loadSentinel } from '../catalog/sentinel.js';
+import { phaseDone } from '../catalog/setup.js';
+import { Failure } from '../failure.js';
+import { formatLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+import type { Session } from '../postgres/connect.js';
+import type { FreezeKind } from './choices.js';
+import { isFollowed } from './checks.js';
+import { drainFailure, judgeDrain, judgeFinalize, type FinalizeView } from './decisions.js';
+import type { Pause } from './pause.js';
+import { describeSessions, endSessions, fetchOtherSessions } from './sessions.js';
+
+/** Each look is a query of a millisecond, or a read of the catalog. */
+const lookEveryMs = 20;
+
+/** Until no other session has a transaction that has written. Under `read-only` those that may be ended are. */
+export async function untilQuiet(session: Session, kind: FreezeKind, pause: Pause): Promise<string> {
+  for (let looks = 1; ; looks += 1) {
+    const writing = (await fetchOtherSessions(session)).filter((one) => one.writing);
+    if (writing.length === 0) return looks === 1 ? '' : `after ${looks} looks`;
+    pause.waitingFor = `these sessions still write: ${describeSessions(writing)}`;
+    if (kind === 'read-only') await endSessions(session, writing);
+    await pause.wait(lookEveryMs);
+  }
+}
+
+/** A lock is looked at by trying it, which a run that is about to start could meet: not as often as the rest. */
+const aliveEvery = 10;
+
+/** Until the run that follows waits at the end position, with everything on the target. */
+export async function untilDrained(catalog: Catalog, endpos: Lsn, pause: Pause): Promise<void> {
+  let alive = true;
+  for (let looks = 0; ; looks += 1) {
+    if (looks % aliveEvery === 0) alive = isFollowed(catalog.directory);
+    const sentinel = loadSentinel(catalog);
+    const view = {
+      alive,
+      drained: loadCutover(catalog)?.drained ?? null,
+      sentinelEndpos: sentinel?.endpos ?? zeroLsn,
+      endpos,
+    };
+    const judged = judgeDrain(view);
+    if (judged === 'drained') return;
+    if (judged !== 'wait') throw drainFailure(judged, view);
+    pause.waitingFor = `the target is at ${formatLsn(sentinel?.replayLsn ?? zeroLsn)}, and the end position is ${formatLsn(endpos)}`;
+    await pause.wait(lookEveryMs);
+  }
+}
+
+/** Until the application may write to the target, as far as that depends on the run that follows. */
+export async function untilWritable(catalog: Catalog, run: FinalizeView['run'], pause: Pause): Promise<void> {
+  pause.waitingFor = 'the run that follows completes the target';
+  let alive = true;
+  for (let looks = 0; ; looks += 1) {
+    // In this order: what it wrote before it ended is seen.
+    if (looks % aliveEvery === 0) alive = isLocked(catalog.directory, run === 'clone' ? 'clone' : 'apply');
+    const judged = judgeFinalize({ run, alive, writable: phaseDone(catalog, 'writable') });
+    if (judged === 'writable') return;
+    if (judged === 'gone') {
+      throw new Failure('cutover-failed', 'the run that follows has ended before the target was complete', {
+        remedy: 'Its own log says why. Start it again with --resume, then cut over again.',
+      });
+    }
+    await pause.wait(lookEveryMs);
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * A cutover that is taken back while the target is being completed (catalog/cutover.ts): the run notices, stops
+ * completing, and follows again.
+ */
+import { isTakenBack, loadCutoverHold } from '../catalog/cutover.js';
+import type { Catalog } from '../catalog/database.js';
+import { loadSentinel } from '../catalog/sentinel.js';
+import { endPhase, type PhaseName } from '../catalog/setup.js';
+import { Failure } from '../failure.js';
+import { zeroLsn } from '../model/lsn.js';
+
+const lookEveryMs = 100;
+
+/** Whether the end position that this run has reached was taken back. */
+export function takenBack(catalog: Catalog): boolean {
+  return isTakenBack(loadCutoverHold(catalog), loadSentinel(catalog)?.endpos ?? zeroLsn);
+}
+
+/** Records the phase as done, unless it was done for an end position that was taken back; says whether it did. */
+export function endUnlessTakenBack(catalog: Catalog, phase: PhaseName): boolean {
+  return catalog.database
+    .transaction(() => {
+      if (takenBack(catalog)) return false;
+      endPhase(catalog, phase);
+      return true;
+    })
+    .immediate();
+}
+
+/** A signal that is set as soon as the end position is taken back. */
+export function watchForTakingBack(catalog: Catalog): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController();
+  const look = () => {
+    if (takenBack(catalog)) controller.abort(new Failure('stopped', 'the cutover was taken back'));
+  };
+  const timer = setInterval(look, lookEveryMs);
+  return { signal: controller.signal, [Symbol.dispose]: () => clearInterval(timer) };
+}

@@ -1,0 +1,135 @@
+/**
+ * `walferry cutover` beside `walferry clone --follow`, as two people at two terminals would run them, while an
+ * application writes.
+ */
+import { describe, expect, test } from 'vitest';
+import { expectEqual } from '../../support/equal.js';
+import { openMigration, run, runToEnd, succeed } from '../../support/live-migration.js';
+import { cutover, followed, shopSchema, startShop } from './shop.js';
+
+describe('a cutover under load', () => {
+  test('stops the writers, ends equal, and says how long the pause was', async () => {
+    await using migration = await openMigration({ schema: shopSchema });
+    await using following = await followed(migration);
+    await using shop = await startShop(migration.source);
+    await shop.written(50);
+
+    // When the writers are switched over in the middle of their work,
+    const { exit, report } = await cutover(migration, '--sequence-headroom', '1000');
+
+    // then the cutover is complete, and the run that followed ends by itself,
+    expect(exit.code, exit.stderr).toBe(0);
+    const ended = await following.exit;
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(report).toMatchObject({ state: 'done', freeze: 'read-only', verify: 'full', source_frozen: true });
+    expect(report.pause_ms).toBeGreaterThan(0);
+    // the writers, who come back, are refused,
+    await shop.refused();
+    const { committed, refusals } = await shop.stop();
+    expect(committed).toBeGreaterThanOrEqual(50);
+    expect(refusals).toContain('25006');
+    // both sides are equal, with everything that was ever committed,
+    await expectEqual(migration.source, migration.target);
+    const [count] = await migration.target.sql('select count(*)::text as count from sale');
+    expect(Number(count?.['count'])).toBe(committed);
+    // and the target takes writes: keys are there, and a sequence is ahead of what the source gave out.
+    const [fresh] = await migration.target.sql(
+      `insert into sale (item, amount) values (1, 1) returning id::text as id`,
+    );
+    const [last] = await migration.source.sql('select last_value::text as last from sale_id_seq');
+    expect(Number(fresh?.['id'])).toBeGreaterThanOrEqual(Number(last?.['last']) + 1000);
+    await expect(migration.target.sql(`insert into sale (item, amount) values (-1, 1)`)).rejects.toThrow(
+      /foreign key/,
+    );
+  });
+
+  test('done once, it is not done again, and not undone either', async () => {
+    await using migration = await openMigration({ schema: shopSchema });
+    await using following = await followed(migration);
+    await cutover(migration);
+    await following.exit;
+
+    const again = await runToEnd(migration, ['cutover', '--resume']);
+    expect(again.code, again.stderr).toBe(0);
+    expect(again.stderr).toContain('the cutover is complete');
+    const back = await runToEnd(migration, ['cutover', '--abort']);
+    expect(back.code).toBe(12);
+    expect(back.stderr).toContain('may have written to the target');
+    // The source is still frozen, and cleaning up after the migration works all the same.
+    await succeed(migration, ['stream', 'cleanup']);
+    const slots = await migration.source.sql(
+      `select slot_name from pg_replication_slots where database = current_database()`,
+    );
+    expect(slots).toEqual([]);
+  });
+
+  test('a dry run changes nothing', async () => {
+    await using migration = await openMigration({ schema: shopSchema });
+    await using _following = await followed(migration);
+    const { source } = migration;
+    const before = await source.sql(
+      'select setconfig::text from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where datname = current_database()',
+    );
+
+    const plan = await runToEnd(migration, ['cutover', '--dry-run', '--json']);
+    expect(plan.code, plan.stderr).toBe(0);
+    const printed = JSON.parse(plan.stdout) as { expected_pause_ms: number; steps: { step: string }[] };
+    expect(printed.expected_pause_ms).toBeGreaterThan(0);
+    expect(printed.steps.map(({ step }) => step)).toEqual([
+      'freeze',
+      'drain',
+      'verify',
+      'finalize',
+      'sequences',
+    ]);
+    expect((await runToEnd(migration, ['cutover', '--dry-run'])).stdout).toContain('write pause');
+
+    expect(
+      await source.sql(
+        'select setconfig::text from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where datname = current_database()',
+      ),
+    ).toEqual(before);
+    const abort = await runToEnd(migration, ['cutover', '--abort']);
+    expect(abort.stderr).toContain('there is no cutover to be undone');
+    // The sentinel has no end position: the stream goes on.
+    const sentinel = await runToEnd(migration, ['stream', 'sentinel', 'get', '--endpos']);
+    expect(sentinel.stdout.trim()).toBe('0/0');
+  });
+
+  test('without a run that follows it is refused, with the line that starts one', async () => {
+    await using migration = await openMigration({ schema: shopSchema });
+    {
+      await using following = await followed(migration);
+      following.kill('SIGTERM');
+      await following.exit;
+    }
+    const exit = await runToEnd(migration, ['cutover']);
+    expect(exit.code).toBe(12);
+    expect(exit.stderr).toContain('walferry clone --follow --resume');
+    await migration.source.sql('insert into sale (item, amount) values (1, 1)');
+  });
+
+  test('beside `follow` it completes the target itself', async () => {
+    await using migration = await openMigration({ schema: shopSchema, onBoth: true });
+    await migration.target.sqlAsOwner('truncate sale, item restart identity');
+    await migration.target.sql('delete from item');
+    const { source } = migration;
+    await source.sql('truncate sale, item restart identity cascade');
+    await using following = run(migration, ['follow', '--slot-name', `slot_${source.name}`]);
+    await following.waitForOutput(/Waiting until the sentinel apply is enabled/);
+    await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+    await source.sql(`insert into item select i, 'item ' || i from generate_series(1, 10) i`);
+    await source.sql('insert into sale (item, amount) values (3, 4)');
+    await following.waitForOutput(/applying changes from/);
+
+    const { exit, report } = await cutover(migration);
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(report.state).toBe('done');
+    expect((await following.exit).code).toBe(0);
+    await expectEqual(source, migration.target);
+    const [fresh] = await migration.target.sql(
+      'insert into sale (item, amount) values (1, 1) returning id::text as id',
+    );
+    expect(fresh?.['id']).toBe('2');
+  });
+});

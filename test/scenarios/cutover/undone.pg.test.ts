@@ -1,0 +1,183 @@
+/**
+ * A cutover that fails: the source takes writes again, the application goes on there, the target goes on following, and
+ * a later cutover succeeds.
+ */
+import { expect, test } from 'vitest';
+import { expectEqual } from '../../support/equal.js';
+import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
+import { cutover, followed, shopSchema, startShop } from './shop.js';
+
+/** The database's own default on the source; null where it has none. */
+async function readOnlyDefault({ source }: Migration): Promise<string | null> {
+  const [row] = await source.sql(
+    `select (select string_agg(line, ' ') from pg_db_role_setting s, unnest(s.setconfig) line
+              where s.setdatabase = d.oid and line like 'default_transaction_read_only%') as line
+       from pg_database d where datname = current_database()`,
+  );
+  return row?.['line'] ?? null;
+}
+
+/** A row that is written on the source now arrives on the target. */
+async function expectFollows({ source, target }: Migration): Promise<void> {
+  const [sale] = await source.sqlAsOwner(
+    'insert into sale (item, amount) values (7, 7) returning id::text as id',
+  );
+  await until(`sale ${sale?.['id']} is on the target`, async () => {
+    const rows = await target.sql(`select from sale where id = ${sale?.['id']}`);
+    return rows.length === 1;
+  });
+}
+
+test('sides that differ: the tables are named, the shop goes on, and the next cutover succeeds', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { source, target } = migration;
+  await using following = await followed(migration);
+  await using shop = await startShop(source);
+  await shop.written(20);
+  await target.sql(`update item set name = 'tampered with' where id = 42`);
+
+  const { exit } = await cutover(migration);
+  expect(exit.code).toBe(21);
+  expect(exit.stderr).toContain('public.item');
+  expect(exit.stderr).toContain('The cutover was undone');
+  expect(await readOnlyDefault(migration)).toBeNull();
+
+  // The shop goes on, the very same run follows it,
+  await shop.written((await committedOn(migration)) + 20);
+  await expectFollows(migration);
+  // and once the row is mended, it is switched.
+  await target.sql(`update item set name = 'item 42' where id = 42`);
+  const second = await cutover(migration);
+  expect(second.exit.code, second.exit.stderr).toBe(0);
+  expect((await following.exit).code).toBe(0);
+  await shop.stop();
+  await expectEqual(source, target);
+});
+
+async function committedOn({ source }: Migration): Promise<number> {
+  const [row] = await source.sql('select count(*)::text as count from sale');
+  return Number(row?.['count']);
+}
+
+test('a target that is too slow: undone after --max-pause, by what it waited for', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { source, target } = migration;
+  await using _following = await followed(migration);
+  // Somebody holds a lock on the target that keeps changes from being applied.
+  await using blocker = await target.session();
+  await blocker.sql('begin; lock table sale');
+  await source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+
+  const { exit } = await cutover(migration, '--max-pause', '2');
+  expect(exit.code).toBe(12);
+  expect(exit.stderr).toMatch(/--max-pause \(2 s\) is over, while the target is at/);
+  expect(await readOnlyDefault(migration)).toBeNull();
+  await blocker.sql('rollback');
+  await expectFollows(migration);
+});
+
+test('failing while the target is completed: the run takes up the stream again', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { target } = migration;
+  await using following = await followed(migration);
+  await expectFollows(migration);
+  // A reader of the target keeps the foreign keys from being added.
+  await using reader = await target.session();
+  await reader.sql('begin; lock table item in row exclusive mode');
+
+  const { exit } = await cutover(migration, '--max-pause', '3');
+  expect(exit.code).toBe(12);
+  expect(exit.stderr).toContain('while the run that follows completes the target');
+  await following.waitForOutput(/the cutover was taken back: the stream goes on/);
+  await reader.sql('rollback');
+  await expectFollows(migration);
+  const second = await cutover(migration);
+  expect(second.exit.code, second.exit.stderr).toBe(0);
+  expect((await following.exit).code).toBe(0);
+  await expectEqual(migration.source, target);
+});
+
+test('somebody who cannot be stopped and writes on is found out by position', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  await using _following = await followed(migration);
+  await using shop = await startShop(migration.source, { as: 'superuser', pauseMs: 1 });
+  await shop.written(20);
+
+  const { exit } = await cutover(migration);
+  expect(exit.code).toBe(12);
+  expect(exit.stderr).toMatch(/somebody wrote to the source behind the end position .* in public\.sale/);
+  await expectFollows(migration);
+});
+
+test('a prepared transaction blocks the beginning', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { source } = migration;
+  await using _following = await followed(migration);
+  await source.sql(`begin; insert into sale (item, amount) values (1, 1); prepare transaction 'late'`);
+
+  const { exit } = await cutover(migration);
+  expect(exit.code).toBe(12);
+  expect(exit.stderr).toContain('end them first: late (of postgres)');
+  expect(await readOnlyDefault(migration)).toBeNull();
+  await source.sql(`rollback prepared 'late'`);
+});
+
+test('Ctrl-C during the pause undoes it', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  await using _following = await followed(migration);
+  await using blocker = await migration.target.session();
+  await blocker.sql('begin; lock table sale');
+  await migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+
+  await using cutting = run(migration, ['cutover']);
+  await cutting.waitForOutput(/waiting until everything up to the end position/);
+  cutting.kill('SIGINT');
+  const exit = await cutting.exit;
+  expect(exit.code, exit.stderr).toBe(22);
+  expect(exit.stderr).toContain('The cutover was undone');
+  expect(await readOnlyDefault(migration)).toBeNull();
+  await blocker.sql('rollback');
+  await expectFollows(migration);
+});
+
+test('the commands at the seams: run in order, relayed, and a failing one stops it all', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  await using following = await followed(migration);
+
+  const failing = await cutover(migration, '--before-freeze', 'echo the shop will not close >&2; exit 3');
+  expect(failing.exit.code).toBe(12);
+  expect(failing.exit.stderr).toContain('--before-freeze: the shop will not close');
+  expect(failing.exit.stderr).toContain('the command of --before-freeze ended with exit status 3');
+  expect(await readOnlyDefault(migration)).toBeNull();
+
+  const slow = await cutover(
+    migration,
+    '--before-freeze',
+    'sleep 60',
+    '--hook-timeout',
+    '1',
+    '--on-undo',
+    'echo opened',
+  );
+  expect(slow.exit.code).toBe(12);
+  expect(slow.exit.stderr).toContain('did not end within 1 s');
+  expect(slow.exit.stderr).toContain('--on-undo: opened');
+
+  const after = await cutover(
+    migration,
+    '--before-freeze',
+    'echo closed at $WALFERRY_CUTOVER_STATE',
+    '--after',
+    'echo switched at $WALFERRY_CUTOVER_STATE; exit 4',
+  );
+  expect(after.exit.code).toBe(12);
+  expect(after.exit.stderr).toContain('--before-freeze: closed at running');
+  expect(after.exit.stderr).toContain('--after: switched at open');
+  expect((await following.exit).code).toBe(0);
+  // Not undone: the application may be there already. It can be gone on with.
+  expect(await readOnlyDefault(migration)).toBe('default_transaction_read_only=on');
+  const resumed = await runToEnd(migration, ['cutover', '--resume', '--after', 'echo switched']);
+  expect(resumed.code, resumed.stderr).toBe(0);
+  expect(resumed.stderr).toContain('--after: switched');
+});
