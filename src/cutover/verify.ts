@@ -2,11 +2,12 @@
  * The comparison inside of the pause: both sides stand still, the target at the end position. Behind it is whatever
  * compare/ can do; a cutover wants to know whether the sides are equal, and if not, which rows are not.
  */
-import { sidesDiffer } from '../compare/comparison.js';
+import { rowLines, sidesDiffer } from '../compare/comparison.js';
 import { compareData } from '../compare/data.js';
 import type { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
+import { relationLabel } from '../model/relation.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { VerifyMode } from './choices.js';
 
@@ -43,5 +44,10 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
   };
   if (different.length === 0) return { ...result, difference: null };
   const named = await compareData({ ...compare, tables: different, depth: 'rows' });
+  // The rows one by one; the failure has their numbers.
+  for (const table of named.tables) {
+    if (table.rows === undefined) continue;
+    for (const line of rowLines(table.rows)) log.error(`${relationLabel(table)}: ${line}`);
+  }
   return { ...result, difference: sidesDiffer(named) ?? sidesDiffer(comparison) };
 }
