@@ -2,7 +2,7 @@
 import { homedir } from 'node:os';
 import type { Command, CommandContext } from '../cli/command.js';
 import { resumeCommandLine } from '../cli/command-line.js';
-import { optionsOf } from '../cli/options.js';
+import { options as allOptions, optionsOf } from '../cli/options.js';
 import type { GivenOption } from '../cli/parse-options.js';
 import { readSides, sideOf } from '../cli/sides.js';
 import { Secrets } from '../cli/secrets.js';
@@ -31,14 +31,15 @@ export type CallContext = Omit<CommandContext, 'stdout' | 'progress'> & { readon
 export async function call<T>(
   command: Command,
   settings: Readonly<Record<string, SettingValue | undefined>>,
-  { signal, onEvent, environment = process.env }: CallOptions,
+  options: CallOptions & { readonly arguments?: readonly string[] },
   work: (context: CallContext) => Promise<T>,
 ): Promise<T> {
+  const { signal, onEvent, environment = process.env, arguments: words = [] } = options;
   const given = givenOptions(command, settings);
   const read = readSettings({
     command,
     given,
-    arguments: [],
+    arguments: words,
     environment,
     defaults: defaultsFor('walferry', environment, homedir()),
   });
@@ -61,14 +62,14 @@ export async function call<T>(
     return await work({
       path: command.path,
       settings: read.settings,
-      arguments: [],
+      arguments: words,
       source: () => sideOf(sides, 'source'),
       target: () => sideOf(sides, 'target'),
       log,
       signal: stop.signal,
       environment,
       resumeCommand: resumeCommandLine(
-        { program: 'walferry', path: command.path, command, given, arguments: [] },
+        { program: 'walferry', path: command.path, command, given, arguments: words },
         secrets,
       ),
       tell,
@@ -84,22 +85,26 @@ function isAbort(error: unknown): boolean {
   return isStop(error) || (error instanceof Error && error.name === 'AbortError');
 }
 
-/** Settings → options. Throws `usage` for a name that no option has: a typing mistake must not be a default. */
+/**
+ * Settings → options. Throws `usage` for a name that no option has: a typing mistake must not be a default. An option of
+ * other commands is passed over, so that one object of settings can serve several calls.
+ */
 function givenOptions(
   command: Command,
   settings: Readonly<Record<string, SettingValue | undefined>>,
 ): GivenOption[] {
   const known = optionsOf(command.group, command.path);
-  const unknown: string[] = [];
+  const wrong: string[] = [];
   const given = Object.entries(settings).flatMap(([name, value]) => {
     if (value === undefined) return [];
-    const option = known.find(({ option }) => option.names[0] === optionName(name))?.option;
+    const long = optionName(name);
+    const option = known.find(({ option }) => option.names[0] === long)?.option;
     if (option !== undefined) return [{ option, value: optionText(value) }];
-    unknown.push(name);
+    if (!allOptions.some(({ names }) => names[0] === long)) wrong.push(name);
     return [];
   });
-  if (unknown.length === 0) return given;
-  throw new Failure('usage', unknown.map((name) => `${command.path} has no setting "${name}"`).join('\n'));
+  if (wrong.length === 0) return given;
+  throw new Failure('usage', wrong.map((name) => `there is no setting "${name}"`).join('\n'));
 }
 
 /** An LSN is a bigint here, and `X/Y` on the command line. */

@@ -86,6 +86,9 @@ export type CloneSettings = SidesSettings &
     readonly notConsistent?: boolean;
   };
 
+/** Whose sentinel is meant: that of a work directory, or of the run that listens on `host` and `port`. */
+export type SentinelSettings = Pick<SidesSettings, 'dir'> & Pick<StreamSettings, 'host' | 'port'>;
+
 export type FollowSettings = SidesSettings & RunSettings & StreamSettings;
 
 /** A value as the command line would have it; null for a flag that is simply set. */
