@@ -179,9 +179,20 @@ export const options: readonly Option[] = [
     groups: { C: '-a' },
     about: 'every database of the source, each with that of its name on the target',
   }),
+  option(['no-comments'], {
+    id: 'compare-no-comments',
+    groups: { C: 'long' },
+    about: 'schema: do not compare comments',
+  }),
+  option(['no-sequence-values'], {
+    groups: { C: 'long' },
+    about: 'schema: do not compare where sequences stand',
+  }),
+  option(['owners'], { groups: { C: 'long' }, about: 'schema: compare owners too' }),
+  option(['privileges'], { groups: { C: 'long' }, about: 'schema: compare privileges (GRANT, REVOKE) too' }),
   option(['rows'], {
     groups: { C: 'long' },
-    about: 'where tables differ, name the rows that differ by their keys',
+    about: 'data: where tables differ, name the rows that differ by their keys',
   }),
   option(['fail-fast'], {
     groups: { K: '-i' },

@@ -55,6 +55,10 @@ export type Settings = {
   readonly allDatabases: boolean;
   /** `compare data`: down to the rows. */
   readonly rows: boolean;
+  /** `compare schema`: what is looked at. */
+  readonly sequenceValues: boolean;
+  readonly compareOwners: boolean;
+  readonly comparePrivileges: boolean;
   readonly skipVacuum: boolean;
   /** Large tables in parts; null: every table whole. */
   readonly split: {
@@ -350,7 +354,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     dropIfExists: reader.flag('drop-if-exists'),
     noOwner: reader.flag('no-owner'),
     noAcl: reader.flag('no-acl'),
-    noComments: reader.flag('no-comments'),
+    noComments: reader.flag('no-comments') || reader.flag('compare-no-comments'),
     noTablespaces: reader.flag('no-tablespaces'),
     skipLargeObjects: reader.flag('skip-large-objects'),
     largeObjectJobs: reader.integer('large-objects-jobs', 4),
@@ -363,6 +367,9 @@ export function readSettings(input: SettingsInput): SettingsResult {
     requirements: reader.text('requirements'),
     allDatabases: reader.flag('all-databases') || reader.flag('compare-all-databases'),
     rows: reader.flag('rows'),
+    sequenceValues: !reader.flag('no-sequence-values'),
+    compareOwners: reader.flag('owners'),
+    comparePrivileges: reader.flag('privileges'),
     skipVacuum: reader.flag('skip-vacuum'),
     split: readSplit(reader),
     estimateTableSizes: reader.flag('estimate-table-sizes'),

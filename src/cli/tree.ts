@@ -2,6 +2,7 @@
 import type { Command } from './command.js';
 import { command as clone } from './commands/clone.js';
 import { command as compareData } from './commands/compare-data.js';
+import { command as compareSchema } from './commands/compare-schema.js';
 import { command as copyBlobs } from './commands/copy-blobs.js';
 import { command as copyConstraints } from './commands/copy-constraints.js';
 import { command as copyData } from './commands/copy-data.js';
@@ -57,6 +58,7 @@ export const commands: readonly Command[] = [
   follow,
   cutover,
   snapshot,
+  compareSchema,
   compareData,
   copyRoles,
   copySchema,
@@ -106,7 +108,6 @@ export const commands: readonly Command[] = [
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
   K: ['check'],
-  C: ['compare schema'],
   O: ['monitor'],
 };
 

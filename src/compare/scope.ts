@@ -1,7 +1,7 @@
 /**
  * What a comparison need not look at: a run that was told to leave tables out remembers them in its work directory.
  */
-import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
+import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadFilter } from '../catalog/filter-record.js';
 import { loadSetup } from '../catalog/setup.js';
 import { keepsOf, type Keeps } from '../filter/scope.js';
@@ -13,15 +13,18 @@ export function loadComparedTables(directory: string, source: Conninfo, target: 
   const catalog = openCatalog(directory, 'status');
   try {
     const scope = loadFilter(catalog)?.scope ?? null;
-    const setup = loadSetup(catalog);
-    if (scope === null) return null;
-    // `follow` records no setup: its directory is its stream's.
-    const others =
-      setup !== null &&
-      (setup.source !== describeConninfo(source) ||
-        (setup.target !== null && setup.target !== describeConninfo(target)));
-    return others ? null : keepsOf(scope);
+    return scope === null || isOfOtherServers(catalog, source, target) ? null : keepsOf(scope);
   } finally {
     closeCatalog(catalog);
   }
+}
+
+/** Whether a work directory is a run's between other servers. `follow` records no setup: its directory is its stream's. */
+export function isOfOtherServers(catalog: Catalog, source: Conninfo, target: Conninfo): boolean {
+  const setup = loadSetup(catalog);
+  return (
+    setup !== null &&
+    (setup.source !== describeConninfo(source) ||
+      (setup.target !== null && setup.target !== describeConninfo(target)))
+  );
 }

@@ -1,0 +1,100 @@
+/**
+ * `compare schema`: what the databases are made of, read from the catalogs of both sides in a few queries each
+ * (schema-objects.ts) and compared here (schema-difference.ts).
+ */
+import { loadFilter } from '../catalog/filter-record.js';
+import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
+import { resolveOnSource } from '../clone/filtered-schema.js';
+import type { FilterFile } from '../filter/parse.js';
+import { silentLog, type Log } from '../log.js';
+import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { countObjects, diffObjects, type SchemaComparison } from './schema-difference.js';
+import { fetchSchemaObjects, type ObjectScope, type SchemaObject } from './schema-objects.js';
+import { isOfOtherServers } from './scope.js';
+
+export type CompareSchemaOptions = {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  /** The filter that the copy was made with: what it leaves out is looked at on neither side. */
+  readonly filter?: FilterFile | null;
+  /** Everything but owners and privileges unless told. */
+  readonly scope?: Partial<ObjectScope>;
+  readonly log?: Log;
+  readonly signal?: AbortSignal;
+};
+
+const defaultScope: ObjectScope = { comments: true, owners: false, acls: false, sequenceValues: true };
+
+const beginSql = 'begin isolation level repeatable read, read only';
+
+/** Compares the schemas. Differences are returned, not thrown: `schemasDiffer` makes a failure of them. */
+export async function compareSchema(options: CompareSchemaOptions): Promise<SchemaComparison> {
+  const { filter = null, log = silentLog, signal } = options;
+  const scope = { ...defaultScope, ...options.scope };
+  const open = (side: 'source' | 'target') =>
+    connect(options[side], { side, applicationName: 'walferry compare', log, signal });
+  await using source = await open('source');
+  await using target = await open('target');
+  const abort = () => void Promise.allSettled([source.close(), target.close()]);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    const read = async (session: Session) => {
+      await session.query(beginSql);
+      return await fetchSchemaObjects(session, scope);
+    };
+    const [onSource, onTarget] = await Promise.all([read(source), read(target)]);
+    const [wanted, found] =
+      filter === null ? [onSource, onTarget] : await inScope(source, filter, log, [onSource, onTarget]);
+    const [row] = await source.query('select pg_catalog.current_database() as database');
+    const major = ({ serverVersion }: Session) => Math.floor(serverVersion / 10_000);
+    return {
+      database: row?.['database'] ?? '',
+      counts: countObjects(wanted, found),
+      differences: diffObjects(wanted, found, { source: major(source), target: major(target) }),
+    };
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+/**
+ * What the filter leaves out of the source, by its objects; on the target those of the same names, and what is in
+ * schemas that are left out whole.
+ */
+async function inScope(
+  source: Session,
+  file: FilterFile,
+  log: Log,
+  [onSource, onTarget]: readonly [readonly SchemaObject[], readonly SchemaObject[]],
+): Promise<[SchemaObject[], SchemaObject[]]> {
+  const filter = await resolveOnSource(source, file, log);
+  const isOut = ({ classOid, oid }: SchemaObject) => filter.leavesOut(classOid, oid);
+  const name = ({ kind, identity }: SchemaObject) => `${kind} ${identity}`;
+  const out = new Set(onSource.filter(isOut).map(name));
+  const schemas = new Set(
+    onSource.flatMap((object) => (object.kind === 'schema' && isOut(object) ? [object.schema] : [])),
+  );
+  return [
+    onSource.filter((object) => !isOut(object)),
+    onTarget.filter(
+      (object) => !out.has(name(object)) && !(object.schema !== null && schemas.has(object.schema)),
+    ),
+  ];
+}
+
+/** The filter of the run in this directory; null where it copies all, or is a run of other servers. */
+export function loadComparedFilter(directory: string, source: Conninfo, target: Conninfo): FilterFile | null {
+  if (!catalogExists(directory)) return null;
+  const catalog = openCatalog(directory, 'status');
+  try {
+    const record = loadFilter(catalog);
+    if (record === null || isOfOtherServers(catalog, source, target)) return null;
+    return { file: record.file, rules: record.rules, warnings: [] };
+  } finally {
+    closeCatalog(catalog);
+  }
+}
