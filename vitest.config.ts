@@ -4,8 +4,9 @@ import { defineConfig } from 'vitest/config';
 const servers = { globalSetup: ['test/support/global-setup.ts'], hookTimeout: 300_000, maxWorkers: 3 };
 
 /**
- * Unit tests (`*.test.ts`) need nothing; tests with servers (`*.pg.test.ts`) start them. The long ones
- * (`*.soak.test.ts`: many kills, many rows) run by `npm run soak` alone, one file at a time.
+ * Unit tests (`*.test.ts`) need nothing and together take seconds; those that take longer (`*.long.test.ts`) are left out
+ * of `npm run check`. Tests with servers (`*.pg.test.ts`) start them. The very long ones (`*.soak.test.ts`: many kills,
+ * many rows) run by `npm run soak` alone, one file at a time.
  */
 export default defineConfig({
   test: {
@@ -16,8 +17,13 @@ export default defineConfig({
           // Property tests and files of megabytes, on machines that others use as well.
           testTimeout: 120_000,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.pg.test.ts', 'test/**/*.soak.test.ts'],
+          exclude: ['test/**/*.long.test.ts', 'test/**/*.pg.test.ts', 'test/**/*.soak.test.ts'],
+          // Half of the time would go into loading the same modules for each file: no test changes them.
+          isolate: false,
         },
+      },
+      {
+        test: { name: 'long', testTimeout: 120_000, include: ['test/**/*.long.test.ts'] },
       },
       {
         test: {

@@ -1,129 +1,15 @@
 /**
  * Files that are not what was written. The claim of all of these: what comes out is a prefix of what went in, and
  * either nothing is missing, or the end of an unfinished write is cut, or the file is refused by name.
+ * `damage.long.test.ts` does so with every byte.
  */
 import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { asFailure } from '../../src/failure.js';
-import type { Failure } from '../../src/failure.js';
-import { realDisk } from '../../src/journal/disk.js';
-import type { JournalDisk } from '../../src/journal/disk.js';
-import { JournalReader } from '../../src/journal/reader.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import { lsn, openWriter, segmentBytes, temporaryDirectory, transaction } from './messages.js';
-
-/** Syncing every case would only wear the disk. */
-const disk: JournalDisk = { ...realDisk, sync: async () => {}, syncDirectory: async () => {} };
-
-const never = new AbortController().signal;
-const first = '000000010000000000000000.json';
-const middle = '000000010000000000000001.json';
-const newest = '000000010000000000000002.json';
-
-/** Everything that can be read, and what ended the reading. */
-async function readWhatIsThere(
-  directory: string,
-): Promise<{ messages: StreamMessage[]; failure: Failure | null }> {
-  const messages: StreamMessage[] = [];
-  try {
-    await using reader = await JournalReader.open({ directory, follow: false });
-    for (;;) {
-      const batch = await reader.next(never);
-      if (batch === null) return { messages, failure: null };
-      messages.push(...batch);
-    }
-  } catch (error) {
-    return { messages, failure: asFailure(error) };
-  }
-}
-
-/** Three files; the middle one holds all of its messages in one write, the newest two writes and no fsync. */
-async function writeThreeFiles(directory: string): Promise<StreamMessage[][]> {
-  const batches = [
-    transaction(1n, 0x1000n, 2),
-    [...transaction(2n, segmentBytes + 0x1000n, 2), ...transaction(3n, segmentBytes + 0x2000n)],
-    transaction(4n, 2n * segmentBytes + 0x1000n, 1, 'José ",sum"'),
-    transaction(5n, 2n * segmentBytes + 0x2000n),
-  ];
-  // Small headers: each byte of them is damaged once.
-  await using writer = await openWriter(directory, { header: {}, disk });
-  for (const batch of batches) await writer.append(batch);
-  return batches;
-}
-
-test('the newest file, truncated at every byte: whole writes remain, and the journal goes on after them', async () => {
-  await using directory = await temporaryDirectory();
-  const batches = await writeThreeFiles(directory.path);
-  const path = join(directory.path, newest);
-  const good = await readFile(path);
-  const possible = [2, 3, 4].map((count) => batches.slice(0, count).flat());
-  const after = transaction(9n, 2n * segmentBytes + 0x9000n);
-  for (let length = 0; length < good.length; length += 1) {
-    await writeFile(path, good.subarray(0, length));
-    const seen = await readWhatIsThere(directory.path);
-    expect(seen.failure).toBeNull();
-    expect(possible).toContainEqual(seen.messages);
-    {
-      await using writer = await openWriter(directory.path, { header: {}, disk });
-      const last = seen.messages.at(-1);
-      expect(writer.recovered).toBe(last?.kind === 'commit' ? last.endLsn : null);
-      await writer.append(after);
-    }
-    expect(await readWhatIsThere(directory.path)).toEqual({
-      messages: [...seen.messages, ...after],
-      failure: null,
-    });
-  }
-}, 60_000);
-
-test('a closed file, each byte flipped: refused by name, and only what is before the damage comes out', async () => {
-  await using directory = await temporaryDirectory();
-  const batches = await writeThreeFiles(directory.path);
-  const path = join(directory.path, middle);
-  const good = await readFile(path);
-  const before = batches[0] as StreamMessage[];
-  for (let offset = 0; offset < good.length; offset += 1) {
-    const bad = Buffer.from(good);
-    bad[offset] = (bad[offset] as number) ^ (1 << (offset % 8));
-    await writeFile(path, bad);
-    const { messages, failure } = await readWhatIsThere(directory.path);
-    expect(failure?.code, `flipped at ${offset}`).toMatch(/^journal-damaged$/);
-    expect(failure?.message).toContain(middle);
-    expect(failure?.message).toMatch(/at offset \d+/);
-    // A damaged header is found before anything is read.
-    if (messages.length > 0)
-      expect([before, [...before, ...(batches[1] as StreamMessage[])]]).toContainEqual(messages);
-  }
-}, 60_000);
-
-test('the newest file, each byte flipped: a reader gives whole writes before the damage or refuses, a writer too', async () => {
-  await using directory = await temporaryDirectory();
-  const batches = await writeThreeFiles(directory.path);
-  const path = join(directory.path, newest);
-  const good = await readFile(path);
-  const possible = [0, 2, 3].map((count) => batches.slice(0, count).flat());
-  for (let offset = 0; offset < good.length; offset += 1) {
-    const bad = Buffer.from(good);
-    bad[offset] = (bad[offset] as number) ^ (1 << (offset % 8));
-    await writeFile(path, bad);
-    const seen = await readWhatIsThere(directory.path);
-    expect(possible).toContainEqual(seen.messages);
-    const opened = await openWriter(directory.path, { header: {}, disk }).catch((error: unknown) =>
-      asFailure(error),
-    );
-    if (opened instanceof Error) {
-      expect(opened.code).toBe('journal-damaged');
-      expect(await readFile(path)).toEqual(bad);
-    } else {
-      await opened.close();
-      const kept = await readWhatIsThere(directory.path);
-      expect(kept.failure).toBeNull();
-      expect(possible).toContainEqual(kept.messages);
-    }
-  }
-}, 60_000);
+import { first, middle, newest, readWhatIsThere, writeThreeFiles } from './three-files.js';
 
 test('damage below what was fsynced is refused and left alone, damage after it is cut', async () => {
   await using directory = await temporaryDirectory();
