@@ -26,7 +26,12 @@ import { fetchEntryIdentities, fetchTargetObjects } from '../postgres/object-ide
 import { fetchSourceSchema, fetchTables } from '../postgres/schema.js';
 import type { SourceSchema, TableFacts } from '../postgres/schema.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
-import { fetchDoneTasks, forgetDoneTasks, recordDoneTask } from '../postgres/task-table.js';
+import {
+  doneTasksStatement,
+  fetchDoneTasks,
+  forgetDoneTasks,
+  recordDoneTask,
+} from '../postgres/task-table.js';
 import type { DoneTask } from '../postgres/task-table.js';
 import { runCopyPhase } from './copy-phase.js';
 import type { CopyPhase } from './copy-phase.js';
@@ -78,6 +83,8 @@ export { setSequences } from './sequences.js';
 
 /** Tasks of the target's task table that are no table's rows. */
 const lookTask = 'look at the target';
+/** Begins the name of the task that tells whose the others are. */
+const runTask = 'run ';
 export const preDataTask = 'pre-data';
 export const copyPhaseTask = 'copy phase';
 
@@ -153,9 +160,26 @@ async function timed<Result>(
 async function prepareTarget(options: CloneOptions): Promise<Map<string, DoneTask>> {
   await using target = await openTarget(options.target, 'clone', options);
   await ensureTargetSchema(target);
-  if (options.resume) return await fetchDoneTasks(target, options.key);
+  if (options.resume) return await fetchOwnTasks(target, options);
   forgetTasks(options.catalog);
   return new Map();
+}
+
+/**
+ * The tasks that this run has done. Two work directories with the same source and target share their keys: what the
+ * one has copied since is no reason for the other to be complete.
+ */
+async function fetchOwnTasks(target: Session, options: CloneOptions): Promise<Map<string, DoneTask>> {
+  const done = await fetchDoneTasks(target, options.key);
+  const { run, directory } = options;
+  const marked = [...done.keys()].some((name) => name.startsWith(runTask));
+  // Those of a walferry that made no mark are trusted.
+  if (run === undefined || !marked || done.has(`${runTask}${run}`)) return done;
+  throw new Failure(
+    'target-not-empty',
+    `the target holds what another run has copied, not the one in ${directory}`,
+    { remedy: 'Choose another target, or begin anew with --restart, which drops the tables.' },
+  );
 }
 
 /** As a clone's; without a target nothing is asked of it before the dump. */
@@ -343,8 +367,15 @@ export async function restorePreData(
   done: ReadonlyMap<string, DoneTask>,
 ): Promise<void> {
   await using target = await openTarget(options.target, 'clone', options);
-  if (!options.resume) await forgetDoneTasks(target, options.key);
   const clean = options.dropIfExists;
+  // Whoever is refused leaves all as it was, the tasks of another run too.
+  if (!done.has(lookTask) && !clean) {
+    const { identities } = await fetchTargetObjects(target);
+    expectNoTables(file, identities);
+    await prepareLargeObjects(options, file, target);
+  }
+  options.onBegin?.();
+  if (!options.resume) await forgetDoneTasks(target, options.key);
   if (clean) {
     await dropDatabaseObjects(target, file);
     await dropTables(target, file.schema);
@@ -354,10 +385,14 @@ export async function restorePreData(
   const work = { ...options, target: await withoutWaiting(options.target, options) };
   const restore = { work, file, plan, stage: 'pre-data', target: objects, clean } as const;
   if (!done.has(lookTask)) {
-    expectNoTables(file, objects.identities);
     sayWhatIsThere(options, restore);
-    await prepareLargeObjects(options, file, target);
-    await recordDoneTask(target, options.key, { name: lookTask, bytes: 0, rows: 0 });
+    if (clean) await prepareLargeObjects(options, file, target);
+    const tasks = [lookTask, ...(options.run === undefined ? [] : [`${runTask}${options.run}`])];
+    const statement = doneTasksStatement(
+      options.key,
+      tasks.map((name) => ({ name, bytes: 0, rows: 0 })),
+    );
+    await target.query(statement);
   }
   const { directory } = options;
   if (options.roles !== null && options.roles !== undefined) {

@@ -20,7 +20,8 @@ export async function dropDatabaseObjects(target: Session, file: SchemaFile): Pr
   await revokeDefaultPrivileges(target, file);
 }
 
-// A grant to PUBLIC that is not in one schema may be the server's own, which a revoke would take away.
+// On functions and types a grant to PUBLIC that is not in one schema may be the server's own, which a revoke would take
+// away; on tables, sequences and schemas it has none.
 const defaultPrivilegesQuery = `
   select distinct pg_catalog.pg_get_userbyid(d.defaclrole) as role, n.nspname as schema,
     case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
@@ -31,7 +32,8 @@ const defaultPrivilegesQuery = `
   left join pg_catalog.pg_namespace n on n.oid = d.defaclnamespace,
     lateral pg_catalog.aclexplode(d.defaclacl) a,
     lateral pg_catalog.pg_identify_object('pg_catalog.pg_default_acl'::regclass, d.oid, 0) i
-  where a.grantee <> d.defaclrole and (a.grantee <> 0 or n.oid is not null)`;
+  where a.grantee <> d.defaclrole
+    and (a.grantee <> 0 or n.oid is not null or d.defaclobjtype in ('r', 'S', 'n'))`;
 
 /**
  * Default privileges that the source has too, and that an earlier clone has left: tables made under them would have

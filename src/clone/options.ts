@@ -80,6 +80,10 @@ export type CloneOptions = TargetWork &
     readonly resume: boolean;
     /** With `resume`: tables that are left are copied from this snapshot, even when others were from another one. */
     readonly notConsistent?: boolean | undefined;
+    /** Identifies the run: a target that another run has filled since is not taken for this one's. */
+    readonly run?: string | undefined;
+    /** Called before anything is made on the target; until then a run that fails has left nothing there. */
+    readonly onBegin?: (() => void) | undefined;
     readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
   };
 

@@ -24,21 +24,63 @@ const reportedKinds = new Set([
   'USER MAPPING',
 ]);
 
+// What may be refused to the role and can be made by somebody else afterwards: no row is lost by their absence. A table
+// that needs one of them fails for itself.
+const laterKinds = new Set([
+  'ACCESS METHOD',
+  'AGGREGATE',
+  'CAST',
+  'COLLATION',
+  'CONVERSION',
+  'DOMAIN',
+  'FOREIGN TABLE',
+  'FUNCTION',
+  'MATERIALIZED VIEW',
+  'MATERIALIZED VIEW DATA',
+  'OPERATOR',
+  'OPERATOR CLASS',
+  'OPERATOR FAMILY',
+  'POLICY',
+  'PROCEDURE',
+  'RULE',
+  'SHELL TYPE',
+  'STATISTICS',
+  'TEXT SEARCH CONFIGURATION',
+  'TEXT SEARCH DICTIONARY',
+  'TEXT SEARCH PARSER',
+  'TEXT SEARCH TEMPLATE',
+  'TRANSFORM',
+  'TRIGGER',
+  'TYPE',
+  'VIEW',
+]);
+
+// The server's words for it; in another language than English they are not known, and the run ends.
+const noRight =
+  /permission denied|must be (?:superuser|owner|member|able to)|must have|only superuser|not trusted/i;
+
 const ownerCommand = /^alter\s[\s\S]*\sowner\s+to\s[^;]*;?\s*$/i;
 const dropCommand = /^drop\s/i;
 const setting = /^could not set default_(tablespace|table_access_method)/;
 
 export type JudgedErrors = { readonly problems: Problem[]; readonly fatal: Problem[] };
 
-/** Sorts what pg_restore could not do. */
+/**
+ * Sorts what pg_restore could not do. `refused` are the labels of entries that were only reported at an earlier stage:
+ * what failed because it needs one of those is reported too.
+ */
 export function judgeRestoreErrors(
   errors: readonly RestoreError[],
   entries: ReadonlyMap<number, DumpEntry>,
+  refused: ReadonlySet<string> = new Set(),
 ): JudgedErrors {
   const judged: JudgedErrors = { problems: [], fatal: [] };
+  const missing = new Map([...entries].filter(([, entry]) => refused.has(entryLabel(entry))));
   for (const error of errors) {
     const entry = error.dumpId === null ? undefined : entries.get(error.dumpId);
-    const list = isReportedOnly(error, entry) ? judged.problems : judged.fatal;
+    const reported = isReportedOnly(error, entry) || isRefused(error, entry, missing);
+    if (reported && entry !== undefined) missing.set(entry.dumpId, entry);
+    const list = reported ? judged.problems : judged.fatal;
     list.push({
       object: entry === undefined ? 'the schema' : entryLabel(entry),
       message: error.message,
@@ -56,4 +98,17 @@ function isReportedOnly(error: RestoreError, entry: DumpEntry | undefined): bool
   if (error.command === null) return false;
   // --clean only: when the DROP mattered, the CREATE after it fails too, and counts.
   return ownerCommand.test(error.command) || dropCommand.test(error.command);
+}
+
+/** Refused to our role, or in need of something that was: and nothing that rows need. */
+function isRefused(
+  error: RestoreError,
+  entry: DumpEntry | undefined,
+  missing: ReadonlyMap<number, DumpEntry>,
+): boolean {
+  if (entry === undefined) return false;
+  const needed = entry.dependencies.flatMap((id) => missing.get(id) ?? []);
+  // Other indexes are of tables.
+  if (entry.kind === 'INDEX') return needed.some(({ kind }) => kind === 'MATERIALIZED VIEW');
+  return laterKinds.has(entry.kind) && (needed.length > 0 || noRight.test(error.message));
 }

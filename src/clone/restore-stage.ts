@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Failure } from '../failure.js';
 import { restoreEntries } from '../postgres/dump.js';
 import type { DumpEntry } from '../postgres/dump.js';
-import { recordProblems } from './problems.js';
+import { loadProblems, recordProblems } from './problems.js';
 import { judgeRestoreErrors } from './restore-errors.js';
 import { isPresent, placeEntries, entriesOfStage } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
@@ -49,9 +49,12 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
   const { problems, fatal } = judgeRestoreErrors(
     errors,
     new Map(file.entries.map((one) => [one.dumpId, one])),
+    new Set(loadProblems(work.directory).map(({ object }) => object)),
   );
   recordProblems(work.directory, problems);
-  for (const { object, message } of problems) work.log.notice(`target: ${object}: ${message}`);
+  // Where the run ends for what a table needs, the reason may be among what was only refused.
+  const tell = fatal.length > 0 ? work.log.warn : work.log.notice;
+  for (const { object, message } of problems) tell(`target: ${object}: ${message}`);
   for (const { object, message, sql } of fatal) {
     work.log.error(`target: ${object}: ${message}`, sql === null ? {} : { sql });
   }
@@ -63,7 +66,8 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
       `target: ${first.object} could not be created: ${first.message}${others}`,
       {
         remedy:
-          'Make it possible on the target (an extension, a right, a setting), then run the same command with --resume.',
+          'Make it possible on the target (an extension, a right, a setting), then run the same command with --resume' +
+          (stage === 'pre-data' ? '; with --follow, begin anew with --restart.' : '.'),
       },
     );
   }

@@ -6,6 +6,8 @@
  * Each step is recorded in the catalog when it is done, and its effect was durable before that: a step that is not
  * recorded is done again, and every one of them finds out by itself what of it is there already.
  */
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
@@ -37,6 +39,8 @@ import { connect, type Session } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { fetchDoneTasks } from '../postgres/task-table.js';
 import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from './filter-scope.js';
 import { receiveAndApply } from './receive-and-apply.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
@@ -44,7 +48,13 @@ import { openControl } from './control.js';
 import { endUnlessTakenBack, takenBack, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
-import { cleanupStream, setupStream, type StreamChoices, type StreamSetup } from './stream-setup.js';
+import {
+  cleanupStream,
+  setupStream,
+  undoSetup,
+  type StreamChoices,
+  type StreamSetup,
+} from './stream-setup.js';
 
 export type CloneRunOptions = RestoreChoices & {
   readonly version: string;
@@ -106,7 +116,8 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
         log.info(`the run in ${directory} is complete: nothing to do`);
         return null;
       }
-      recordSetup(catalog, state.kind === 'unused' ? setup : (loadSetup(catalog) ?? setup), options.jobs);
+      const begun = state.kind === 'unused' ? null : loadSetup(catalog);
+      recordSetup(catalog, begun ?? withRun(setup), options.jobs);
       if (filters !== null && !isRemembered(catalog, filters)) {
         saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: null });
       }
@@ -118,6 +129,11 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
   } finally {
     locks.release();
   }
+}
+
+/** A run's own name, by which the target knows whose copy it holds. */
+function withRun(setup: Setup): Setup {
+  return { ...setup, settings: { ...setup.settings, run: randomUUID() } };
 }
 
 /** What a resumed run must share, and what it need not: the job counts, for the summary. */
@@ -183,7 +199,7 @@ export function restoreChoices(options: RestoreChoices): RestoreChoices {
 
 /** --restart: whatever an earlier run left goes, and is named. The tables on the target go with the new clone. */
 async function dropEarlierRun(options: CloneRunOptions): Promise<void> {
-  const { directory, follow, source, target, log, signal, origin } = options;
+  const { directory, journalDirectory, follow, source, target, log, signal, origin } = options;
   log.info(`--restart: dropping what earlier runs left in ${directory}, and their tables on the target`);
   const catalog = openCatalog(directory);
   try {
@@ -201,6 +217,8 @@ async function dropEarlierRun(options: CloneRunOptions): Promise<void> {
     closeCatalog(catalog);
   }
   clearWorkDirectory(directory);
+  // The peer's place for them is not below its work directory.
+  await rm(journalDirectory, { recursive: true, force: true });
 }
 
 /** The steps of one run over one open catalog. */
@@ -230,11 +248,19 @@ class CloneRun {
       systemIdentifier: await fetchSystemIdentifier(holder),
       database: source.database,
     };
-    const snapshot = await this.#cloneSnapshot(holder);
-    const summary = await this.#copy(key, snapshot, [], signal).catch((error: unknown) => {
-      if (this.#heldSnapshot() === null) this.#sayOnlyRestart(null);
-      throw error;
-    });
+    const anew = this.#resume && this.#heldSnapshot() === null && !(await this.#holdsRows(key));
+    const snapshot = await this.#cloneSnapshot(holder, anew);
+    const summary = await this.#copy(key, snapshot, { publications: [], anew, signal }).catch(
+      async (error: unknown) => {
+        // Asked of a target that may be what failed: what is not known is said to be there.
+        const lost =
+          this.#heldSnapshot() === null &&
+          phaseStarted(this.#catalog, 'copy') &&
+          (await this.#holdsRows(key).catch(() => true));
+        if (lost) this.#sayOnlyRestart(null);
+        throw error;
+      },
+    );
     endPhase(this.#catalog, 'finalize');
     return summary;
   }
@@ -259,21 +285,20 @@ class CloneRun {
     const { source, target, directory, journalDirectory, filters, log, signal } = this.#options;
     const catalog = this.#catalog;
     await this.#expectUsable();
-    const setup = await setupStream({
-      source,
-      target,
-      catalog,
-      choices: follow.choices,
-      filters,
-      log,
-      signal,
-    });
+    const wanted = { source, target, catalog, choices: follow.choices, filters, log, signal };
+    const setup = await setupStream(wanted);
     try {
       await this.#expectScope();
       await using _control = await openControl({ plan, directory, journalDirectory, log });
       await this.#copyAndStream(setup, follow.tuning);
     } catch (error) {
-      if (setup.created !== null && !phaseDone(catalog, 'copy')) this.#sayOnlyRestart(setup.stream.slot);
+      if (setup.created !== null && !phaseDone(catalog, 'copy')) {
+        if (phaseStarted(catalog, 'copy')) this.#sayOnlyRestart(setup.stream.slot);
+        else {
+          await undoSetup(wanted, setup);
+          await rm(journalDirectory, { recursive: true, force: true });
+        }
+      }
       throw error;
     } finally {
       await setup.created?.close();
@@ -323,6 +348,19 @@ class CloneRun {
     await using _session = await connect(target, { side: 'target', ...options });
   }
 
+  /** Whether the target holds rows of this run, or of another one. */
+  async #holdsRows(key: StreamKey): Promise<boolean> {
+    await using session = await connect(this.#options.target, {
+      side: 'target',
+      applicationName: 'walferry setup',
+      log: this.#options.log,
+      retryForMs: 0,
+    });
+    await ensureTargetSchema(session);
+    const done = await fetchDoneTasks(session, key);
+    return [...done.keys()].some((name) => /^(?:copy|large object|extension) /.test(name));
+  }
+
   /** The snapshot of a copy that did not end is ours, and goes with this process: whoever resumes would be refused. */
   #sayOnlyRestart(slot: string | null): void {
     const held = `; until then the replication slot "${slot}" holds back WAL on the source (stream cleanup drops it)`;
@@ -366,7 +404,8 @@ class CloneRun {
       await receiveAndApply(run, signal, async (stop) => {
         if (!phaseDone(catalog, 'copy')) {
           const snapshot = created?.snapshot ?? this.#heldSnapshot() ?? stream.snapshot ?? noSnapshot;
-          await this.#copy(stream.key, snapshot, stream.ownPublications, stop);
+          const { key, ownPublications: publications } = stream;
+          await this.#copy(key, snapshot, { publications, anew: false, signal: stop });
           await created?.close();
         }
         setApply(catalog, true);
@@ -377,18 +416,17 @@ class CloneRun {
     }
   }
 
-  /** The copy, recorded as begun before anything of it is on the target, and as done when all of it is. */
+  /** The copy, recorded as begun right before anything of it is on the target, and as done when all of it is. */
   async #copy(
     key: StreamKey,
     snapshot: string,
-    publications: readonly string[],
-    signal: AbortSignal,
+    { publications, anew, signal }: { publications: readonly string[]; anew: boolean; signal: AbortSignal },
   ): Promise<CloneSummary> {
     const { source, target, filters, jobs, dropIfExists, request, onClone, follow, log } = this.#options;
     const began = performance.now();
     log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
     log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
-    startPhase(this.#catalog, 'copy');
+    const run = loadSetup(this.#catalog)?.settings['run'];
     const summary = await cloneDatabase({
       ...this.#targetWork(key, publications, signal),
       source,
@@ -398,7 +436,9 @@ class CloneRun {
       ...this.#options.copy,
       dropIfExists: dropIfExists || request.restart,
       resume: this.#resume,
-      notConsistent: this.#options.notConsistent,
+      notConsistent: anew || this.#options.notConsistent === true,
+      run: typeof run === 'string' ? run : undefined,
+      onBegin: () => startPhase(this.#catalog, 'copy'),
       onProgress: announceSteps(log, jobs, onClone),
     });
     endPhase(this.#catalog, 'copy');
@@ -430,16 +470,18 @@ class CloneRun {
 
   /**
    * A clone without a stream that is resumed cannot go on with a new snapshot: its tables would be of two times. So
-   * the one it began with is recorded, and tried again; it is there when another process holds it.
+   * the one it began with is recorded, and tried again; it is there when another process holds it. Only where no rows
+   * were copied (`anew`) another one does as well.
    */
-  async #cloneSnapshot(holder: Session): Promise<string> {
+  async #cloneSnapshot(holder: Session, anew: boolean): Promise<string> {
     const { directory, log } = this.#options;
     const held = this.#heldSnapshot();
     if (held !== null) return held;
     const recorded = loadSetup(this.#catalog)?.settings['snapshot'];
-    const consistent = this.#options.notConsistent !== true;
+    const consistent = this.#options.notConsistent !== true && !anew;
     if (this.#resume && typeof recorded === 'string' && consistent) return recorded;
-    if (this.#resume && !consistent) {
+    if (anew) log.info('no rows were copied yet: all of them are copied from a new snapshot');
+    else if (this.#resume && !consistent) {
       log.warn('--not-consistent: tables that are left are copied as they are now, later than the others');
     } else if (this.#resume) log.info(`the earlier run in ${directory} had no snapshot yet`);
     const snapshot = await exportSnapshot(holder);

@@ -25,7 +25,7 @@ import { relationLabel } from '../model/relation.js';
 import type { SourceTable } from '../model/source-table.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { createPosition, fetchPosition } from '../postgres/position-row.js';
+import { createPosition, deletePosition, fetchPosition } from '../postgres/position-row.js';
 import {
   createPublications,
   dropPublications,
@@ -341,6 +341,28 @@ async function takeBack({ source, catalog, choices, log }: StreamSetupOptions): 
       `what was made on the source cannot be taken back now: ${String(error)}; do it with \`walferry stream cleanup\``,
     );
   }
+}
+
+/**
+ * Takes back a stream that was made for a copy which was refused before it began: as if it had not been set up. What of
+ * the target's rows another run has moved since stays.
+ */
+export async function undoSetup(
+  options: StreamSetupOptions,
+  { stream, created }: StreamSetup,
+): Promise<void> {
+  const { target, log } = options;
+  await created?.close();
+  if (target !== null) {
+    const open = { side: 'target', applicationName: 'walferry setup', log, retryForMs: 0 } as const;
+    try {
+      await using session = await connect(target, open);
+      await deletePosition(session, stream.key, stream.startLsn);
+    } catch (error) {
+      log.debug(`the position row is left on the target: ${String(error)}`);
+    }
+  }
+  await takeBack(options);
 }
 
 /** What a killed setup may have left: our own intent is recorded, and nothing was copied from it. */

@@ -64,7 +64,7 @@ const longKinds: readonly (readonly [kind: string, catalogs: readonly number[]])
   ['FOREIGN TABLE', [catalogOids.relation]],
   ['FOREIGN DATA WRAPPER', [2328]],
   ['FOREIGN SERVER', [1417]],
-  ['USER MAPPING', [1417, 1418]],
+  ['USER MAPPING', [0, 1417, 1418]],
   ['PROCEDURAL LANGUAGE', [2612]],
   ['OPERATOR CLASS', [2616]],
   ['OPERATOR FAMILY', [2753]],

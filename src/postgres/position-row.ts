@@ -73,7 +73,11 @@ export async function createPosition(session: Session, key: StreamKey, start: Ls
 
 const deleteStatement = `delete from walferry.position where ${ofStream}`;
 
-/** Forgets a stream's position: for a run that starts from nothing, and for cleanup. */
-export async function deletePosition(session: Session, key: StreamKey): Promise<void> {
-  await session.query(deleteStatement, streamKeyParameters(key));
+/**
+ * Forgets a stream's position: for a run that starts from nothing, and for cleanup. Only where it stands at `at`, when
+ * that is given.
+ */
+export async function deletePosition(session: Session, key: StreamKey, at?: Lsn): Promise<void> {
+  if (at === undefined) await session.query(deleteStatement, streamKeyParameters(key));
+  else await session.query(`${deleteStatement} and lsn = $4`, [...streamKeyParameters(key), formatLsn(at)]);
 }

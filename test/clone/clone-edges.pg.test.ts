@@ -44,8 +44,10 @@ describe('a target that is not fresh', () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
     await source.sql(
-      `${shop} create type kind as enum ('a'); create function f() returns int language sql return 1;`,
+      `${shop} create type kind as enum ('a'); create function f() returns int language sql return 1;
+      alter default privileges grant select on tables to public`,
     );
+    const privileges = `select relname, relacl from pg_class where relnamespace = 'public'::regnamespace order by 1`;
     await using first = await cloneFor(source, target);
     await first.clone();
     await source.sql(`delete from line where id > 100; alter table item add column more text default 'x'`);
@@ -54,6 +56,8 @@ describe('a target that is not fresh', () => {
     await second.clone({ dropIfExists: true });
 
     await expectEqual(source, target);
+    // Those of the first clone do not grant on the tables of the second.
+    expect(await target.sql(privileges)).toEqual(await source.sql(privileges));
     expect(await target.sql('select count(*) as n, max(more) as more from item')).toEqual([
       { n: '500', more: 'x' },
     ]);

@@ -104,6 +104,46 @@ test('what was refused is told once, also of a run that was killed and resumed, 
   expect(loadProblems(run.options.directory)).toEqual(problems);
 });
 
+test('objects that only a superuser may make are reported with what needs them; no password of theirs is written', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await source.sql(`
+    create table t (id integer primary key); insert into t values (1); grant select on t to public;
+    create function raw(integer) returns integer language internal as 'int4abs';
+    create view through as select raw(id) from t; create materialized view kept as select raw(id) as r from t;
+    create unique index kept_r on kept (r);
+    create operator family ours using btree; create access method other type table handler heap_tableam_handler;
+    create function fire() returns trigger language plpgsql as 'begin return new; end';
+    create foreign data wrapper far; create server there foreign data wrapper far;
+    create user mapping for public server there options (password 'canary of a mapping');
+    create foreign table remote (id integer) server there; create view of_remote as select * from remote;`);
+  await using run = await cloneFor(source, target, { as: 'owner' });
+
+  const { problems } = await run.clone();
+
+  expect(problems.map(({ object }) => object.replace(/ postgres$/, '')).toSorted()).toEqual([
+    'ACCESS METHOD - other',
+    'FOREIGN DATA WRAPPER - far',
+    'FOREIGN TABLE public remote',
+    'FUNCTION public raw(integer)',
+    'INDEX public kept_r',
+    'MATERIALIZED VIEW DATA public kept',
+    'MATERIALIZED VIEW public kept',
+    'OPERATOR FAMILY public ours',
+    'SERVER - there',
+    'USER MAPPING - USER MAPPING public SERVER there',
+    'VIEW public of_remote',
+    'VIEW public through',
+  ]);
+  await expectEqual(source, target);
+  const told = await readFile(refusedSqlFile(run.options.directory), 'utf8');
+  expect(JSON.stringify(problems) + told + run.said.join()).not.toContain('canary of a mapping');
+  // In the order of the file, by somebody who may, everything is there.
+  await target.sql(told);
+  expect(await target.sql('select * from kept')).toEqual([{ r: '1' }]);
+  expect(await target.sql('select * from through')).toEqual([{ raw: '1' }]);
+});
+
 test('the program tells what was refused once, with the SQL and the file', async () => {
   await using source = await createDatabase('source');
   await using target = await createDatabase('target');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { isPresent, placeEntries } from '../../src/clone/restore-plan.js';
 import { judgeRestoreErrors } from '../../src/clone/restore-errors.js';
-import type { DumpEntry } from '../../src/postgres/dump.js';
+import { entryLabel, type DumpEntry } from '../../src/postgres/dump.js';
 
 let nextId = 1;
 
@@ -140,6 +140,28 @@ describe('a statement that failed', () => {
     const judged = judgeRestoreErrors([{ dumpId: subject?.dumpId ?? null, message, command }], all);
     expect(judged.problems.length).toBe(expected === 'reported' ? 1 : 0);
     expect(judged.fatal.length).toBe(expected === 'fatal' ? 1 : 0);
+  });
+
+  test('a right that is missing is reported of what rows can do without, and so is what needs it', () => {
+    const fn = entry('FUNCTION', 1255, 2);
+    const view = entry('VIEW', 1259, 3, [fn]);
+    const needing = entry('TABLE', 1259, 4, [fn]);
+    const known = new Map([fn, view, needing].map((one) => [one.dumpId, one]));
+    const failed = (subject: DumpEntry, message: string) => ({
+      dumpId: subject.dumpId,
+      message,
+      command: 'CREATE …',
+    });
+    const denied = failed(fn, 'permission denied for language c');
+    const dependents = [view, needing].map((one) => failed(one, 'function f() does not exist'));
+
+    const judged = judgeRestoreErrors([denied, ...dependents], known);
+    expect(judged.problems.length).toBe(2);
+    expect(judged.fatal.map(({ object }) => object)).toEqual([entryLabel(needing)]);
+    // Refused at an earlier stage.
+    expect(judgeRestoreErrors(dependents.slice(0, 1), known, new Set([entryLabel(fn)])).fatal).toEqual([]);
+    // Anything else is no matter of rights.
+    expect(judgeRestoreErrors([failed(fn, 'syntax error')], known).fatal.length).toBe(1);
   });
 
   test('the options of a user mapping, which may hold a password, are not repeated', () => {

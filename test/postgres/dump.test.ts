@@ -52,6 +52,7 @@ describe('the table of contents of a dump', () => {
     ['1; 0 9 MATERIALIZED VIEW DATA public m postgres', 'MATERIALIZED VIEW DATA', 'its contents'],
     ['1; 1259 9 SEQUENCE OWNED BY postgres', 'SEQUENCE', 'a sequence BY in the schema OWNED'],
     ['1; 2620 9 TRIGGER public t x postgres', 'TRIGGER', 'a trigger'],
+    ['1; 0 0 USER MAPPING - USER MAPPING public SERVER s postgres', 'USER MAPPING', 'a user mapping'],
     ['1; 3466 9 EVENT TRIGGER - x postgres', 'EVENT TRIGGER', 'an event trigger'],
   ])('%s is %s: %s', (line, kind) => {
     expect(readDumpList(line)[0]?.kind).toBe(kind);
