@@ -11,6 +11,7 @@ import type {
   SequenceValue,
 } from '../postgres/catalog-lists.js';
 import { prettySize } from './output.js';
+import { printable } from './printable.js';
 import type { PartBounds } from '../postgres/table-splits.js';
 
 /** A column's title, and the least that it is wide: the peer's width where it has one. */
@@ -20,7 +21,8 @@ type Column = readonly [title: string, width?: number];
  * Right-aligned columns under a header, then an empty line. The last column is not padded where it is `ragged`: a
  * definition may be as long as it likes.
  */
-function list(columns: readonly Column[], rows: readonly (readonly string[])[], ragged = false): string {
+function list(columns: readonly Column[], lines: readonly (readonly string[])[], ragged = false): string {
+  const rows = lines.map((row) => row.map(printable));
   const last = columns.length - 1;
   const widths = columns.map(([title, width = 0], index) =>
     Math.max(

@@ -9,6 +9,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { Failure } from '../failure.js';
 import type { Log, LogFields } from '../log.js';
+import { printableLines } from './printable.js';
 import type { ProgressLine } from './progress-line.js';
 import type { Secrets } from './secrets.js';
 import type { LogSettings } from './settings.js';
@@ -126,7 +127,7 @@ function humanLine(line: Line, timeFormat: string, coloured: boolean): string {
   const level = line.error_severity.padEnd(6);
   const colour = coloured ? (colours[line.error_severity] ?? '') : '';
   const shown = colour === '' ? level : `${colour}${level}${plain}`;
-  return `${formatTime(time, timeFormat)}.${milliseconds} ${line.pid} ${shown} ${line.message}\n`;
+  return `${formatTime(time, timeFormat)}.${milliseconds} ${line.pid} ${shown} ${printableLines(line.message)}\n`;
 }
 
 /** The part of strftime that makes sense in front of a log line; anything else stays as it is. */

@@ -2,6 +2,7 @@
  * What commands print on stdout for people: sizes, durations, and the two tables at the end of a clone (reference
  * 8.1 and 8.2). Pure.
  */
+import { printable } from './printable.js';
 
 const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
 
@@ -57,12 +58,13 @@ export type StepSummary = {
 };
 
 /** Right-aligned columns under a header, as every list of the peer prints them. Ends with a newline. */
-export function columns(header: readonly string[], rows: readonly (readonly string[])[]): string {
+export function columns(header: readonly string[], cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(printable));
   const widths = header.map((title, index) =>
     Math.max(title.length, ...rows.map((row) => width(row[index] ?? ''))),
   );
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, index) => ' '.repeat((widths[index] ?? 0) - width(cell)) + cell).join(' | ');
+  const line = (row: readonly string[]) =>
+    row.map((cell, index) => ' '.repeat((widths[index] ?? 0) - width(cell)) + cell).join(' | ');
   const dashes = widths.map((size) => '-'.repeat(size)).join('-+-');
   return [`${line(header)} `, dashes, ...rows.map(line)].join('\n') + '\n';
 }

@@ -53,8 +53,8 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
   );
   recordProblems(work.directory, problems);
   // Where the run ends for what a table needs, the reason may be among what was only refused.
-  const tell = fatal.length > 0 ? work.log.warn : work.log.notice;
-  for (const { object, message } of problems) tell(`target: ${object}: ${message}`);
+  const level = fatal.length > 0 ? 'warn' : 'notice';
+  for (const { object, message } of problems) work.log[level](`target: ${object}: ${message}`);
   for (const { object, message, sql } of fatal) {
     work.log.error(`target: ${object}: ${message}`, sql === null ? {} : { sql });
   }

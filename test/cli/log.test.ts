@@ -54,6 +54,12 @@ describe('a line', () => {
     expect(text()).toBe('09:05:07.045 PID WARN   slow\n');
   });
 
+  test('gives no orders to the terminal', () => {
+    const { log, text } = capture({}, { tty: true, colours: false });
+    log.info('table a\u001b[2Jb\r\nDETAIL: more');
+    expect(text()).toBe('09:05:07.045 PID INFO   table a\\x1b[2Jb\\r\nDETAIL: more\n');
+  });
+
   test('has its time as asked', () => {
     const { log, text } = capture({ timeFormat: '%d.%m.%y %T' });
     log.info('x');

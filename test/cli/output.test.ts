@@ -144,3 +144,9 @@ describe('the table of steps', () => {
     ]);
   });
 });
+
+test('names with line breaks and terminal sequences stay in their row', () => {
+  expect(columns(['Name'], [['a\nb\u001b[31m']])).toBe(
+    ['        Name ', '------------', 'a\\nb\\x1b[31m', ''].join('\n'),
+  );
+});
