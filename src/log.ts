@@ -27,3 +27,46 @@ export const silentLog: Log = {
   notice: nothing,
   debug: nothing,
 };
+
+/** A line as it was logged: redacted, and of a level that an operator sees. */
+export type LogLine = {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  /** `ERROR`, `WARN`, `INFO`. */
+  readonly severity: string;
+  readonly message: string;
+};
+
+/** The end of the log, for whoever shows it elsewhere. */
+export interface LogTail {
+  /** Lines behind the first `count` of all that were ever logged, as far as they are kept; and how many there are now. */
+  linesAfter(count: number): { readonly lines: readonly LogLine[]; readonly count: number };
+  /** Any text as it would be logged: without passwords. */
+  redact(text: string): string;
+}
+
+/** How many of the last lines are kept. */
+const keptLines = 300;
+
+/** Keeps the end of a log. */
+export class KeptLog implements LogTail {
+  readonly #lines: LogLine[] = [];
+  #count = 0;
+  readonly redact: (text: string) => string;
+
+  /** Lines are kept as they are given: `redact` is for other texts. */
+  constructor(redact: (text: string) => string) {
+    this.redact = redact;
+  }
+
+  keep(line: LogLine): void {
+    this.#lines.push(line);
+    this.#count += 1;
+    if (this.#lines.length > keptLines) this.#lines.shift();
+  }
+
+  linesAfter(count: number): { readonly lines: readonly LogLine[]; readonly count: number } {
+    const lines = count >= this.#count ? [] : this.#lines.slice(-(this.#count - count));
+    return { lines, count: this.#count };
+  }
+}

@@ -47,6 +47,12 @@ function needs(): Need[] {
       met: programs?.wal2json === true || process.platform === 'darwin',
       packages: [`postgresql-${version}-wal2json`],
     },
+    {
+      name: 'Chromium',
+      // Elsewhere a browser is the user's own affair: without one the test of the page fails, and the rest can run.
+      met: !apt || isChromiumThere(),
+      packages: ['chromium'],
+    },
     ...systemPrograms.map((needed) => ({
       name: needed.program,
       met: isOnPath(needed.program),
@@ -89,6 +95,12 @@ function aptGet(args: readonly string[]): void {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });
   if (status !== 0) throw new Error(`apt-get ${args[0]} failed (${status})`);
+}
+
+/** Where the page's test looks for it (test/support/browser.ts). */
+function isChromiumThere(): boolean {
+  const named = process.env['CHROMIUM'] ?? '';
+  return (named !== '' && existsSync(named)) || isOnPath('chromium') || isOnPath('chromium-browser');
 }
 
 function isOnPath(program: string): boolean {

@@ -11,10 +11,10 @@ import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
 
 /** Grows by one with every change of `schema`. */
-const catalogVersion = 3;
+const catalogVersion = 4;
 
-/** Versions that become the present one by making the tables they lack. */
-const upgradedVersions: readonly number[] = [2];
+/** Versions from which it is enough to make the tables that are missing: the others are as they were. */
+const upgradedVersions: readonly number[] = [0, 2, 3];
 
 const schema = `
   create table if not exists setup (
@@ -97,6 +97,26 @@ const schema = `
     drained text,
     steps text not null
   );
+  create table if not exists run_status (
+    role text primary key,
+    at_ms integer not null,
+    status text not null
+  );
+  create table if not exists sample (
+    at_ms integer primary key,
+    source text,
+    written text,
+    applied text,
+    lag_ms integer,
+    behind integer,
+    copied integer
+  );
+  create table if not exists log_line (
+    id integer primary key autoincrement,
+    at_ms integer not null,
+    severity text not null,
+    message text not null
+  );
 `;
 
 /** An open catalog. */
@@ -136,20 +156,50 @@ export function openCatalog(directory: string, durability: Durability = 'full'):
       cause: error,
     });
   }
-  const version = Number(database.pragma('user_version', { simple: true }));
-  const known = version === 0 || version === catalogVersion || upgradedVersions.includes(version);
-  if (!known) {
+  const version = versionOf(database);
+  if (version === catalogVersion) return { directory, database };
+  if (!upgradedVersions.includes(version)) {
     database.close();
-    throw new Failure(
-      'work-directory-broken',
-      `the catalog in ${directory} has version ${version}, this walferry reads version ${catalogVersion}`,
-      { remedy: 'Use the walferry that made it, or another --dir.' },
-    );
+    throw otherVersion(directory, version);
   }
-  if (version !== catalogVersion) {
-    database.exec(`begin immediate; ${schema} pragma user_version = ${catalogVersion}; commit;`);
-  }
+  database.exec(`begin immediate; ${schema} pragma user_version = ${catalogVersion}; commit;`);
   return { directory, database };
+}
+
+/** A reader may meet the moment in which the last other connection closes; it is over at once. */
+const readerWaitsMs = 2000;
+
+/**
+ * Opens the catalog to look at it, and nothing else: it makes nothing, holds nothing up and changes nothing, whatever
+ * a run does meanwhile. Close it soon, or the run's write-ahead file grows. Throws `work-directory-broken`.
+ */
+export function openCatalogToRead(directory: string): Catalog {
+  let database: Database.Database | undefined;
+  try {
+    database = new Database(catalogPath(directory), { readonly: true, fileMustExist: true });
+    database.pragma(`busy_timeout = ${readerWaitsMs}`);
+    const version = versionOf(database);
+    if (version === catalogVersion) return { directory, database };
+    throw otherVersion(directory, version);
+  } catch (error) {
+    database?.close();
+    if (error instanceof Failure) throw error;
+    throw new Failure('work-directory-broken', `the work directory ${directory} cannot be read`, {
+      cause: error,
+    });
+  }
+}
+
+function versionOf(database: Database.Database): number {
+  return Number(database.pragma('user_version', { simple: true }));
+}
+
+function otherVersion(directory: string, version: number): Failure {
+  return new Failure(
+    'work-directory-broken',
+    `the catalog in ${directory} has version ${version}, this walferry reads version ${catalogVersion}`,
+    { remedy: 'Use the walferry that made it, or another --dir.' },
+  );
 }
 
 export function closeCatalog(catalog: Catalog): void {

@@ -4,7 +4,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../failure.js';
-import { catalogExists, closeCatalog, openCatalog, type Catalog } from './database.js';
+import { catalogExists, closeCatalog, openCatalog, openCatalogToRead, type Catalog } from './database.js';
 import { loadSetup, phaseDone, phaseStarted, saveSetup, setupDifferences, type Setup } from './setup.js';
 
 /** What is known of a directory before a run begins. */
@@ -95,12 +95,21 @@ export function openWorkDirectory(directory: string, setup: Setup): Catalog {
 
 /** Opens the catalog of a directory that must have one. Throws `work-directory-broken` when nothing was begun there. */
 export function requireCatalog(directory: string): Catalog {
-  if (!catalogExists(directory)) {
-    throw new Failure('work-directory-broken', `there is no walferry run in ${directory}`, {
-      remedy: 'Name the directory of the run with --dir.',
-    });
-  }
+  expectRun(directory);
   return openCatalog(directory);
+}
+
+/** The same, to look only. */
+export function requireCatalogToRead(directory: string): Catalog {
+  expectRun(directory);
+  return openCatalogToRead(directory);
+}
+
+function expectRun(directory: string): void {
+  if (catalogExists(directory)) return;
+  throw new Failure('work-directory-broken', `there is no walferry run in ${directory}`, {
+    remedy: 'Name the directory of the run with --dir.',
+  });
 }
 
 /** `<work directory>/db/<name>`; what cannot stand in a file's name is written as in a URL. Pure. */

@@ -3,7 +3,7 @@ import type { CloneJobs, CopyChoices, Problem, RestoreChoices } from '../clone/o
 import type { CloneRunOptions } from '../follow/clone-run.js';
 import type { Log } from '../log.js';
 import type { CommandContext } from './command.js';
-import { controlChoices } from './control.js';
+import { controlChoices, reportChoices } from './control.js';
 import { filtersOf } from './filter-option.js';
 import type { Settings } from './settings.js';
 import { streamChoices, streamTuning } from './stream-options.js';
@@ -36,9 +36,10 @@ export async function cloneRunOptions(
       ? {
           choices: streamChoices(settings),
           tuning: streamTuning(settings),
-          control: controlChoices(context),
         }
       : null,
+    control: await controlChoices(context),
+    report: reportChoices(context),
     log,
     signal,
   };

@@ -12,7 +12,7 @@
  *
  * `test/cli/tree.test.ts` checks that.
  */
-import type { Log } from '../log.js';
+import type { Log, LogTail } from '../log.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { Group } from './option.js';
 import type { ProgressLine } from './progress-line.js';
@@ -59,6 +59,8 @@ export type CommandContext = {
   /** The target; throws `usage` when it was not given. */
   readonly target: () => Conninfo;
   readonly log: Log;
+  /** The end of what was logged, for whoever looks on from elsewhere. */
+  readonly logTail: LogTail;
   /**
    * Aborted by the first SIGINT, SIGTERM or SIGHUP; its reason is the Failure `stopped`, so that throwIfStopped and
    * signal.throwIfAborted both end the command with exit 22. End within two seconds.

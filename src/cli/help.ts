@@ -87,6 +87,8 @@ function placeholder(value: KnownOption['option']['value']): string {
       return '';
     case 'text':
       return ` <${value.placeholder}>`;
+    case 'optional-text':
+      return ` [${value.placeholder}]`;
     case 'integer':
       return ' <n>';
     case 'size':

@@ -8,7 +8,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { pino } from 'pino';
 import { Failure } from '../failure.js';
-import type { Log, LogFields } from '../log.js';
+import { KeptLog, type Log, type LogFields, type LogTail } from '../log.js';
 import { printableLines } from './printable.js';
 import type { ProgressLine } from './progress-line.js';
 import type { Secrets } from './secrets.js';
@@ -40,12 +40,13 @@ export type LogOptions = {
 };
 
 /** A log that can be closed: after `close` its file is complete. */
-export type OpenLog = Log & { close(): void };
+export type OpenLog = Log & { readonly tail: LogTail; close(): void };
 
 /** A line as pino made it. */
 type Line = {
   readonly timestamp: string;
   readonly pid: number;
+  readonly error_level: number;
   readonly error_severity: string;
   readonly message: string;
 };
@@ -58,8 +59,13 @@ export function makeLog(options: LogOptions): OpenLog {
   const timeFormat = settings.timeFormat ?? (terminal ? '%H:%M:%S' : '%Y-%m-%d %H:%M:%S');
   const file = openLogFile(settings.file);
 
+  const tail = new KeptLog((text) => secrets.redact(text));
+
   const print = (text: string) => {
     const line = JSON.parse(text) as Line;
+    if (line.error_level >= levels.info) {
+      tail.keep({ atMs: Date.parse(line.timestamp), severity: line.error_severity, message: line.message });
+    }
     progress.hide();
     stderr.write(
       settings.format === 'json' ? text : humanLine(line, timeFormat, options.colours && terminal),
@@ -90,6 +96,7 @@ export function makeLog(options: LogOptions): OpenLog {
       logger[level](fields === undefined ? {} : redactFields(fields, secrets), secrets.redact(message));
     };
   return {
+    tail,
     error: at('error'),
     warn: at('warn'),
     info: at('info'),

@@ -18,6 +18,8 @@ export type Spelling = `-${string}` | 'long';
 export type ValueKind =
   | { readonly type: 'flag' }
   | { readonly type: 'text'; readonly placeholder: string }
+  /** A text that may be left out: the option alone means something too. */
+  | { readonly type: 'optional-text'; readonly placeholder: string }
   | { readonly type: 'integer'; readonly min: number; readonly max: number }
   /** Bytes: an integer with an optional unit B, kB, MB, GB, TB, PB, EB. */
   | { readonly type: 'size' }
@@ -59,7 +61,7 @@ export function longName(option: Option): string {
   return `--${option.names[0]}`;
 }
 
-/** Whether a value follows the option. */
+/** Whether a value always follows the option. */
 export function takesValue(option: Option): boolean {
-  return option.value.type !== 'flag';
+  return option.value.type !== 'flag' && option.value.type !== 'optional-text';
 }

@@ -38,6 +38,7 @@ export const options: readonly Option[] = [
   // The two sides and the place where a run is kept.
   option(['source'], {
     groups: all('-S', 'KDRLNCTSP'),
+    commands: ['monitor'],
     value: text('uri'),
     variable: 'SOURCE_PGURI',
     about: 'the server to copy from: a URI or "key=value …"',
@@ -50,6 +51,7 @@ export const options: readonly Option[] = [
   }),
   option(['dir'], {
     groups: all('-D', 'KDRLNCTS'),
+    commands: ['monitor'],
     value: text('path'),
     default: '${XDG_DATA_HOME:-~/.local/share}/walferry',
     peerDefault: '${TMPDIR:-/tmp}/pgcopydb',
@@ -284,6 +286,31 @@ export const options: readonly Option[] = [
     default: '80 % of the room that is free at the start',
     about: 'stop reading from the slot while the transform files take more room than this; 0: no limit',
   }),
+  option(['heartbeat'], {
+    groups: all('long', 'KT'),
+    value: { type: 'integer', min: 0, max: 3600 },
+    variable: 'HEARTBEAT',
+    default: '10',
+    about: 'seconds after which an idle source gets a message of ours, so that the lag is known; 0: never',
+  }),
+  option(['monitor'], {
+    groups: all('long', 'KT'),
+    value: { type: 'optional-text', placeholder: 'host:port' },
+    about: 'listen, and serve the monitor page, from the beginning of the run (127.0.0.1:5442 unless told)',
+  }),
+  option(['interval'], {
+    commands: ['monitor'],
+    value: { type: 'integer', min: 1, max: 3600 },
+    default: '1',
+    about: 'seconds between two looks',
+  }),
+  option(['web'], { commands: ['monitor'], about: 'serve the page, instead of showing it in the terminal' }),
+  option(['listen'], {
+    commands: ['monitor'],
+    value: text('host:port'),
+    default: '127.0.0.1:5443',
+    about: 'where --web listens',
+  }),
   option(['replay-no-op-updates'], {
     groups: all('long', 'KT'),
     variable: 'REPLAY_NO_OP_UPDATES',
@@ -314,6 +341,7 @@ export const options: readonly Option[] = [
   option(['host'], {
     id: 'coordinator-host',
     groups: { S: '-H' },
+    commands: ['monitor'],
     value: text('address'),
     default: 'WALFERRY_HOST, else the files of --dir',
     about: 'ask the run that listens here',
@@ -321,6 +349,7 @@ export const options: readonly Option[] = [
   option(['port'], {
     id: 'coordinator-port',
     groups: { S: '-P' },
+    commands: ['monitor'],
     value: port,
     default: 'WALFERRY_PORT, else 5442 with --host',
     about: 'port of that run',

@@ -28,9 +28,9 @@ export function parseOptions(command: Command, path: string, words: readonly str
   for (const { option, letter } of optionsOf(command.group, command.path)) {
     for (const [index, name] of option.names.entries()) {
       const short = letter !== null && index === 0 ? `-${letter}, ` : '';
-      parser.option(`${short}--${name}${takesValue(option) ? ' <value>' : ''}`);
-      parser.on(`option:${name}`, (value: string | undefined) => {
-        given.push({ option, value: takesValue(option) ? (value ?? '') : null });
+      parser.option(`${short}--${name}${valueForm(option)}`);
+      parser.on(`option:${name}`, (value: string | null | undefined) => {
+        given.push({ option, value: takesValue(option) ? (value ?? '') : (value ?? null) });
       });
     }
   }
@@ -50,6 +50,12 @@ export function parseOptions(command: Command, path: string, words: readonly str
   }
   problems.push(...argumentProblems(command, operands));
   return { given, arguments: operands, problems };
+}
+
+/** As commander wants to be told. */
+function valueForm(option: Option): string {
+  if (option.value.type === 'optional-text') return ' [value]';
+  return takesValue(option) ? ' <value>' : '';
 }
 
 /** Names an option that commander did not take. What follows the name is not repeated: it may hold a password. */

@@ -170,6 +170,7 @@ export async function runCommand(
       source: () => sideOf(sides, 'source'),
       target: () => sideOf(sides, 'target'),
       log,
+      logTail: log.tail,
       signal: stops.signal,
       stdout: (text) => {
         progress.hide();

@@ -15,12 +15,14 @@ import { longName, variablesOf, type Option } from './option.js';
 import { optionsOf } from './options.js';
 import type { GivenOption } from './parse-options.js';
 import {
+  readAddress,
   readBoolean,
   readInteger,
   readLsnOption,
   readSize,
   readSlotName,
   readText,
+  type Address,
   type Read,
 } from './values.js';
 
@@ -101,7 +103,15 @@ export type Settings = {
   readonly maxJournalBytes: number | null;
 
   /** Where a run listens for the sentinel commands, or where those ask; null: nowhere, the files of --dir are used. */
-  readonly control: { readonly host: string; readonly port: number } | null;
+  readonly control: Address | null;
+  /** Whether the run listens from its very beginning, for its page. */
+  readonly monitor: boolean;
+  /** Seconds without a commit after which the source gets a heartbeat; 0: never. */
+  readonly heartbeatSeconds: number;
+  /** `monitor`: seconds between two looks; serve the page, and where. */
+  readonly intervalSeconds: number;
+  readonly web: boolean;
+  readonly listen: Address;
 
   /** `stream sentinel get`: the one field to print; null: all. */
   readonly sentinelField: keyof Sentinel | null;
@@ -265,6 +275,12 @@ class Reader {
     return this.#read<string | null>(id, null, readText);
   }
 
+  /** Whether the option stands there without the value that it may have. */
+  givenBare(id: string): boolean {
+    const value = this.#given.get(id);
+    return value === null || value === 'true';
+  }
+
   integer<T extends number | null>(id: string, absent: T): number | T {
     return this.#read<number | T>(id, absent, (text, { value }) =>
       value.type === 'integer' ? readInteger(text, value.min, value.max) : { expected: 'an integer' },
@@ -273,6 +289,12 @@ class Reader {
 
   size(id: string): number | null {
     return this.#read<number | null>(id, null, readSize);
+  }
+
+  address<A extends Address | null>(id: string, absent: A): Address | A {
+    return this.#read<Address | A>(id, absent, (text) =>
+      readAddress(text, { host: controlHost, port: controlPort }),
+    );
   }
 
   lsn(id: string): Lsn | null {
@@ -393,6 +415,11 @@ export function readSettings(input: SettingsInput): SettingsResult {
     acknowledge: reader.word('ack', ['durable', 'applied'], 'durable'),
     maxJournalBytes: reader.size('max-journal-size'),
     control: readControl(reader, input.command),
+    monitor: reader.given('monitor'),
+    heartbeatSeconds: reader.integer('heartbeat', 10),
+    intervalSeconds: reader.integer('interval', 1),
+    web: reader.given('web'),
+    listen: reader.address('listen', { host: controlHost, port: pagePort }),
     sentinelField: sentinelFields[asked[0] ?? ''] ?? null,
     current: reader.given('current'),
     summary: reader.flag('summary'),
@@ -431,6 +458,11 @@ export function readSettings(input: SettingsInput): SettingsResult {
     reader.problems.push(`Options ${names} exclude each other`);
   }
   reader.problems.push(...missingSides(input.command, settings), ...badArguments(input, settings));
+  if (settings.web && (reader.given('coordinator-host') || reader.given('coordinator-port'))) {
+    reader.problems.push(
+      'Options --web and --host, --port exclude each other: that run serves its page itself',
+    );
+  }
   reader.refuseNotBuilt();
   return {
     settings,
@@ -444,6 +476,9 @@ export function readSettings(input: SettingsInput): SettingsResult {
 /** The peer's address and port. */
 const controlHost = '127.0.0.1';
 const controlPort = 5442;
+
+/** Where `monitor --web` listens: beside a run of the same machine that listens as well. */
+const pagePort = 5443;
 
 /**
  * Either of --host and --port switches it on. Where to listen stands in both prefixes' variables; whom to ask only in
@@ -482,8 +517,9 @@ function readCutover(reader: Reader): Settings['cutover'] {
 }
 
 function readControl(reader: Reader, command: Command): Settings['control'] {
-  const asks = command.group === 'S' || command.path === 'stream prune';
-  const prefix = command.group === 'S' ? 'coordinator-' : '';
+  const looksOn = command.path === 'monitor';
+  const asks = command.group === 'S' || command.path === 'stream prune' || looksOn;
+  const prefix = command.group === 'S' || looksOn ? 'coordinator-' : '';
   const read = <T>(
     name: 'host' | 'port',
     given: () => T | null,
@@ -503,7 +539,22 @@ function readControl(reader: Reader, command: Command): Settings['control'] {
     () => reader.integer(`${prefix}port`, null),
     (text) => readInteger(text, 1, 65_535),
   );
-  return host === null && port === null ? null : { host: host ?? controlHost, port: port ?? controlPort };
+  const told =
+    host === null && port === null ? null : { host: host ?? controlHost, port: port ?? controlPort };
+  return reader.given('monitor') ? withPage(reader, told) : told;
+}
+
+/** One run has one server: --monitor says that it listens, and may say where, in place of --host and --port. */
+function withPage(reader: Reader, told: Address | null): Address {
+  const absent = told ?? { host: controlHost, port: controlPort };
+  if (reader.givenBare('monitor')) return absent;
+  const address = reader.address('monitor', absent);
+  if (told !== null && (told.host !== address.host || told.port !== address.port)) {
+    reader.problems.push(
+      '--monitor names another address than --host and --port: a run listens on one of them',
+    );
+  }
+  return address;
 }
 
 /** One stream follows one database, and a snapshot or a plan is of one. */
@@ -512,6 +563,7 @@ function badWithAllDatabases(settings: Settings): string[] {
     [settings.follow, '--follow'],
     [settings.snapshot !== null, '--snapshot'],
     [settings.plan, '--plan'],
+    [settings.monitor, '--monitor'],
   ];
   return excluded.flatMap(([on, name]) =>
     on ? [`Options --all-databases and ${name} exclude each other`] : [],

@@ -6,7 +6,7 @@ import type { FollowProgress, StreamTuning } from '../follow/stream-run.js';
 import type { StreamChoices } from '../follow/stream-setup.js';
 import type { StreamCommandOptions } from '../follow/stream-commands.js';
 import type { CommandContext } from './command.js';
-import { controlChoices } from './control.js';
+import { controlChoices, reportChoices } from './control.js';
 import { filtersOf } from './filter-option.js';
 import { prettySize } from './output.js';
 import type { ProgressLine } from './progress-line.js';
@@ -30,6 +30,7 @@ export function streamTuning(settings: Settings): StreamTuning {
     loadPlugin: (name) => loadPlugin(name, settings),
     acknowledge: settings.acknowledge,
     maxJournalBytes: settings.maxJournalBytes,
+    heartbeatMs: settings.heartbeatSeconds * 1000,
   };
 }
 
@@ -47,7 +48,8 @@ export async function streamRunOptions(
     filters: await filtersOf(settings),
     endpos: settings.endpos,
     tuning: streamTuning(settings),
-    control: controlChoices(context),
+    control: await controlChoices(context),
+    report: reportChoices(context),
     log,
     signal,
   };

@@ -1,4 +1,4 @@
-/** summary.json, and the same from a run that goes on: `list progress --summary --json` (reference 8.3). */
+/** summary.json, and the same with more from a run that goes on: `list progress --summary --json` (reference 8.3). */
 import type { CloneJobs } from '../clone/options.js';
 import type { BuiltObject, BuiltObjects } from '../clone/summary-objects.js';
 import type { CloneSummary } from '../clone/summary.js';
@@ -45,17 +45,27 @@ function item({ oid, schema, name, sql, durationMs }: BuiltObject): Record<strin
 /** The summary of the clone in a work directory, as JSON. */
 export async function loadSummaryJson(directory: string): Promise<string> {
   const { closeCatalog } = await import('../catalog/database.js');
-  const { requireCatalog } = await import('../catalog/work-directory.js');
+  const { requireCatalogToRead } = await import('../catalog/work-directory.js');
   const { loadBuiltObjects } = await import('../clone/summary-objects.js');
   const { loadCloneSummary } = await import('../clone/summary.js');
   const { loadJobs } = await import('../follow/clone-run.js');
-  const catalog = requireCatalog(directory);
+  const catalog = requireCatalogToRead(directory);
   try {
     const jobs = loadJobs(catalog);
     return summaryJson(loadCloneSummary(catalog, jobs), await loadBuiltObjects(catalog), jobs);
   } finally {
     closeCatalog(catalog);
   }
+}
+
+/**
+ * `list progress --summary --json`: the same object, and under `status` how the run and its stream stand now, as
+ * `GET /v1/status` has it.
+ */
+export async function loadProgressJson(directory: string): Promise<string> {
+  const { readStatus } = await import('../monitor/status.js');
+  const summary = JSON.parse(await loadSummaryJson(directory)) as object;
+  return `${JSON.stringify({ ...summary, status: readStatus(directory) }, null, 4)}\n`;
 }
 
 /** Writes `<directory>/summary.json`, whole or not at all. */

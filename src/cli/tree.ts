@@ -31,6 +31,7 @@ import { command as listSchema } from './commands/list-schema.js';
 import { command as listSequences } from './commands/list-sequences.js';
 import { command as listTableParts } from './commands/list-table-parts.js';
 import { command as listTables } from './commands/list-tables.js';
+import { command as monitor } from './commands/monitor.js';
 import { command as ping } from './commands/ping.js';
 import { command as snapshot } from './commands/snapshot.js';
 import { command as streamApply } from './commands/stream-apply.js';
@@ -101,6 +102,7 @@ export const commands: readonly Command[] = [
   sentinelSetEndpos,
   sentinelSetApply,
   sentinelSetPrefetch,
+  monitor,
   ping,
   version,
 ];
@@ -108,7 +110,6 @@ export const commands: readonly Command[] = [
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
   K: ['check'],
-  O: ['monitor'],
 };
 
 /** Paths of the commands that are not built yet. */

@@ -48,6 +48,24 @@ export function readLsnOption(text: string): Read<Lsn> {
   return value === null ? { expected: 'an LSN, as 16/B374D848' } : { value };
 }
 
+/** An address to listen on or to ask. */
+export type Address = { readonly host: string; readonly port: number };
+
+/** `host:port`, `[::1]:port`, a port or a host alone. */
+export function readAddress(text: string, absent: Address): Read<Address> {
+  const expected = { expected: 'host:port, as 127.0.0.1:5442 or [::1]:5442' };
+  if (/^\d{1,5}$/.test(text)) return addressOf(absent.host, text) ?? expected;
+  const match = /^(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  if (host === undefined) return expected;
+  return addressOf(host, match?.[3] ?? String(absent.port)) ?? expected;
+}
+
+function addressOf(host: string, port: string): Read<Address> | null {
+  const number = Number(port);
+  return number >= 1 && number <= 65_535 ? { value: { host, port: number } } : null;
+}
+
 /** The server's rule for slot names (ReplicationSlotValidateName). */
 export function readSlotName(text: string): Read<string> {
   return /^[a-z0-9_]{1,63}$/.test(text)

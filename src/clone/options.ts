@@ -5,6 +5,7 @@
 import type { Catalog } from '../catalog/database.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
+import type { CopyStep } from '../model/run-phase.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { SplitOptions } from '../postgres/table-splits.js';
@@ -84,12 +85,14 @@ export type CloneOptions = TargetWork &
     readonly run?: string | undefined;
     /** Called before anything is made on the target; until then a run that fails has left nothing there. */
     readonly onBegin?: (() => void) | undefined;
+    /** True while something more urgent needs the servers: then one piece is copied at a time (brake.ts). */
+    readonly braked?: (() => boolean) | undefined;
     readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
   };
 
 /** Where a clone stands. */
 export type CloneProgress = {
-  readonly step: 'catalog' | 'dump' | 'pre-data' | 'copy' | 'post-data' | 'sequences' | 'finalize' | 'done';
+  readonly step: CopyStep;
   readonly tables: { readonly total: number; readonly done: number };
   readonly indexes: { readonly total: number; readonly done: number };
   /** `total` is the tables' size on the source's disk, `done` what was copied as text: alike, not equal. */

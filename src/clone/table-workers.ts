@@ -11,6 +11,7 @@ import { failpoint } from '../failpoint.js';
 import type { Session } from '../postgres/connect.js';
 import type { CopyResult } from '../postgres/copy-exchange.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
+import { restWhileBraked } from './brake.js';
 import type { CopyPhase } from './copy-phase.js';
 import { copyPart, copyTogether, expectEmpty, type CopySessions, type CopyWays } from './copy-table.js';
 import type { Failures } from './failures.js';
@@ -49,6 +50,8 @@ class TableWork {
   /** Pieces that are neither done nor failed. */
   #open = 0;
   #working = 0;
+  /** Workers that have a piece in hand. */
+  #busy = 0;
 
   constructor(phase: CopyPhase, failures: Failures, recorder: TaskRecorder, tablesAreIn: TablesAreIn) {
     this.phase = phase;
@@ -76,13 +79,18 @@ class TableWork {
     try {
       await runWorkers(this.#working, async () => {
         await using worker = new TableWorker(this);
-        for (let piece = await this.#queue.next(); piece !== null; piece = await this.#queue.next()) {
+        for (let piece = await this.#next(); piece !== null; piece = await this.#next()) {
           if (signal.aborted || !(await this.#work(worker, piece))) return;
         }
       });
     } finally {
       signal.removeEventListener('abort', stop);
     }
+  }
+
+  async #next(): Promise<CopyPiece | null> {
+    await restWhileBraked(this.phase.options.braked, () => this.#busy > 0, this.failures.signal);
+    return await this.#queue.next();
   }
 
   /** The parts that are not on the target; what is there is noted and handed on. */
@@ -111,12 +119,15 @@ class TableWork {
 
   /** False when this worker is to end. */
   async #work(worker: TableWorker, piece: CopyPiece): Promise<boolean> {
+    this.#busy += 1;
     try {
       await worker.copy(piece);
       this.#settle(piece);
       return true;
     } catch (error) {
       return this.#fail(asFailure(error), piece);
+    } finally {
+      this.#busy -= 1;
     }
   }
 

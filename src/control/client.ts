@@ -12,6 +12,7 @@ import {
   readPruned,
   readStatus,
   sentinelPath,
+  statusPath,
   type ControlAddress,
   type ControlStatus,
   type PruneResult,
@@ -30,6 +31,11 @@ const maxAnswerBytes = 4 * 1024 * 1024;
 /** The sentinel of the run. Throws `control-unreachable` when nobody listens, `control-refused` and what it answers. */
 export async function fetchStatus(target: ControlTarget): Promise<ControlStatus> {
   return readStatus(await ask(target, 'GET', sentinelPath, null));
+}
+
+/** How the run stands, as the room that shows it reads it. Throws as `fetchStatus`. */
+export async function fetchRunStatus(target: ControlTarget): Promise<Readonly<Record<string, unknown>>> {
+  return await ask(target, 'GET', statusPath, null);
 }
 
 /** Sets one thing; gives what the sentinel says afterwards. Throws as `fetchStatus`. */

@@ -2,7 +2,9 @@
  * What a run's remote control and its clients say to each other: HTTP/1.1, JSON bodies, version in the path.
  *
  *   GET  /v1/sentinel   → the sentinel, and which source the stream is of
+ *   GET  /v1/status     → how the run stands; more of what is only shown is in monitor/pages.ts
  *   POST /v1/sentinel   { "endpos": "X/Y" } | { "startpos": "X/Y" } | { "apply": true }   → the same
+ *   POST /v1/mark       {}   → the end position is where the source of the run is now; the same as of the sentinel
  *   POST /v1/prune      { "dryRun": true }   → what went, or would go
  *
  * Anything that went wrong is answered with `{ "error": { code, message, remedy } }`. The token travels as
@@ -17,6 +19,9 @@ export const defaultControlHost = '127.0.0.1';
 export const defaultControlPort = 5442;
 
 export const sentinelPath = '/v1/sentinel';
+/** How the run stands (monitor/status.ts); one of the pages of pages.ts. */
+export const statusPath = '/v1/status';
+export const markPath = '/v1/mark';
 export const prunePath = '/v1/prune';
 
 /** A request is a few dozen bytes; whoever sends more is not one of ours. */
@@ -100,6 +105,11 @@ export function changeFields(change: SentinelChange): Fields {
   if ('endpos' in change) return { endpos: formatLsn(change.endpos) };
   if ('startpos' in change) return { startpos: formatLsn(change.startpos) };
   return { apply: change.apply };
+}
+
+/** Nothing is expected, and nothing else is taken. */
+export function readNothing(fields: Fields): void {
+  if (Object.keys(fields).length > 0) throw unreadable('nothing is expected in it');
 }
 
 export function readDryRun(fields: Fields): boolean {

@@ -1,12 +1,13 @@
 /**
  * The remote control of a run: a small HTTP server beside the stream, from which another terminal, or another machine,
- * reads and sets the sentinel. What it sets, it sets in the catalog, as a local command would; the run notices it there.
- * So it shares nothing with the stream, and nothing that happens here can stop one.
+ * reads and sets the sentinel, and sees how the run is (pages.ts). What it sets, it sets in the catalog, as a local
+ * command would; the run notices it there. So it shares nothing with the stream, and nothing that happens here can stop
+ * one. `monitor --web` opens the same server without a run.
  *
  * Who may do what:
  *   1. loopback address: reading is free, as for everybody who is on the machine; changing needs the token;
  *   2. any other address: everything needs the token, and it must be one that both sides were given (WALFERRY_TOKEN);
- *      without it nobody listens there at all.
+ *      without it nobody listens there at all. Free are only the page without its data, and whether all is well.
  * On loopback the Host header must name loopback: a page in a browser on this machine can have its own name point to
  * 127.0.0.1 (DNS rebinding) and would read what it likes. Elsewhere the token, which no page knows, is enough.
  */
@@ -21,15 +22,20 @@ import { asFailure, Failure } from '../failure.js';
 import { pruneJournal } from '../journal/prune.js';
 import type { Log } from '../log.js';
 import { formatLsn } from '../model/lsn.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { markSource } from './mark.js';
+import type { ControlPages, MakePages, Page } from './pages.js';
 import {
   controlLabel,
   failureFields,
+  markPath,
   maxBodyBytes,
   pruneFields,
   prunePath,
   readChange,
   readDryRun,
   readFields,
+  readNothing,
   sentinelPath,
   statusFields,
   type ControlAddress,
@@ -43,6 +49,10 @@ import { isSameToken, makeToken } from './token.js';
 export type ControlChoices = ControlAddress & {
   /** WALFERRY_TOKEN; null when it is not set. */
   readonly token: string | null;
+  /** What is shown besides the sentinel; null: nothing. */
+  readonly pages: MakePages | null;
+  /** Open from the very beginning of a run, and not only once there is a sentinel to be set. */
+  readonly fromStart: boolean;
 };
 
 /** Choices that were looked at: the address to bind, and whether it is one of this machine alone. */
@@ -84,6 +94,8 @@ export type ControlOptions = {
   /** The work directory. */
   readonly directory: string;
   readonly journalDirectory: string;
+  /** Where the end position is marked; null: it can only be set to a position. */
+  readonly source: Conninfo | null;
   readonly log: Log;
 };
 
@@ -92,6 +104,9 @@ const listenAgainMs = 2000;
 
 /** A client says what it wants at once. */
 const requestMs = 5000;
+
+/** A source that does not answer sooner does not say where it is now. */
+const markMs = 20_000;
 
 const maxConnections = 32;
 
@@ -112,6 +127,7 @@ export class ControlServer implements AsyncDisposable {
   readonly #options: ControlOptions;
   readonly #server: Server;
   readonly #token: string;
+  readonly #pages: ControlPages | null;
   #again: NodeJS.Timeout | null = null;
   #troubled = false;
   #closed = false;
@@ -119,6 +135,8 @@ export class ControlServer implements AsyncDisposable {
   private constructor(options: ControlOptions, token: string) {
     this.#options = options;
     this.#token = token;
+    const { plan, directory, source, log } = options;
+    this.#pages = plan.pages?.({ directory, marks: source !== null, log }) ?? null;
     this.#server = createServer(
       { headersTimeout: requestMs, requestTimeout: requestMs },
       (request, response) => {
@@ -130,7 +148,8 @@ export class ControlServer implements AsyncDisposable {
     this.#server.on('clientError', (_error, socket) => socket.destroy());
     this.#server.on('listening', () => {
       this.#troubled = false;
-      options.log.info(`remote control: listening on ${controlLabel(options.plan)}`);
+      log.info(`remote control: listening on ${controlLabel(plan)}`);
+      if (this.#pages !== null) log.info(`monitor: http://${controlLabel(plan)}/`);
     });
   }
 
@@ -162,6 +181,7 @@ export class ControlServer implements AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#again !== null) clearTimeout(this.#again);
+    await this.#pages?.close();
     await new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
@@ -198,7 +218,9 @@ export class ControlServer implements AsyncDisposable {
       response.end(`${JSON.stringify(fields)}\n`);
     };
     try {
-      send(200, await this.#serve(request));
+      const page = this.#page(request);
+      if (page !== null) page.serve(request, response);
+      else send(200, await this.#serve(request));
     } catch (error) {
       if (response.destroyed) return;
       if (error instanceof Refusal) send(error.status, failureFields(error.failure));
@@ -206,8 +228,16 @@ export class ControlServer implements AsyncDisposable {
     }
   }
 
-  async #serve(request: IncomingMessage): Promise<object> {
+  /** What is shown under the path, to somebody who may see it; null when it is something else that is asked for. */
+  #page(request: IncomingMessage): Page | null {
     this.#checkHost(request);
+    if (request.method !== 'GET' && request.method !== 'HEAD') return null;
+    const page = this.#pages?.find((request.url ?? '').replace(/\?.*$/s, '')) ?? null;
+    if (page !== null && !page.open && !this.#options.plan.loopback) this.#checkToken(request);
+    return page;
+  }
+
+  async #serve(request: IncomingMessage): Promise<object> {
     const changes = request.method !== 'GET';
     if (changes || !this.#options.plan.loopback) this.#checkToken(request);
     switch (`${request.method} ${request.url}`) {
@@ -215,6 +245,9 @@ export class ControlServer implements AsyncDisposable {
         return statusFields(this.#status());
       case `POST ${sentinelPath}`:
         return statusFields(this.#change(readChange(readFields(await readBody(request)))));
+      case `POST ${markPath}`:
+        readNothing(readFields(await readBody(request)));
+        return statusFields(await this.#mark());
       case `POST ${prunePath}`:
         return pruneFields(await this.#prune(readDryRun(readFields(await readBody(request)))));
       default:
@@ -260,6 +293,15 @@ export class ControlServer implements AsyncDisposable {
       }
       return readStatusOf(catalog);
     });
+  }
+
+  /** The run's own source is asked: whoever steers it from elsewhere need not be able to reach it. */
+  async #mark(): Promise<ControlStatus> {
+    const { source, log } = this.#options;
+    if (source === null) throw new Refusal(409, 'this run has no source: set the end position to an LSN');
+    const { systemIdentifier } = this.#status();
+    const endpos = await markSource({ source, systemIdentifier, log, signal: AbortSignal.timeout(markMs) });
+    return this.#change({ endpos });
   }
 
   async #prune(dryRun: boolean): Promise<PruneResult> {

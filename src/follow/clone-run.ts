@@ -43,6 +43,7 @@ import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
 import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from './filter-scope.js';
 import { receiveAndApply } from './receive-and-apply.js';
+import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { openControl } from './control.js';
 import { endUnlessTakenBack, takenBack, watchForTakingBack } from './cutover-back.js';
@@ -83,9 +84,11 @@ export type CloneRunOptions = RestoreChoices & {
   readonly follow: {
     readonly choices: StreamChoices;
     readonly tuning: StreamTuning;
-    /** Where the sentinel commands may ask; null: nowhere. */
-    readonly control: ControlChoices | null;
   } | null;
+  /** Where the sentinel commands may ask, and whoever looks on; null: nowhere. */
+  readonly control: ControlChoices | null;
+  /** What whoever looks on is told besides; null: only how far the run is. */
+  readonly report: ReportChoices | null;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onClone?: ((progress: CloneProgress) => void) | undefined;
@@ -97,8 +100,7 @@ export type CloneRunResult = { readonly summary: CloneSummary };
 
 /** Runs to the end: with --follow, until the end position is reached and the target is complete. */
 export async function runClone(options: CloneRunOptions): Promise<CloneRunResult | null> {
-  const { directory, log, follow } = options;
-  const control = follow?.control ?? null;
+  const { directory, journalDirectory, source, log, follow, control, report } = options;
   const plan = control === null ? null : await planControl(control);
   const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
   try {
@@ -121,8 +123,15 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
       if (filters !== null && !isRemembered(catalog, filters)) {
         saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: null });
       }
-      const run = new CloneRun({ ...options, filters }, catalog, decision === 'go-on');
-      return { summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow, plan) };
+      // Without a stream there is nothing to be set: whoever listens only shows.
+      const early = follow === null || plan?.fromStart === true ? plan : null;
+      await using _control = await openControl({ plan: early, directory, journalDirectory, source, log });
+      const reporter = new RunReporter({ directory, role: 'clone', report, log });
+      const run = new CloneRun({ ...options, filters }, catalog, reporter, decision === 'go-on');
+      const late = early === null ? plan : null;
+      return await reporter.during(async () => ({
+        summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow, late),
+      }));
     } finally {
       closeCatalog(catalog);
     }
@@ -221,15 +230,26 @@ async function dropEarlierRun(options: CloneRunOptions): Promise<void> {
   await rm(journalDirectory, { recursive: true, force: true });
 }
 
+/** What a copy needs besides the stream's key and a snapshot. */
+type CopyWanted = {
+  readonly publications: readonly string[];
+  readonly anew: boolean;
+  readonly signal: AbortSignal;
+  /** Whether the copy is to brake, as the slot needs it. */
+  readonly braked?: () => boolean;
+};
+
 /** The steps of one run over one open catalog. */
 class CloneRun {
   readonly #options: CloneRunOptions;
   readonly #catalog: Catalog;
+  readonly #reporter: RunReporter;
   readonly #resume: boolean;
 
-  constructor(options: CloneRunOptions, catalog: Catalog, resume: boolean) {
+  constructor(options: CloneRunOptions, catalog: Catalog, reporter: RunReporter, resume: boolean) {
     this.#options = options;
     this.#catalog = catalog;
+    this.#reporter = reporter;
     this.#resume = resume;
   }
 
@@ -289,7 +309,7 @@ class CloneRun {
     const setup = await setupStream(wanted);
     try {
       await this.#expectScope();
-      await using _control = await openControl({ plan, directory, journalDirectory, log });
+      await using _control = await openControl({ plan, directory, journalDirectory, source, log });
       await this.#copyAndStream(setup, follow.tuning);
     } catch (error) {
       if (setup.created !== null && !phaseDone(catalog, 'copy')) {
@@ -319,11 +339,13 @@ class CloneRun {
     try {
       const work = this.#targetWork(key, ownPublications, AbortSignal.any([signal, watched.signal]));
       if (!phaseDone(catalog, 'sequences')) {
+        this.#reporter.enter({ kind: 'sequences' });
         log.info('setting the sequences');
         await setSequences({ ...work, source });
         failpoint('follow.sequences-set');
         endUnlessTakenBack(catalog, 'sequences');
       }
+      this.#reporter.enter({ kind: 'finalize' });
       log.info('adding foreign keys, triggers, rules and what else waits for the last row');
       const onWritable = () => void endUnlessTakenBack(catalog, 'writable');
       const { problems } = await finalizeTarget({ ...work, onWritable });
@@ -399,19 +421,29 @@ class CloneRun {
       log,
       signal,
       onProgress: onFollow,
+      onApplying: () => this.#reporter.enter({ kind: 'apply' }),
     });
+    this.#reporter.follow(run.report);
+    this.#reporter.copyBraked(run.slotInDanger);
     try {
       await receiveAndApply(run, signal, async (stop) => {
         if (!phaseDone(catalog, 'copy')) {
           const snapshot = created?.snapshot ?? this.#heldSnapshot() ?? stream.snapshot ?? noSnapshot;
           const { key, ownPublications: publications } = stream;
-          await this.#copy(key, snapshot, { publications, anew: false, signal: stop });
+          await this.#copy(key, snapshot, {
+            publications,
+            anew: false,
+            signal: stop,
+            braked: run.slotInDanger,
+          });
           await created?.close();
         }
         setApply(catalog, true);
         run.watch.refresh();
       });
     } finally {
+      this.#reporter.follow(null);
+      this.#reporter.copyBraked(() => false);
       await run.close();
     }
   }
@@ -420,9 +452,9 @@ class CloneRun {
   async #copy(
     key: StreamKey,
     snapshot: string,
-    { publications, anew, signal }: { publications: readonly string[]; anew: boolean; signal: AbortSignal },
+    { publications, anew, signal, braked = () => false }: CopyWanted,
   ): Promise<CloneSummary> {
-    const { source, target, filters, jobs, dropIfExists, request, onClone, follow, log } = this.#options;
+    const { source, target, filters, jobs, dropIfExists, request, follow, log } = this.#options;
     const began = performance.now();
     log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
     log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
@@ -439,11 +471,35 @@ class CloneRun {
       notConsistent: anew || this.#options.notConsistent === true,
       run: typeof run === 'string' ? run : undefined,
       onBegin: () => startPhase(this.#catalog, 'copy'),
-      onProgress: announceSteps(log, jobs, onClone),
+      braked,
+      onProgress: announceSteps(log, jobs, this.#copying(braked)),
     });
     endPhase(this.#catalog, 'copy');
     if (follow !== null) announceCopied(log, summary, (performance.now() - began) / 1000);
     return summary;
+  }
+
+  /** Tells how far the copy is, and once that it is braked. */
+  #copying(braked: () => boolean): (progress: CloneProgress) => void {
+    const { onClone, log } = this.#options;
+    let step: CloneProgress['step'] | null = null;
+    let wasBraked = false;
+    return (progress) => {
+      if (progress.step !== step) {
+        step = progress.step;
+        this.#reporter.enter({ kind: 'copy', step });
+      }
+      this.#reporter.copied(progress.bytes.done);
+      if (braked() !== wasBraked) {
+        wasBraked = !wasBraked;
+        log.warn(
+          wasBraked
+            ? 'the copy brakes: one table at a time, until the replication slot has room again'
+            : 'the copy goes on with all its jobs',
+        );
+      }
+      onClone?.(progress);
+    };
   }
 
   #targetWork(key: StreamKey, publications: readonly string[], signal: AbortSignal): TargetWork {

@@ -5,7 +5,8 @@ import { ControlServer, type ControlOptions, type ControlPlan } from '../control
 export async function openControl(
   options: Omit<ControlOptions, 'plan'> & { readonly plan: ControlPlan | null },
 ): Promise<AsyncDisposable> {
-  const { plan, directory, journalDirectory, log } = options;
-  const control = plan === null ? null : await ControlServer.open({ plan, directory, journalDirectory, log });
+  const { plan, directory, journalDirectory, source, log } = options;
+  const control =
+    plan === null ? null : await ControlServer.open({ plan, directory, journalDirectory, source, log });
   return { [Symbol.asyncDispose]: async () => control?.close() };
 }

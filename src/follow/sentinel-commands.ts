@@ -6,6 +6,7 @@ import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catal
 import { requireSentinel, setApply, setEndpos, setStartpos, setupSentinel } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
+import { markSource } from '../control/mark.js';
 import { fetchStatus, sendChange, sendPrune, type ControlTarget } from '../control/client.js';
 import {
   controlLabel,
@@ -18,10 +19,7 @@ import { pruneJournal } from '../journal/prune.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Sentinel } from '../model/progress.js';
-import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { emitMark } from '../postgres/logical-message.js';
-import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 
 /** Whose sentinel it is. */
 export type SentinelPlace = {
@@ -86,23 +84,7 @@ export async function markEndpos(place: SentinelPlace, source: Conninfo, signal:
   const { directory, control, log } = place;
   const status =
     control === null ? withCatalog(requireCatalog(directory), statusOf) : await fetchStatus(control);
-  await using session = await connect(source, {
-    side: 'source',
-    applicationName: 'walferry sentinel',
-    log,
-    signal,
-  });
-  if (status.systemIdentifier !== null) {
-    const systemIdentifier = await fetchSystemIdentifier(session);
-    if (systemIdentifier !== status.systemIdentifier) {
-      throw new Failure(
-        'source-setup',
-        `this is not the source of the stream: its system identifier is ${systemIdentifier}, not ${status.systemIdentifier}`,
-        { remedy: 'Check --source, and --dir or --host.' },
-      );
-    }
-  }
-  return await emitMark(session);
+  return await markSource({ source, systemIdentifier: status.systemIdentifier, log, signal });
 }
 
 function statusOf(catalog: Catalog): ControlStatus {

@@ -5,7 +5,7 @@ import { rm } from 'node:fs/promises';
 import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { takeLocks, type LockName } from '../catalog/lock.js';
 import { setEndpos } from '../catalog/sentinel.js';
-import { loadStream } from '../catalog/stream.js';
+import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { planControl, type ControlChoices } from '../control/server.js';
 import type { FilterFile } from '../filter/parse.js';
@@ -16,6 +16,7 @@ import { openControl } from './control.js';
 import { expectSameFilters } from './filter-scope.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
+import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { removeSnapshotFile } from './snapshot-file.js';
 import { receiveAndApply } from './receive-and-apply.js';
 
@@ -58,6 +59,8 @@ export type StreamCommandOptions = Common & {
   readonly tuning: StreamTuning;
   /** Where the sentinel commands may ask; null: nowhere. */
   readonly control: ControlChoices | null;
+  /** What whoever looks on is told besides; null: only how far the run is. */
+  readonly report: ReportChoices | null;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
 };
 
@@ -66,7 +69,7 @@ export type StreamCommandOptions = Common & {
  * files. Sets neither `apply` nor sequences: those are the operator's.
  */
 export async function runStream(options: StreamCommandOptions): Promise<void> {
-  const { source, target, directory, choices, endpos, signal } = options;
+  const { source, target, directory, choices, endpos } = options;
   const plan = options.control === null ? null : await planControl(options.control);
   const names: LockName[] = [];
   if (source !== null) names.push('receive');
@@ -82,19 +85,33 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
       }
       if (endpos !== null) setEndpos(catalog, endpos);
       await using _control = await openControl({ ...options, plan });
-      const run = await openStreamRun({ ...options, stream: requireStream(catalog) });
-      try {
-        if (source !== null && target !== null) await receiveAndApply(run, signal);
-        else if (source !== null) await run.receive(signal);
-        else await run.apply(signal);
-      } finally {
-        await run.close();
-      }
+      const stream = requireStream(catalog);
+      const role = target === null ? 'receive' : source === null ? 'apply' : 'follow';
+      const reporter = new RunReporter({ ...options, role });
+      await reporter.during(() => runJobs({ ...options, stream }, reporter));
     } finally {
       closeCatalog(catalog);
     }
   } finally {
     locks.release();
+  }
+}
+
+async function runJobs(
+  options: StreamCommandOptions & { readonly stream: StreamRecord },
+  reporter: RunReporter,
+): Promise<void> {
+  const { source, target, signal } = options;
+  const run = await openStreamRun({ ...options, onApplying: () => reporter.enter({ kind: 'apply' }) });
+  reporter.follow(run.report);
+  try {
+    reporter.enter({ kind: 'receive' });
+    if (source !== null && target !== null) await receiveAndApply(run, signal);
+    else if (source !== null) await run.receive(signal);
+    else await run.apply(signal);
+  } finally {
+    reporter.follow(null);
+    await run.close();
   }
 }
 

@@ -29,6 +29,10 @@ import { leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
 import { NewTables } from './new-tables.js';
 import { decideAtEnd, endposReached, SentinelWatch } from './sentinel-watch.js';
+import { meteredReader } from './metered-reader.js';
+import type { StreamReport } from './run-reporter.js';
+import { SourceWatch } from './source-watch.js';
+import { StreamMeter } from './stream-meter.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
 export type StreamTuning = {
@@ -37,6 +41,8 @@ export type StreamTuning = {
   readonly acknowledge: AcknowledgeMode;
   /** Bytes of transform files at which the slot is not read on; 0: no limit, null: by the free space. */
   readonly maxJournalBytes: number | null;
+  /** After so long without a commit a heartbeat is emitted on the source, in milliseconds; 0: never. */
+  readonly heartbeatMs: number;
 };
 
 export type FollowProgress = {
@@ -62,6 +68,8 @@ export type StreamRunOptions = {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
+  /** Told when changes begin to be applied. */
+  readonly onApplying?: (() => void) | undefined;
 };
 
 const pruneEveryMs = 10_000;
@@ -174,7 +182,10 @@ export class StreamRun {
   readonly #writer: JournalWriter | null;
   readonly #acknowledge: Acknowledge;
   readonly #capBytes: number;
+  readonly #meter: StreamMeter;
   #reader: JournalReader | null = null;
+  #sourceWatch: SourceWatch | null = null;
+  #resting = false;
   #source: Lsn;
   /** The end of the last whole transaction in the files. */
   #lastCommit: Lsn;
@@ -198,6 +209,12 @@ export class StreamRun {
     this.#source = durable;
     this.#lastCommit = durable;
     this.#acknowledge = new Acknowledge(options.tuning.acknowledge, { durable, applied });
+    this.#meter = new StreamMeter({
+      durable,
+      applied,
+      receives: writer !== null,
+      applies: options.target !== null,
+    });
     // Without a target it is another process that knows, and tells the sentinel.
     if (options.target !== null) watch.record({ replayLsn: applied });
   }
@@ -205,6 +222,22 @@ export class StreamRun {
   get applied(): Lsn {
     return this.#applied;
   }
+
+  /** For whoever tells how far the run is. */
+  get report(): StreamReport {
+    return {
+      standing: () =>
+        this.#meter.standing({
+          endpos: this.watch.endpos() === zeroLsn ? null : formatLsn(this.watch.endpos()),
+          journalBytes: this.#writer?.bytes ?? null,
+          resting: this.#resting,
+        }),
+      slot: () => this.#sourceWatch?.slot ?? null,
+    };
+  }
+
+  /** Whether the source will drop what the slot needs soon: time for others to hold back. */
+  readonly slotInDanger = (): boolean => this.#sourceWatch?.inDanger === true;
 
   /**
    * Reads the slot into the journal until the end position is reached. Beside an applier in this process it goes on
@@ -221,6 +254,14 @@ export class StreamRun {
       leavesOut: stream.ownPublications.length === 0 || leavesOut(this.#options.directory),
       log,
     });
+    this.#sourceWatch = new SourceWatch({
+      source,
+      slot: stream.slot,
+      meter: this.#meter,
+      heartbeatMs: this.#options.tuning.heartbeatMs,
+      ending: () => this.watch.endpos() !== zeroLsn,
+      log,
+    });
     try {
       for (;;) {
         const reached = await this.#receiveToEnd(source, writer, signal);
@@ -229,6 +270,7 @@ export class StreamRun {
       }
     } finally {
       newTables.close();
+      await this.#sourceWatch[Symbol.asyncDispose]();
     }
   }
 
@@ -250,9 +292,10 @@ export class StreamRun {
       journal: this.#notingCommits(writer),
       acknowledge: this.#acknowledge,
       endpos: endpos.ask,
-      brake: () => this.#mustRest(writer),
+      brake: () => (this.#resting = this.#mustRest(writer)),
       onProgress: ({ written, durable, source: position }) => {
         this.#source = position;
+        this.#meter.receivedUpTo({ written, durable, source: position });
         this.watch.record({ writeLsn: written, flushLsn: durable });
         this.#tell();
       },
@@ -270,6 +313,7 @@ export class StreamRun {
     const { target, stream, log } = this.#options;
     if (target === null) throw new Failure('internal', 'a stream without a target cannot apply');
     await this.#waitUntilEnabled(signal);
+    this.#options.onApplying?.();
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);
     try {
       for (;;) {
@@ -300,7 +344,7 @@ export class StreamRun {
     }
     log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
     const { reason, applied } = await apply({
-      openSource: (from) => this.#openReader(from),
+      openSource: async (from) => meteredReader(await this.#openReader(from), this.#meter),
       target,
       key: stream.key,
       endpos: endpos.ask,
@@ -376,12 +420,14 @@ export class StreamRun {
     this.#reader = reader;
     // The position row is the truth, also where it went back: what lies behind it is needed again, and must not be pruned.
     this.#applied = from;
+    this.#meter.appliedUpTo(from);
     return reader;
   }
 
   #noteApplied(lsn: Lsn): void {
     this.#applied = laterLsn(this.#applied, lsn);
     this.#acknowledge.applied(this.#applied);
+    this.#meter.appliedUpTo(this.#applied);
     this.watch.record({ replayLsn: this.#applied });
     this.#tell();
   }
@@ -405,6 +451,7 @@ export class StreamRun {
       append: (batch) => {
         const commit = batch.findLast((message) => message.kind === 'commit');
         if (commit?.kind === 'commit') this.#lastCommit = commit.endLsn;
+        this.#meter.receiving(batch);
         return writer.append(batch);
       },
       sync: () => writer.sync(),

@@ -8,6 +8,7 @@ import { readSides, sideOf } from '../cli/sides.js';
 import { Secrets } from '../cli/secrets.js';
 import { defaultsFor, readSettings } from '../cli/settings.js';
 import { asFailure, Failure, isStop } from '../failure.js';
+import { KeptLog } from '../log.js';
 import { formatLsn, lsnFromBigInt } from '../model/lsn.js';
 import { eventLog, type Listener } from './events.js';
 import { optionName, type SettingValue } from './settings.js';
@@ -20,6 +21,9 @@ export type CallOptions = {
   /** Where WALFERRY_*, PGCOPYDB_* and libpq's variables are looked up; `process.env` unless told. */
   readonly environment?: NodeJS.ProcessEnv;
 };
+
+/** What an operator sees of a log. */
+const keptLevels: readonly string[] = ['error', 'warn', 'info'];
 
 /** A command's context without a terminal. */
 export type CallContext = Omit<CommandContext, 'stdout' | 'progress'> & { readonly tell: Listener };
@@ -48,9 +52,14 @@ export async function call<T>(
     if (text !== null) secrets.addConnectionString(text);
   }
   const sides = await readSides(read, environment, secrets);
+  const logTail = new KeptLog((text) => secrets.redact(text));
   const tell: Listener = (event) => {
-    if (event.kind === 'log') onEvent?.({ ...event, message: secrets.redact(event.message) });
-    else onEvent?.(event);
+    if (event.kind !== 'log') return onEvent?.(event);
+    const message = secrets.redact(event.message);
+    if (keptLevels.includes(event.level)) {
+      logTail.keep({ atMs: Date.now(), severity: event.level.toUpperCase(), message });
+    }
+    onEvent?.({ ...event, message });
   };
   const stop = new AbortController();
   const abort = () => stop.abort(new Failure('stopped', 'stopped as asked'));
@@ -66,6 +75,7 @@ export async function call<T>(
       source: () => sideOf(sides, 'source'),
       target: () => sideOf(sides, 'target'),
       log,
+      logTail,
       signal: stop.signal,
       environment,
       resumeCommand: resumeCommandLine(

@@ -34,9 +34,13 @@ export type StreamSettings = {
   readonly ack?: 'durable' | 'applied';
   /** Bytes (or a text such as `10 GB`) of transform files at which the slot is not read on; 0: no limit. */
   readonly maxJournalSize?: number | string;
+  /** Seconds without a commit after which the source gets a message of ours, so that the lag is known; 0: never. */
+  readonly heartbeat?: number;
   /** Where the run listens for the sentinel commands. */
   readonly host?: string;
   readonly port?: number;
+  /** Listen from the beginning of the run, with the monitor page: true, or `host:port`. */
+  readonly monitor?: boolean | string;
 };
 
 /** What is copied, and going on with an earlier run. */

@@ -1,6 +1,6 @@
 /**
- * The mark behind which an end position is set: a transactional logical message, so that something arrives on an idle
- * source, and then the position after it.
+ * Logical messages of ours. The mark behind which an end position is set: a transactional logical message, so that
+ * something arrives on an idle source, and then the position after it. And the heartbeat of an idle source.
  * https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION
  */
 import { Failure } from '../failure.js';
@@ -9,6 +9,8 @@ import type { Session } from './connect.js';
 import { serverFailure } from './sqlstate.js';
 
 const emit = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'mark')`;
+
+const heartbeat = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'heartbeat')`;
 
 const position = `
   select pg_catalog.pg_current_wal_insert_lsn()::text as lsn,
@@ -52,4 +54,12 @@ export async function emitMark(session: Session): Promise<Lsn> {
 export function endOfRecords(insertLsn: Lsn, blockBytes: bigint, segmentBytes: bigint): Lsn {
   const headerBytes = insertLsn % segmentBytes < blockBytes ? segmentHeaderBytes : pageHeaderBytes;
   return insertLsn % blockBytes === headerBytes ? ((insertLsn - headerBytes) as Lsn) : insertLsn;
+}
+
+/**
+ * A commit of ours on an idle source, so that the way of a change can be timed. Transactional: a message outside of a
+ * transaction is flushed seconds later, when the WAL writer of an idle server happens to look. Not for a standby.
+ */
+export async function emitHeartbeat(session: Session): Promise<void> {
+  await session.query(heartbeat, [], 'the heartbeat failed');
 }

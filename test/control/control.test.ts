@@ -28,7 +28,11 @@ async function open(token: string | null = null, host = '127.0.0.1', atPort = 0)
   const warnings: string[] = [];
   const log: Log = { ...silentLog, warn: (message: string) => void warnings.push(message) };
   const control = await ControlServer.open({
-    plan: { ...(await planControl({ host, port: 1, token })), port: atPort },
+    plan: {
+      ...(await planControl({ host, port: 1, token, pages: null, fromStart: false })),
+      port: atPort,
+    },
+    source: null,
     directory: directory.path,
     journalDirectory: join(directory.path, 'cdc'),
     log,
@@ -172,7 +176,8 @@ describe('elsewhere', () => {
   test.each(['0.0.0.0', '::', ...(address === undefined ? [] : [address])])(
     'nobody listens on %s without a token that both sides were given',
     async (host) => {
-      await expect(planControl({ host, port: 1, token: null })).rejects.toMatchObject({
+      const choices = { host, port: 1, token: null, pages: null, fromStart: false };
+      await expect(planControl(choices)).rejects.toMatchObject({
         code: 'usage',
         message: expect.stringContaining('without a token nobody listens there') as unknown,
       });

@@ -61,6 +61,8 @@ export const command: Command = {
     'endpos',
     'ack',
     'max-journal-size',
+    'heartbeat',
+    'monitor',
     'host',
     'port',
   ],

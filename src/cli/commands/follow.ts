@@ -23,6 +23,8 @@ export const command: Command = {
     'endpos',
     'ack',
     'max-journal-size',
+    'heartbeat',
+    'monitor',
     'host',
     'port',
   ],

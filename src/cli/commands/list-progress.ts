@@ -1,30 +1,34 @@
 import type { Command } from '../command.js';
 import { stepsSummary } from '../output.js';
 import { paceText, progressJson, progressText } from '../progress-output.js';
-import { loadSummaryJson } from '../summary-output.js';
+import { statusText } from '../status-output.js';
+import { loadProgressJson } from '../summary-output.js';
 
 /** Reads the work directory only: it asks no server anything, and disturbs no run. */
 export const command: Command = {
   path: 'list progress',
   group: 'L',
-  summary: 'how far the clone in the work directory is',
+  summary: 'how far the run in the work directory is (--summary: steps, positions, lag, slot)',
   options: ['dir', 'summary'],
   needs: [],
   run: async ({ settings, log, stdout }) => {
     if (settings.summary && settings.json) {
-      await stdout(await loadSummaryJson(settings.directory));
+      await stdout(await loadProgressJson(settings.directory));
       return;
     }
     const { closeCatalog } = await import('../../catalog/database.js');
-    const { requireCatalog } = await import('../../catalog/work-directory.js');
+    const { requireCatalogToRead } = await import('../../catalog/work-directory.js');
     const { loadCloneSummary } = await import('../../clone/summary.js');
     const { loadJobs } = await import('../../follow/clone-run.js');
     const { copyPace, loadCloneStanding } = await import('../../monitor/clone-progress.js');
-    const catalog = requireCatalog(settings.directory);
+    const catalog = requireCatalogToRead(settings.directory);
     try {
       const jobs = loadJobs(catalog);
       if (settings.summary) {
-        await stdout(stepsSummary(loadCloneSummary(catalog, jobs).steps));
+        const { loadStatus } = await import('../../monitor/status.js');
+        const status = statusText(loadStatus(catalog, Date.now()));
+        const steps = stepsSummary(loadCloneSummary(catalog, jobs).steps);
+        await stdout(status === '' ? steps : `${steps}\n${status}`);
         return;
       }
       const standing = loadCloneStanding(catalog);

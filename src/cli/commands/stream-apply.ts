@@ -1,13 +1,13 @@
 import type { Command } from '../command.js';
 import { followProgress, streamTuning } from '../stream-options.js';
-import { controlChoices } from '../control.js';
+import { controlChoices, reportChoices } from '../control.js';
 
 /** Journal to target; with `--target -` SQL on stdout instead. */
 export const command: Command = {
   path: 'stream apply',
   group: 'T',
   summary: 'apply transform files to the target (--target - prints SQL)',
-  options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'host', 'port'],
+  options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'monitor', 'host', 'port'],
   needs: ['target'],
   run: async (context) => {
     const { settings, log, signal, progress } = context;
@@ -25,7 +25,8 @@ export const command: Command = {
       choices: null,
       endpos: settings.endpos,
       tuning: streamTuning(settings),
-      control: controlChoices(context),
+      control: await controlChoices(context),
+      report: reportChoices(context),
       log,
       signal,
       onProgress: followProgress(progress),

@@ -1,13 +1,13 @@
 import type { Command } from '../command.js';
 import { followProgress, streamTuning } from '../stream-options.js';
-import { controlChoices } from '../control.js';
+import { controlChoices, reportChoices } from '../control.js';
 
 /** Journal to target, up to the end of the journal or the end position. */
 export const command: Command = {
   path: 'stream catchup',
   group: 'T',
   summary: 'apply what the transform files hold, then end',
-  options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'host', 'port'],
+  options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'monitor', 'host', 'port'],
   needs: ['target'],
   run: async (context) => {
     const { settings, log, signal, progress } = context;
@@ -20,7 +20,8 @@ export const command: Command = {
       choices: null,
       endpos: settings.endpos,
       tuning: streamTuning(settings),
-      control: controlChoices(context),
+      control: await controlChoices(context),
+      report: reportChoices(context),
       log,
       signal,
       onProgress: followProgress(progress),

@@ -1,6 +1,6 @@
 import type { Command } from '../command.js';
 import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
-import { controlChoices } from '../control.js';
+import { controlChoices, reportChoices } from '../control.js';
 
 /** Receives like `stream receive`, while the sentinel asks for it. */
 export const command: Command = {
@@ -20,6 +20,8 @@ export const command: Command = {
     'endpos',
     'ack',
     'max-journal-size',
+    'heartbeat',
+    'monitor',
     'host',
     'port',
   ],
@@ -35,7 +37,8 @@ export const command: Command = {
       choices: streamChoices(settings),
       endpos: settings.endpos,
       tuning: streamTuning(settings),
-      control: controlChoices(context),
+      control: await controlChoices(context),
+      report: reportChoices(context),
       log,
       signal,
       onProgress: followProgress(progress),

@@ -1,20 +1,11 @@
 /** A run that is steered from elsewhere: over its port, without its work directory. */
-import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../../support/directory.js';
 import { expectEqual } from '../../support/equal.js';
 import { cloneFollow, openMigration, run, runToEnd, slotOf, uris } from '../../support/live-migration.js';
+import { freePort } from '../../support/ports.js';
 import { until } from '../../support/until.js';
 import { walferry } from '../../support/walferry.js';
-
-async function freePort(): Promise<string> {
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(String(typeof address === 'object' ? address?.port : 0)));
-    });
-  });
-}
 
 const schema = `create table item (id int primary key, body text); create table note (id int primary key);
   insert into item select i, 'item ' || i from generate_series(1, 2000) i`;

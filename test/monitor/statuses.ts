@@ -1,0 +1,70 @@
+/** Statuses to be shown. */
+import type { RunStatus } from '../../src/monitor/status.js';
+
+/** A directory in which no run has told anything. */
+export const bareStatus: RunStatus = {
+  version: 1,
+  atMs: 1_000_000,
+  directory: '/var/lib/walferry',
+  source: null,
+  target: null,
+  state: 'unknown',
+  headline: 'No run has told anything here yet',
+  warnings: [],
+  phase: null,
+  command: null,
+  pid: null,
+  startedAtMs: null,
+  heardAtMs: null,
+  steps: [],
+  copy: null,
+  stream: null,
+  slot: null,
+};
+
+/** A clone that follows, level with its source. */
+export const followingStatus: RunStatus = {
+  ...bareStatus,
+  source: 'shop on old.example',
+  target: 'shop on new.example',
+  state: 'following',
+  headline: 'Following: 0.4 s behind',
+  phase: { kind: 'apply' },
+  command: 'clone --follow',
+  pid: 4711,
+  startedAtMs: 400_000,
+  heardAtMs: 999_500,
+  copy: {
+    tables: { total: 3, done: 3, running: 0 },
+    indexes: { total: 4, done: 4, running: 0 },
+    copiedBytes: 5_000_000,
+    expectedBytes: 5_000_000,
+    bytesPerSecond: 0,
+    secondsLeft: 0,
+    braked: false,
+  },
+  stream: {
+    slotName: 'walferry',
+    source: '1/2000',
+    written: { lsn: '1/2000', behindBytes: 0, behindMs: 0 },
+    durable: { lsn: '1/2000', behindBytes: 0, behindMs: 0 },
+    applied: { lsn: '1/1000', behindBytes: 4096, behindMs: 400 },
+    endpos: null,
+    applyEnabled: true,
+    rates: { source: 2048, received: 2048, applied: 1024 },
+    catchUp: { kind: 'level' },
+    toEndBytes: null,
+    toEndSeconds: null,
+    journalBytes: 3_000_000,
+    resting: false,
+  },
+  slot: {
+    name: 'walferry',
+    atMs: 999_000,
+    walStatus: 'reserved',
+    retainedBytes: 16_777_216,
+    safeBytes: 1_073_741_824,
+    verdict: 'safe',
+    secondsLeft: null,
+  },
+};
