@@ -11,6 +11,7 @@ import type { Sentinel } from '../model/progress.js';
 import type { CutoverHooks, FreezeKind, GivenChoices, VerifyMode } from '../cutover/choices.js';
 import type { CutoverRequest } from '../cutover/decisions.js';
 import type { Command } from './command.js';
+import { pageAddress, readControl } from './control-settings.js';
 import { longName, variablesOf, type Option } from './option.js';
 import { optionsOf } from './options.js';
 import type { GivenOption } from './parse-options.js';
@@ -292,9 +293,7 @@ class Reader {
   }
 
   address<A extends Address | null>(id: string, absent: A): Address | A {
-    return this.#read<Address | A>(id, absent, (text) =>
-      readAddress(text, { host: controlHost, port: controlPort }),
-    );
+    return this.#read<Address | A>(id, absent, (text) => readAddress(text, absent ?? pageAddress));
   }
 
   lsn(id: string): Lsn | null {
@@ -419,7 +418,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     heartbeatSeconds: reader.integer('heartbeat', 10),
     intervalSeconds: reader.integer('interval', 1),
     web: reader.given('web'),
-    listen: reader.address('listen', { host: controlHost, port: pagePort }),
+    listen: reader.address('listen', pageAddress),
     sentinelField: sentinelFields[asked[0] ?? ''] ?? null,
     current: reader.given('current'),
     summary: reader.flag('summary'),
@@ -473,17 +472,6 @@ export function readSettings(input: SettingsInput): SettingsResult {
   };
 }
 
-/** The peer's address and port. */
-const controlHost = '127.0.0.1';
-const controlPort = 5442;
-
-/** Where `monitor --web` listens: beside a run of the same machine that listens as well. */
-const pagePort = 5443;
-
-/**
- * Either of --host and --port switches it on. Where to listen stands in both prefixes' variables; whom to ask only in
- * ours, since the peer's commands go by the files unless they are told otherwise on the command line.
- */
 /** The three options that say how tables are split; without a size none is. */
 function readSplit(reader: Reader): Settings['split'] {
   const largerThanBytes = reader.size('split-tables-larger-than');
@@ -514,47 +502,6 @@ function readCutover(reader: Reader): Settings['cutover'] {
       timeoutMs: milliseconds('hook-timeout') ?? 60_000,
     },
   };
-}
-
-function readControl(reader: Reader, command: Command): Settings['control'] {
-  const looksOn = command.path === 'monitor';
-  const asks = command.group === 'S' || command.path === 'stream prune' || looksOn;
-  const prefix = command.group === 'S' || looksOn ? 'coordinator-' : '';
-  const read = <T>(
-    name: 'host' | 'port',
-    given: () => T | null,
-    parse: (text: string) => Read<T>,
-  ): T | null => {
-    if (!asks || reader.given(`${prefix}${name}`)) return given();
-    const found = reader.strongest([`WALFERRY_${name.toUpperCase()}`]);
-    if (found === null) return null;
-    const result = parse(found.text);
-    if ('value' in result) return result.value;
-    reader.problems.push(`Failed to parse ${show(found)}, expected ${result.expected}`);
-    return null;
-  };
-  const host = read('host', () => reader.text(`${prefix}host`), readText);
-  const port = read(
-    'port',
-    () => reader.integer(`${prefix}port`, null),
-    (text) => readInteger(text, 1, 65_535),
-  );
-  const told =
-    host === null && port === null ? null : { host: host ?? controlHost, port: port ?? controlPort };
-  return reader.given('monitor') ? withPage(reader, told) : told;
-}
-
-/** One run has one server: --monitor says that it listens, and may say where, in place of --host and --port. */
-function withPage(reader: Reader, told: Address | null): Address {
-  const absent = told ?? { host: controlHost, port: controlPort };
-  if (reader.givenBare('monitor')) return absent;
-  const address = reader.address('monitor', absent);
-  if (told !== null && (told.host !== address.host || told.port !== address.port)) {
-    reader.problems.push(
-      '--monitor names another address than --host and --port: a run listens on one of them',
-    );
-  }
-  return address;
 }
 
 /** One stream follows one database, and a snapshot or a plan is of one. */

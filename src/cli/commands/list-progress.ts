@@ -1,14 +1,13 @@
 import type { Command } from '../command.js';
 import { stepsSummary } from '../output.js';
 import { paceText, progressJson, progressText } from '../progress-output.js';
-import { statusText } from '../status-output.js';
 import { loadProgressJson } from '../summary-output.js';
 
 /** Reads the work directory only: it asks no server anything, and disturbs no run. */
 export const command: Command = {
   path: 'list progress',
   group: 'L',
-  summary: 'how far the run in the work directory is (--summary: steps, positions, lag, slot)',
+  summary: 'how far the run in the work directory is, and its stream behind',
   options: ['dir', 'summary'],
   needs: [],
   run: async ({ settings, log, stdout }) => {
@@ -26,6 +25,7 @@ export const command: Command = {
       const jobs = loadJobs(catalog);
       if (settings.summary) {
         const { loadStatus } = await import('../../monitor/status.js');
+        const { statusText } = await import('../status-output.js');
         const status = statusText(loadStatus(catalog, Date.now()));
         const steps = stepsSummary(loadCloneSummary(catalog, jobs).steps);
         await stdout(status === '' ? steps : `${steps}\n${status}`);
