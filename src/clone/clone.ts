@@ -65,6 +65,7 @@ import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { fetchPresentIndexes } from './present-indexes.js';
+import { expectNoTables, expectReadable, listLabels } from './requirements.js';
 import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
 import { restoreStage, splitStage } from './restore-stage.js';
@@ -296,34 +297,15 @@ async function readTables(
   };
   if (filters === null) {
     deleteFilter(catalog);
-    expectReadable(whole);
+    expectReadable(whole.tables);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
   }
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
-  expectReadable(schema);
+  expectReadable(schema.tables);
   await expectKeysHold(source, schema, filters, filter);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
   return { whole, filter, schema: await withSplits(source, schema, options.split) };
-}
-
-/** All that could not be read is told at once, before anything is copied. */
-function expectReadable(schema: SourceSchema): void {
-  const tables = schema.tables.filter((table) => table.kind === 'table');
-  const unreadable = tables.filter((table) => !table.readable).map(relationLabel);
-  const filtered = tables.filter((table) => table.readable && table.filtered).map(relationLabel);
-  if (unreadable.length > 0) {
-    throw new Failure('source-rights', `source: our role may not read ${listLabels(unreadable)}`, {
-      remedy: 'Grant SELECT on them (or pg_read_all_data) to the role of --source.',
-    });
-  }
-  if (filtered.length > 0) {
-    throw new Failure(
-      'source-rights',
-      `source: row security hides rows of ${listLabels(filtered)} from our role`,
-      { remedy: "Use a role with BYPASSRLS, or the tables' owner after NO FORCE ROW LEVEL SECURITY." },
-    );
-  }
 }
 
 export function storePlan(options: CloneOptions, plan: ClonePlan): void {
@@ -370,8 +352,7 @@ export async function restorePreData(
   const clean = options.dropIfExists;
   // Whoever is refused leaves all as it was, the tasks of another run too.
   if (!done.has(lookTask) && !clean) {
-    const { identities } = await fetchTargetObjects(target);
-    expectNoTables(file, identities);
+    await expectNoTables(target, file.schema.tables);
     await prepareLargeObjects(options, file, target);
   }
   options.onBegin?.();
@@ -427,24 +408,6 @@ async function dropTables(target: Session, schema: SourceSchema): Promise<void> 
     const some = names.slice(from, from + dropAtOnce);
     await target.query(`drop table if exists ${some.join(', ')} cascade`, [], 'could not drop tables');
   }
-}
-
-/** Dropping was not asked for, and the target is fresh or it is not for us. */
-function expectNoTables(file: SchemaFile, onTarget: ReadonlySet<string>): void {
-  const dumpIds = new Map(
-    file.entries.filter((one) => one.catalogOid === catalogOids.relation).map((one) => [one.oid, one.dumpId]),
-  );
-  const identities = new Map(file.identities);
-  const there = file.schema.tables.filter((table) => {
-    const identity = identities.get(dumpIds.get(table.oid) ?? -1);
-    return identity !== undefined && onTarget.has(identity);
-  });
-  if (there.length === 0) return;
-  throw new Failure(
-    'target-not-empty',
-    `the target has ${there.length} of the source's tables already: ${listLabels(there.map(relationLabel))}`,
-    { remedy: 'Choose another target, or drop these tables and what depends on them with --drop-if-exists.' },
-  );
 }
 
 /** Objects of others that take the place of the source's: their definitions are not compared. */
@@ -512,11 +475,4 @@ export async function restoreBeforeChanges(
   await using target = await openTarget(options.target, 'clone', options);
   const objects = await fetchTargetObjects(target);
   await restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
-}
-
-const labelsShown = 10;
-
-function listLabels(labels: readonly string[]): string {
-  const shown = labels.slice(0, labelsShown).join(', ');
-  return labels.length <= labelsShown ? shown : `${shown} and ${labels.length - labelsShown} more`;
 }

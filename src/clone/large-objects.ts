@@ -24,6 +24,7 @@ import {
   fetchLargeObjectRanges,
   fetchLargeObjectSizes,
   fetchUnreadableLargeObjects,
+  holdsLargeObjects,
   readLargeObject,
   readLargeObjects,
   tryLargeObjects,
@@ -86,6 +87,7 @@ export function refusedLargeObjects(refusal: string): Problem {
  * Throws `target-not-empty`.
  */
 export async function clearLargeObjects(source: Session, target: Session, drop: boolean): Promise<void> {
+  if (!(await holdsLargeObjects(target))) return;
   let there = 0;
   let example = '';
   for (const range of await fetchLargeObjectRanges(source, rangeSize)) {

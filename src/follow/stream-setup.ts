@@ -44,6 +44,7 @@ import {
   type CreatedSlot,
 } from '../postgres/slot.js';
 import { fetchSourceTables } from '../postgres/source-tables.js';
+import { expectFollowable, expectNoSlot, expectPublicationRead } from '../postgres/stream-requirements.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { rememberScope } from './filter-scope.js';
@@ -152,9 +153,9 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
       log,
       signal,
     });
-    await checkSource(session, plugin);
+    await expectFollowable(session, plugin);
     if (phaseStarted(catalog, 'slot')) await dropHalfMade(session, choices, log);
-    else await refuseExistingSlot(session, choices.slot);
+    else await expectNoSlot(session, choices.slot);
     startPhase(catalog, 'slot');
     try {
       const copied = await fetchCopiedTables(session, options);
@@ -263,9 +264,7 @@ async function chooseTables(
   choices: StreamChoices,
   log: Log,
 ): Promise<readonly SourceTable[]> {
-  if (choices.publication !== null) {
-    throw new Failure('usage', `--publication has no meaning with --plugin ${plugin}, which reads none`);
-  }
+  expectPublicationRead(choices.publication, plugin);
   const copied = new Map(tables.map((table) => [table.oid, table]));
   const described = await fetchSourceTables(session);
   const followed = described.tables.filter(({ oid }) => copied.has(oid));
@@ -288,34 +287,6 @@ async function chooseTables(
     );
   }
   return followed;
-}
-
-async function checkSource(session: Session, plugin: PluginName): Promise<void> {
-  const [row] = await session.query(
-    `select pg_catalog.current_setting('server_encoding') as encoding, pg_catalog.pg_is_in_recovery()::text as standby`,
-  );
-  if (row?.['encoding'] === 'SQL_ASCII') {
-    throw new Failure(
-      'source-setup',
-      'the source database is encoded SQL_ASCII: its changes cannot be followed exactly',
-      {
-        remedy: 'Clone it without --follow, or convert it to an encoding that says what its bytes mean.',
-      },
-    );
-  }
-  // pgoutput converts to the client's encoding; the others write the database's own bytes.
-  if (plugin !== 'pgoutput' && row?.['encoding'] !== 'UTF8') {
-    throw new Failure(
-      'source-setup',
-      `the source database is encoded ${row?.['encoding']}, and ${plugin} writes its text as it is`,
-      { remedy: 'Use --plugin pgoutput, which converts it.' },
-    );
-  }
-  if (row?.['standby'] === 'true') {
-    throw new Failure('source-setup', 'the source is a standby: its changes cannot be followed', {
-      remedy: 'Give the primary as --source.',
-    });
-  }
 }
 
 /**
@@ -371,11 +342,6 @@ async function dropHalfMade(session: Session, choices: StreamChoices, log: Log):
     log.info(`dropped replication slot "${choices.slot}", left by a setup that was not completed`);
   }
   if (choices.publication === null) await dropPublications(session, choices.publicationName);
-}
-
-async function refuseExistingSlot(session: Session, slot: string): Promise<void> {
-  if ((await fetchSlot(session, slot)) === null) return;
-  throw new Failure('slot-exists', `a replication slot "${slot}" exists on the source already`);
 }
 
 async function makeTargetSchema(target: Conninfo, log: Log, signal: AbortSignal): Promise<void> {

@@ -9,12 +9,12 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import { connect as connectTls, TLSSocket, type ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { throwIfStopped, type Side } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
 import { BulkSocket } from './bulk-socket.js';
-import { connectionOf, Session } from './connect-session.js';
+import { connectionOf, Session, type LoginFacts } from './connect-session.js';
 import { sessionStatement } from './connect-settings.js';
 import type { Conninfo } from './connection-string.js';
 import { readServerVersion } from './server-facts.js';
@@ -40,7 +40,8 @@ export type AttemptOptions = {
 
 /** Makes the attempt. Throws what pg, the server or the network say, or a LoginProblem; nothing stays open then. */
 export async function attempt(conninfo: Conninfo, way: Attempt, options: AttemptOptions): Promise<Session> {
-  const client = createClient(conninfo, way, options);
+  const gate = new LoginGate(conninfo, way);
+  const client = createClient(conninfo, { way, gate }, options);
   // An error that comes when no query waits for it must not end the process, neither now nor after this is given up.
   client.on('error', () => {});
   const connection = connectionOf(client);
@@ -62,6 +63,7 @@ export async function attempt(conninfo: Conninfo, way: Attempt, options: Attempt
     const inRecovery = answer.rows[0]?.in_recovery === 't';
     checkSessionKind(conninfo, inRecovery);
     return new Session(options.side, client, {
+      login: { ...negotiatedTls(connection.stream, way), ...gate.login },
       serverVersion,
       backendPid: Number(answer.rows[0]?.pid),
       inRecovery,
@@ -77,8 +79,11 @@ export async function attempt(conninfo: Conninfo, way: Attempt, options: Attempt
 }
 
 /** A client that takes nothing from the process's environment, where pg would otherwise look for what is not given. */
-function createClient(conninfo: Conninfo, way: Attempt, options: AttemptOptions): pg.Client {
-  const gate = new LoginGate(conninfo, way);
+function createClient(
+  conninfo: Conninfo,
+  { way, gate }: { readonly way: Attempt; readonly gate: LoginGate },
+  options: AttemptOptions,
+): pg.Client {
   const { log = silentLog, side } = options;
   const client = new pg.Client({
     host: conninfo.host,
@@ -104,6 +109,13 @@ function createClient(conninfo: Conninfo, way: Attempt, options: AttemptOptions)
   gate.watch(connectionOf(client));
   client.on('notice', (notice) => log.notice(noticeWords(side, notice), { side }));
   return client;
+}
+
+/** What the handshake came to. */
+function negotiatedTls(stream: Duplex, { tls }: Attempt): Pick<LoginFacts, 'tls' | 'verified'> {
+  if (!(stream instanceof TLSSocket)) return { tls: null, verified: false };
+  const protocol = stream.getProtocol() ?? 'TLS';
+  return { tls: { protocol, cipher: stream.getCipher().name }, verified: tls?.rejectUnauthorized === true };
 }
 
 /** `hostaddr` is where to go; pg and TLS still see the host's name. */
@@ -170,8 +182,7 @@ type AuthenticationRequest = { readonly name: string; readonly mechanisms?: read
 class LoginGate {
   readonly #conninfo: Conninfo;
   readonly #way: Attempt;
-  /** The way to log in that the server asked for, in the words of require_auth. */
-  #method: 'none' | 'password' | 'md5' | 'scram-sha-256' = 'none';
+  #method: LoginFacts['method'] = 'none';
   #bound = false;
   /** Whether the server proved in the end of a SCRAM login that it knows the password as well. */
   #proved = false;
@@ -179,6 +190,10 @@ class LoginGate {
   constructor(conninfo: Conninfo, way: Attempt) {
     this.#conninfo = conninfo;
     this.#way = way;
+  }
+
+  get login(): Pick<LoginFacts, 'method' | 'bound'> {
+    return { method: this.#method, bound: this.#bound };
   }
 
   /** Listens to the server's requests before pg does. */

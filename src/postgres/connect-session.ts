@@ -13,8 +13,21 @@ export type RunResult = {
   readonly count: number | null;
 };
 
+/** How safe the connection came out to be. */
+export type LoginFacts = {
+  /** Null for a plain connection. */
+  readonly tls: { readonly protocol: string; readonly cipher: string } | null;
+  /** Whether the server's certificate was checked against an authority. */
+  readonly verified: boolean;
+  /** The way to log in that the server asked for, in the words of require_auth. */
+  readonly method: 'none' | 'password' | 'md5' | 'scram-sha-256';
+  /** Whether the login was bound to the TLS channel (SCRAM-SHA-256-PLUS). */
+  readonly bound: boolean;
+};
+
 /** What a session knows of its server from the login. */
 export type SessionFacts = {
+  readonly login: LoginFacts;
   /** server_version_num, for example 150020. */
   readonly serverVersion: number;
   /** The backend's own process id: behind a proxy it is not the one of the login. */
@@ -59,6 +72,11 @@ export class Session {
   /** Whether the server was a standby at the login; `fetchIsInRecovery` asks again. */
   get inRecovery(): boolean {
     return this.#facts.inRecovery;
+  }
+
+  /** TLS and login as they were negotiated. */
+  get login(): LoginFacts {
+    return this.#facts.login;
   }
 
   /** Why the connection is gone; null while it is there, as far as is known. */

@@ -25,6 +25,12 @@ export async function fetchLargeObjectRanges(session: Session, size: number): Pr
   }));
 }
 
+/** Whether the database has any. */
+export async function holdsLargeObjects(session: Session): Promise<boolean> {
+  const [row] = await session.query('select exists (select from pg_catalog.pg_largeobject_metadata) as held');
+  return row?.['held'] === 't';
+}
+
 const unreadableQuery = `
   select count(*) as count, min(l.oid) as example
   from pg_catalog.pg_largeobject_metadata l

@@ -163,7 +163,7 @@ export async function createPublications(
   checkPublicationName(name);
   const facts = await fetchPublicationFacts(session, tables);
   const plan = planPublications(facts);
-  checkOwned([...plan.everything, ...plan.insertsOnly]);
+  expectOwned([...plan.everything, ...plan.insertsOnly]);
   try {
     await session.query('begin');
     if (replace) await dropPublications(session, name);
@@ -177,10 +177,31 @@ export async function createPublications(
   return { ...plan, names };
 }
 
+/**
+ * Tries to make publications of this name, without a table, and leaves nothing behind. Throws as `createPublications`
+ * does for what is not about a table.
+ */
+export async function tryPublications(session: Session, name: string): Promise<void> {
+  checkPublicationName(name);
+  await session.query('begin');
+  try {
+    for (const one of [name, insertsPublicationName(name)]) {
+      await session.query(`create publication ${quoteIdentifier(one)}`);
+    }
+  } catch (error) {
+    throw creationFailure(error, name);
+  } finally {
+    await session.query('rollback').catch(() => []);
+  }
+}
+
 const byOthers =
   'Let their owner or a superuser make a publication of these tables and give its name with --publication.';
 
-function checkOwned(tables: readonly PublicationFacts[]): void {
+/** Only its owner can publish a table. Throws `source-rights` naming those that our role does not own. */
+export function expectOwned(
+  tables: readonly { readonly schema: string; readonly name: string; readonly owned: boolean }[],
+): void {
   const foreign = tables.filter((table) => !table.owned);
   if (foreign.length === 0) return;
   const shown = foreign.slice(0, 20).map(relationLabel).join(', ');

@@ -66,6 +66,17 @@ export async function ensureTargetSchema(session: Session): Promise<void> {
     }
     version = await fetchVersion(session);
   }
+  expectVersion(version);
+}
+
+/** Whether the schema is there. Throws `target-setup` when another version made it, `target-rights` when we may not read it. */
+export async function holdsTargetSchema(session: Session): Promise<boolean> {
+  const version = await fetchVersion(session);
+  if (version !== null) expectVersion(version);
+  return version !== null;
+}
+
+function expectVersion(version: string | null): void {
   if (version === String(targetSchemaVersion)) return;
   throw new Failure(
     'target-setup',
