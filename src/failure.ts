@@ -106,6 +106,8 @@ export type FailureCode =
   | 'hook-failed'
   /** `ping` could not use one side or both; the lines above say which and why. */
   | 'ping-failed'
+  /** `check` found what would end a run, or a run found several such things before it began: nothing was made on either side. Each is listed with what to do. */
+  | 'check-failed'
   /** Asked to stop. Everything is kept; the same command with --resume goes on. */
   | 'stopped'
   /** A mistake in walferry. */
@@ -114,7 +116,7 @@ export type FailureCode =
 /** What follows from a code. */
 export type FailurePolicy = {
   /** Exit status of the process. */
-  readonly exit: 1 | 5 | 6 | 7 | 12 | 20 | 21 | 22 | 23 | 24;
+  readonly exit: 1 | 5 | 6 | 7 | 12 | 20 | 21 | 22 | 23 | 24 | 25;
   /** Whether trying again later, with nothing changed, can succeed. */
   readonly retry: boolean;
   /** What the operator can do; printed below the message. Empty where the message says it all. */
@@ -272,6 +274,7 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
   },
   'hook-failed': { exit: 12, retry: false, remedy: '' },
   'ping-failed': { exit: 12, retry: true, remedy: '' },
+  'check-failed': { exit: 25, retry: false, remedy: '' },
   stopped: { exit: 22, retry: true, remedy: 'Run the same command with --resume to go on.' },
   internal: {
     exit: 12,

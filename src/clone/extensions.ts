@@ -195,14 +195,7 @@ export async function expectExtensions(
   const missing = extensions
     .map(({ name }) => name)
     .filter((name) => !installed.has(name) && (choices.skipExtensions === true || !offered.has(name)));
-  const needed = new Map<string, string[]>();
-  if (missing.length > 0) {
-    for (const row of await source.query(dependentsQuery, [textArray(missing)])) {
-      if (!isKept(Number(row['class']), Number(row['object']))) continue;
-      const extension = row['extension'] ?? '';
-      needed.set(extension, [...(needed.get(extension) ?? []), row['description'] ?? '']);
-    }
-  }
+  const needed = await fetchExtensionNeeds(source, missing, isKept);
   for (const [name, dependents] of needed) {
     const shown = dependents.slice(0, labelsShown).join(', ');
     const more = dependents.length > labelsShown ? ` and ${dependents.length - labelsShown} more` : '';
@@ -216,6 +209,22 @@ export async function expectExtensions(
         ? 'Create it on the target first, or leave out what needs it with --filters.'
         : 'Install it on the target, or leave out what needs it with --filters.',
   });
+}
+
+/** What of the source, as it is kept, cannot exist without these extensions: descriptions, by the extension. */
+export async function fetchExtensionNeeds(
+  source: Session,
+  names: readonly string[],
+  isKept: IsKept,
+): Promise<Map<string, string[]>> {
+  const needed = new Map<string, string[]>();
+  if (names.length === 0) return needed;
+  for (const row of await source.query(dependentsQuery, [textArray(names)])) {
+    if (!isKept(Number(row['class']), Number(row['object']))) continue;
+    const extension = row['extension'] ?? '';
+    needed.set(extension, [...(needed.get(extension) ?? []), row['description'] ?? '']);
+  }
+  return needed;
 }
 
 function textArray(values: readonly string[]): string {

@@ -51,7 +51,7 @@ export function filterSchema(schema: SourceSchema, filter: ObjectFilter): Source
 }
 
 /** OIDs of the tables that are made and not filled. */
-export function tablesWithoutRows(schema: SourceSchema, filter: ObjectFilter): number[] {
+export function tablesWithoutRows(schema: Pick<SourceSchema, 'tables'>, filter: ObjectFilter): number[] {
   return schema.tables.flatMap(({ oid }) => {
     const decision = filter.decideRelation(oid);
     return decision.schema && !decision.data ? [oid] : [];
@@ -106,7 +106,7 @@ const keysQuery = `
  */
 export async function expectKeysHold(
   session: Session,
-  schema: SourceSchema,
+  schema: Pick<SourceSchema, 'tables'>,
   file: FilterFile,
   filter: ObjectFilter,
 ): Promise<void> {

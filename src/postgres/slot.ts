@@ -216,7 +216,7 @@ async function cancelOnStop(
   }
 }
 
-/** Transactions whose end this backend waits for now: first the one it is locked on, then all that are open. */
+/** Transactions of the whole cluster that have written and are not ended. */
 const openTransactions = `
   select l.transactionid::text as xid, l.pid::text as pid, p.gid,
          coalesce(a.usename, p.owner)::text as usename, coalesce(a.datname, p.database)::text as datname,
@@ -225,16 +225,28 @@ const openTransactions = `
     left join pg_catalog.pg_stat_activity a on a.pid = l.pid
     left join pg_catalog.pg_prepared_xacts p on p.transaction = l.transactionid
    where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
-     and l.pid is distinct from pg_catalog.pg_backend_pid()
+     and l.pid is distinct from pg_catalog.pg_backend_pid()`;
+
+const oldestFirst = `order by coalesce(a.xact_start, p.prepared) nulls first, l.transactionid::text`;
+
+const waitedForTransactions = `${openTransactions}
      and l.pid is distinct from $1::int
      and exists (select from pg_catalog.pg_locks w
                   where w.pid = $1::int and w.locktype = 'transactionid' and not w.granted)
-   order by coalesce(a.xact_start, p.prepared) nulls first, l.transactionid::text`;
+   ${oldestFirst}`;
+
+/** What a slot made now would wait for: transactions that have written and are not ended, in the whole cluster. */
+export async function fetchRunningTransactions(session: Session): Promise<WaitedFor[]> {
+  return (await session.query(`${openTransactions} ${oldestFirst}`)).map(readWaitedFor);
+}
 
 /** The transactions that keep the slot's backend waiting; empty when it does not wait. */
 export async function fetchWaitedFor(session: Session, pid: string): Promise<WaitedFor[]> {
-  const rows = await session.query(openTransactions, [pid]);
-  return rows.map((row) => ({
+  return (await session.query(waitedForTransactions, [pid])).map(readWaitedFor);
+}
+
+function readWaitedFor(row: TextRow): WaitedFor {
+  return {
     xid: row['xid'] ?? '',
     pid: row['pid'] ?? null,
     gid: row['gid'] ?? null,
@@ -242,7 +254,7 @@ export async function fetchWaitedFor(session: Session, pid: string): Promise<Wai
     database: row['datname'] ?? null,
     application: row['application_name'] ?? null,
     since: row['since'] ?? null,
-  }));
+  };
 }
 
 /** One transaction in words an operator can act on. */

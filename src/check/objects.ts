@@ -1,0 +1,357 @@
+/** What the source's objects need that the target may lack: extensions, collations, rights of a superuser, roles. */
+import {
+  expectExtensions,
+  fetchExtensionNeeds,
+  fetchExtensions,
+  type ExtensionFacts,
+} from '../clone/extensions.js';
+import { attemptStatement } from '../clone/problems.js';
+import { listLabels } from '../clone/requirements.js';
+import { Failure } from '../failure.js';
+import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
+import { userSchema } from '../postgres/schema.js';
+import type { Session } from '../postgres/connect.js';
+import { asked, counted, fail, pass, some, warn, type Finding } from './finding.js';
+import type { RunWish, SourceView } from './options.js';
+import type { ServerFacts } from './server-facts.js';
+import { trialSchema } from './target.js';
+
+const extensionClass = 3079;
+
+/** The extensions of the source that a clone would make. */
+export async function fetchKeptExtensions({ session, keeps }: SourceView): Promise<ExtensionFacts[]> {
+  return (await fetchExtensions(session)).filter(({ oid }) => keeps(extensionClass, oid));
+}
+
+const sourceVersionsQuery = `select extname as name, extversion as version from pg_catalog.pg_extension`;
+
+// `installed` is null where it is not; `privileged` where CREATE EXTENSION asks for a superuser.
+const offeredQuery = `
+  select a.name, a.default_version as version, a.installed_version as installed,
+    v.superuser and not v.trusted as privileged, v.schema
+  from pg_catalog.pg_available_extensions a
+  left join pg_catalog.pg_available_extension_versions v on v.name = a.name and v.version = a.default_version`;
+
+/** Whether the target has the extensions, in which version, and lets our role make them. In the trial's transaction. */
+export async function checkExtensions(
+  target: Session,
+  view: SourceView,
+  wish: RunWish,
+  { facts, trial }: { readonly facts: ServerFacts; readonly trial: boolean },
+): Promise<Finding[]> {
+  const extensions = await fetchKeptExtensions(view);
+  if (extensions.length === 0) return [];
+  const offered = await asked('objects.extensions', 'extensions', async () => {
+    await expectExtensions(view.session, target, extensions, wish.restore, view.keeps);
+    return `the target has or offers ${some(extensions.map(({ name }) => name))}`;
+  });
+  if (offered.verdict === 'fail' || wish.restore.skipExtensions === true) return [offered];
+  const targets = new Map((await target.query(offeredQuery)).map((row) => [row['name'] ?? '', row]));
+  const sources = await view.session.query(sourceVersionsQuery);
+  const older = extensions.flatMap(({ name }) => {
+    const was = sources.find((row) => row['name'] === name)?.['version'] ?? '';
+    const row = targets.get(name);
+    const is = row?.['installed'] ?? row?.['version'] ?? null;
+    return is !== null && isOlder(is, was) ? [`${name} ${is} (the source has ${was})`] : [];
+  });
+  const findings = [offered];
+  if (older.length > 0) {
+    findings.push(
+      warn(
+        'objects.extension-versions',
+        'extension versions',
+        `older on the target: ${some(older)}`,
+        'Update the target’s, or alter extension … update on the source only after the switch.',
+      ),
+    );
+  }
+  const refused: { name: string; words: string }[] = [];
+  for (const { name } of extensions) {
+    const row = targets.get(name);
+    if (row === undefined || row['installed'] !== null || row['privileged'] !== 't') continue;
+    if (facts.role.superuser || !trial) continue;
+    const schema = row['schema'] === null ? ` with schema ${trialSchema}` : '';
+    const words = await attemptStatement(target, `create extension ${quoteIdentifier(name)}${schema} cascade`);
+    if (words !== null) refused.push({ name, words });
+  }
+  return [...findings, ...(await judgeRefused(refused, view))];
+}
+
+async function judgeRefused(
+  refused: readonly { readonly name: string; readonly words: string }[],
+  view: SourceView,
+): Promise<Finding[]> {
+  if (refused.length === 0) return [];
+  const needs = await fetchExtensionNeeds(
+    view.session,
+    refused.map(({ name }) => name),
+    view.keeps,
+  );
+  const sql = refused.map(({ name }) => `create extension ${quoteIdentifier(name)};`).join(' ');
+  const remedy = `As an administrator of the target, before the run: ${sql}`;
+  const needed = refused.filter(({ name }) => needs.has(name));
+  const [first] = needed;
+  if (first === undefined) {
+    const names = some(refused.map(({ name }) => name));
+    return [
+      warn('objects.extension-rights', 'extension rights', `our role may not make ${names}; nothing needs them`, remedy),
+    ];
+  }
+  const failure = new Failure(
+    'target-rights',
+    `our role may not make extension ${first.name}, which is needed by ${listLabels(needs.get(first.name) ?? [])}: ${first.words}`,
+    { remedy },
+  );
+  return [fail('objects.extension-rights', 'extension rights', failure)];
+}
+
+/** Whether a version is older, as far as its numbers tell. Pure. */
+export function isOlder(version: string, than: string): boolean {
+  const numbers = (text: string) => (text.match(/\d+/g) ?? []).map(Number);
+  const [one, other] = [numbers(version), numbers(than)];
+  for (let at = 0; at < Math.max(one.length, other.length); at += 1) {
+    const difference = (one[at] ?? 0) - (other[at] ?? 0);
+    if (difference !== 0) return difference < 0;
+  }
+  return false;
+}
+
+// The system's own collations that something of the user's depends on.
+const usedCollationsQuery = `
+  select distinct l.collname as name, d.classid as class, d.objid as object,
+    pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) as description
+  from pg_catalog.pg_collation l
+  join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_collation'::regclass and d.refobjid = l.oid
+    and d.deptype = 'n'
+  where l.collnamespace = 'pg_catalog'::regnamespace and d.objid >= 16384
+  order by 1, 4`;
+
+const systemCollationsQuery = `
+  select l.collname as name from pg_catalog.pg_collation l, pg_catalog.pg_database d
+  where l.collnamespace = 'pg_catalog'::regnamespace and d.datname = pg_catalog.current_database()
+    and l.collencoding in (-1, d.encoding)`;
+
+// The provider's columns changed their names in 15 and 17.
+const ownCollationsQuery = `
+  select l.oid, n.nspname as schema, l.collname as name, l.collprovider as provider,
+    l.collisdeterministic as deterministic,
+    coalesce(f.facts ->> 'colllocale', f.facts ->> 'colliculocale') as locale,
+    f.facts ->> 'collcollate' as collate, f.facts ->> 'collctype' as ctype
+  from pg_catalog.pg_collation l
+  join pg_catalog.pg_namespace n on n.oid = l.collnamespace,
+    lateral (select pg_catalog.to_jsonb(l) as facts) f
+  where l.oid >= 16384 and ${userSchema} and not exists (
+    select from pg_catalog.pg_depend d
+    where d.classid = 'pg_catalog.pg_collation'::regclass and d.objid = l.oid and d.deptype = 'e')
+  order by 2, 3`;
+
+const collationClass = 3456;
+// Each is a statement of its own.
+const collationsTried = 100;
+
+/** Collations, the system's and the user's: the latter are made in the trial's schema. */
+export async function checkCollations(
+  target: Session,
+  view: SourceView,
+  wish: RunWish,
+  trial: boolean,
+): Promise<Finding[]> {
+  const used = await view.session.query(usedCollationsQuery);
+  const kept = used.filter((row) => view.keeps(Number(row['class']), Number(row['object'])));
+  const problems: string[] = [];
+  if (kept.length > 0) {
+    const there = new Set((await target.query(systemCollationsQuery)).map((row) => row['name']));
+    const missing = new Map<string, string[]>();
+    for (const row of kept) {
+      const name = row['name'] ?? '';
+      if (!there.has(name)) missing.set(name, [...(missing.get(name) ?? []), row['description'] ?? '']);
+    }
+    for (const [name, uses] of missing) {
+      problems.push(`the target’s system has no collation ${quoteIdentifier(name)}, used by ${some(uses)}`);
+    }
+  }
+  const own = wish.restore.skipCollations === true ? [] : await view.session.query(ownCollationsQuery);
+  const ownKept = own.filter((row) => view.keeps(collationClass, Number(row['oid'])));
+  for (const row of trial ? ownKept.slice(0, collationsTried) : []) {
+    const words = await attemptStatement(target, collationStatement(row));
+    const name = `${quoteIdentifier(row['schema'] ?? '')}.${quoteIdentifier(row['name'] ?? '')}`;
+    if (words !== null) problems.push(`collation ${name} cannot be made: ${words}`);
+  }
+  if (problems.length > 0) {
+    const failure = new Failure('target-setup', problems.slice(0, 5).join('; '), {
+      remedy:
+        'Choose a target whose operating system has these locales, or give the columns another collation on the source: alter table … alter column … type text collate …;',
+    });
+    return [fail('objects.collations', 'collations', failure)];
+  }
+  if (kept.length + ownKept.length === 0) return [];
+  const names = [...new Set([...kept, ...ownKept].map((row) => row['name'] ?? ''))];
+  return [pass('objects.collations', 'collations', `the target has ${some(names)}`)];
+}
+
+type CollationRow = Readonly<Record<string, string | null>>;
+
+function collationStatement(row: CollationRow): string {
+  const literal = (text: string | null | undefined) => quoteLiteral(text ?? '').trim();
+  const provider = row['provider'] === 'i' ? 'icu' : row['provider'] === 'b' ? 'builtin' : 'libc';
+  // ICU's locale stood in collcollate before 15.
+  const locale = row['locale'] ?? row['collate'];
+  const words =
+    provider === 'libc'
+      ? `lc_collate = ${literal(row['collate'])}, lc_ctype = ${literal(row['ctype'])}`
+      : `locale = ${literal(locale)}`;
+  const name = `${trialSchema}.${quoteIdentifier(row['oid'] ?? '')}`;
+  return `create collation ${name} (provider = ${provider}, ${words}, deterministic = ${row['deterministic'] === 't'})`;
+}
+
+const isMember = (catalog: string, alias: string) => `exists (
+    select from pg_catalog.pg_depend d
+    where d.classid = 'pg_catalog.${catalog}'::regclass and d.objid = ${alias}.oid and d.deptype = 'e')`;
+
+// What only a superuser can create, whatever the rights of a role. Arrays come with their types.
+const superuserObjectsQuery = `
+  select 'pg_catalog.pg_proc'::regclass::oid as class, p.oid,
+    pg_catalog.pg_describe_object('pg_catalog.pg_proc'::regclass, p.oid, 0) || ', ' ||
+      case when p.proleakproof then 'leakproof' else 'in language ' || l.lanname end as description
+  from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+  where p.oid >= 16384 and (not l.lanpltrusted or p.proleakproof)
+    and p.prokind <> 'a' and not ${isMember('pg_proc', 'p')}
+    -- A range type brings its constructors.
+    and not exists (select from pg_catalog.pg_depend i
+      where i.classid = 'pg_catalog.pg_proc'::regclass and i.objid = p.oid and i.deptype = 'i')
+  union all
+  select 'pg_catalog.pg_type'::regclass, t.oid, pg_catalog.pg_describe_object('pg_catalog.pg_type'::regclass, t.oid, 0)
+  from pg_catalog.pg_type t
+  where t.oid >= 16384 and t.typtype = 'b' and t.typcategory <> 'A' and not ${isMember('pg_type', 't')}
+  union all
+  select 'pg_catalog.pg_opclass'::regclass, o.oid,
+    pg_catalog.pg_describe_object('pg_catalog.pg_opclass'::regclass, o.oid, 0)
+  from pg_catalog.pg_opclass o where o.oid >= 16384 and not ${isMember('pg_opclass', 'o')}
+  union all
+  select 'pg_catalog.pg_am'::regclass, a.oid, pg_catalog.pg_describe_object('pg_catalog.pg_am'::regclass, a.oid, 0)
+  from pg_catalog.pg_am a where a.oid >= 16384 and not ${isMember('pg_am', 'a')}
+  order by 3`;
+
+/** Objects of the source that our role on the target cannot make. */
+export async function checkSuperuserObjects(view: SourceView, facts: ServerFacts): Promise<Finding[]> {
+  if (facts.role.superuser) return [];
+  const rows = await view.session.query(superuserObjectsQuery);
+  const kept = rows.filter((row) => view.keeps(Number(row['class']), Number(row['oid'])));
+  if (kept.length === 0) return [];
+  const failure = new Failure(
+    'target-rights',
+    `only a superuser can make ${listLabels(kept.map((row) => row['description'] ?? ''))}`,
+    { remedy: 'Leave them out with --filters, drop them on the source, or have a superuser run the clone.' },
+  );
+  return [fail('objects.superuser', 'superuser objects', failure)];
+}
+
+// Owners, and who was granted something, of what is copied.
+const rolesQuery = `
+  with objects as (
+    select c.relowner as owner, c.relacl as acl from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and ${userSchema} and not ${isMember('pg_class', 'c')}
+    union all
+    select n.nspowner, n.nspacl from pg_catalog.pg_namespace n where ${userSchema} and n.oid >= 16384
+    union all
+    select p.proowner, p.proacl from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where ${userSchema} and not ${isMember('pg_proc', 'p')}
+    union all
+    select t.typowner, t.typacl from pg_catalog.pg_type t
+    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    where ${userSchema} and t.typtype in ('e', 'd', 'r') and not ${isMember('pg_type', 't')})
+  select distinct 'owner' as kind, pg_catalog.pg_get_userbyid(owner) as name from objects
+  union
+  select 'grantee', pg_catalog.pg_get_userbyid(a.grantee)
+  from objects, lateral pg_catalog.aclexplode(acl) a where a.grantee <> 0
+  order by 1, 2`;
+
+const targetRolesQuery = `
+  select r.rolname as name, pg_catalog.pg_has_role(r.oid, 'member') as member from pg_catalog.pg_roles r`;
+
+/** Roles that own or are granted what is copied. */
+export async function checkRoles(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
+  const { noOwner, noAcl, roles } = wish.restore;
+  if (noOwner && noAcl) return [];
+  const used = await view.session.query(rolesQuery);
+  const there = new Map((await target.query(targetRolesQuery)).map((row) => [row['name'] ?? '', row['member'] === 't']));
+  const wanted = used.filter((row) => (row['kind'] === 'owner' ? !noOwner : !noAcl));
+  const names = (rows: typeof wanted) => [...new Set(rows.map((row) => row['name'] ?? ''))];
+  const missing = roles === null || roles === undefined ? names(wanted.filter((row) => !there.has(row['name'] ?? ''))) : [];
+  const foreign = names(
+    wanted.filter((row) => row['kind'] === 'owner' && there.get(row['name'] ?? '') === false),
+  );
+  if (missing.length + foreign.length === 0) return [];
+  const reasons = [
+    ...(missing.length > 0 ? [`the target has no role ${some(missing)}`] : []),
+    ...(foreign.length > 0 ? [`our role is no member of ${some(foreign)}`] : []),
+  ];
+  return [
+    warn(
+      'objects.roles',
+      'roles',
+      `${reasons.join('; ')}: ownership and grants are refused one by one, and listed at the end`,
+      missing.length > 0
+        ? 'Leave them out with --no-owner --no-acl, or make the roles first (--roles).'
+        : 'Leave ownership out with --no-owner.',
+    ),
+  ];
+}
+
+const tablespacesQuery = `
+  select distinct t.spcname as name from pg_catalog.pg_class c
+  join pg_catalog.pg_tablespace t on t.oid = c.reltablespace
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where ${userSchema} and t.spcname not in ('pg_default', 'pg_global') order by 1`;
+
+/** Tablespaces that the target lacks: what is in them goes to the default one. */
+export async function checkTablespaces(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
+  if (wish.restore.noTablespaces) return [];
+  const used = (await view.session.query(tablespacesQuery)).map((row) => row['name'] ?? '');
+  if (used.length === 0) return [];
+  const rows = await target.query('select spcname as name from pg_catalog.pg_tablespace');
+  const there = new Set(rows.map((row) => row['name'] ?? ''));
+  const missing = used.filter((name) => !there.has(name));
+  if (missing.length === 0) return [pass('objects.tablespaces', 'tablespaces', `the target has ${some(used)}`)];
+  return [
+    warn(
+      'objects.tablespaces',
+      'tablespaces',
+      `the target has no ${counted(missing.length, 'tablespace')} ${some(missing)}: what is there goes to the default one`,
+      'Say that you know with --no-tablespaces, or make them first.',
+    ),
+  ];
+}
+
+/** How the two databases write text. Pure. */
+export function judgeEncodings(source: ServerFacts, target: ServerFacts): Finding {
+  const id = 'objects.encoding';
+  const [from, to] = [source.database, target.database];
+  if (from.encoding === 'SQL_ASCII' && to.encoding !== 'SQL_ASCII') {
+    return warn(
+      id,
+      'encoding',
+      `the source has none (SQL_ASCII): its bytes must be valid ${to.encoding}, or the copy stops at the first row that is not`,
+      'Clean the rows first, or make the target’s database with encoding SQL_ASCII.',
+    );
+  }
+  if (from.encoding !== to.encoding && to.encoding !== 'UTF8') {
+    return warn(
+      id,
+      'encoding',
+      `the target is encoded ${to.encoding}, the source ${from.encoding}: the copy stops at the first character that the target does not have`,
+      'Make the target’s database with encoding UTF8.',
+    );
+  }
+  if (from.collate !== to.collate || from.ctype !== to.ctype) {
+    return warn(
+      id,
+      'locale',
+      `the target sorts text by ${to.collate}/${to.ctype}, the source by ${from.collate}/${from.ctype}: ORDER BY, ranges and upper() may differ`,
+      `create database … template template0 encoding '${from.encoding}' lc_collate '${from.collate}' lc_ctype '${from.ctype}';`,
+    );
+  }
+  return pass(id, 'encoding', `${to.encoding}, sorted by ${to.collate}, as on the source`);
+}

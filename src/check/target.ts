@@ -1,0 +1,229 @@
+/**
+ * The target: what our role may do there, tried for real in one transaction that is rolled back, and what is there
+ * already. A lock that is not to be had within two seconds is no refusal of a right, but it is told.
+ */
+import { clearLargeObjects, fetchLargeObjectRefusal, refusedLargeObjects } from '../clone/large-objects.js';
+import { attemptStatement } from '../clone/problems.js';
+import { expectNoTables, fetchTaken, listLabels } from '../clone/requirements.js';
+import { Failure } from '../failure.js';
+import { relationLabel } from '../model/relation.js';
+import { quoteIdentifier } from '../model/sql.js';
+import { holdsLargeObjects } from '../postgres/large-object.js';
+import { userSchema } from '../postgres/schema.js';
+import { holdsTargetSchema } from '../postgres/target-schema.js';
+import type { Session } from '../postgres/connect.js';
+import { asked, counted, fail, pass, warn, type Finding } from './finding.js';
+import type { RunWish, SourceView } from './options.js';
+import type { ServerFacts } from './server-facts.js';
+
+/** Holds what is tried, and is never committed. */
+export const trialSchema = `walferry_trial_${process.pid}`;
+
+/** Runs `work` in a transaction of the target that is rolled back whatever happens. */
+export async function inTrial<Result>(target: Session, work: () => Promise<Result>): Promise<Result> {
+  await target.query('begin');
+  try {
+    await target.query(`set local lock_timeout to '2s'`);
+    return await work();
+  } finally {
+    await target.query('rollback').catch(() => []);
+  }
+}
+
+/** Whether sessions can write at all: pg_restore's do not switch this off, as ours do. Pure. */
+export function judgeWritable(facts: ServerFacts): Finding | null {
+  const title = 'writing';
+  if (facts.inRecovery) {
+    const failure = new Failure('target-setup', 'the target is a standby, which nobody can write to', {
+      remedy: 'Give the primary as --target.',
+    });
+    return fail('target.writable', title, failure);
+  }
+  if (facts.settings.get('default_transaction_read_only')?.start !== 'on') return null;
+  const { role, database } = facts;
+  const failure = new Failure(
+    'target-setup',
+    'new sessions are read-only (default_transaction_read_only = on): pg_restore could make nothing',
+    {
+      remedy: `alter role ${quoteIdentifier(role.name)} in database ${quoteIdentifier(database.name)} set default_transaction_read_only = off;`,
+    },
+  );
+  return fail('target.writable', title, failure);
+}
+
+// Schemas with anything in it that a clone makes.
+const usedSchemasQuery = `
+  select n.oid, n.nspname as name from pg_catalog.pg_namespace n
+  where ${userSchema} and (n.nspname <> 'public' or exists (
+    select from (
+      select 'pg_catalog.pg_class'::regclass as class, oid from pg_catalog.pg_class where relnamespace = n.oid
+      union all
+      select 'pg_catalog.pg_proc'::regclass, oid from pg_catalog.pg_proc where pronamespace = n.oid
+      union all
+      select 'pg_catalog.pg_type'::regclass, oid from pg_catalog.pg_type where typnamespace = n.oid) o
+    where not exists (select from pg_catalog.pg_depend d
+      where d.classid = o.class and d.objid = o.oid and d.deptype = 'e')))
+  order by 2`;
+
+const namespaceClass = 2615;
+
+/** Schemas of the source in which something is made. */
+export async function fetchUsedSchemas({ session, keeps }: SourceView): Promise<string[]> {
+  const rows = await session.query(usedSchemasQuery);
+  return rows
+    .filter((row) => keeps(namespaceClass, Number(row['oid'])))
+    .map((row) => row['name'] ?? '');
+}
+
+/** Making schemas, tables and rows. `schemas`: those in which something is made; empty where the source is not known. */
+export async function tryTargetRights(
+  target: Session,
+  facts: ServerFacts,
+  schemas: readonly string[],
+): Promise<Finding[]> {
+  const role = quoteIdentifier(facts.role.name);
+  const database = quoteIdentifier(facts.database.name);
+  const findings: Finding[] = [];
+  const held = await asked('target.own-schema', 'schema walferry', async () =>
+    (await holdsTargetSchema(target)) ? 'there, of this version' : 'not there',
+  );
+  if (held.verdict === 'fail') findings.push(held);
+  const there = await fetchSchemas(target, schemas);
+  const missing = schemas.filter((name) => !there.has(name));
+  const needsSchemas = held.reason === 'not there' || missing.length > 0;
+  const made = await attemptStatement(target, `create schema ${trialSchema}`);
+  if (made !== null && needsSchemas) {
+    const failure = new Failure('target-rights', `our role may not make a schema: ${made}`, {
+      remedy: `As its owner: grant create on database ${database} to ${role};`,
+    });
+    findings.push(fail('target.schemas', 'new schemas', failure));
+  }
+  const refused: { name: string; words: string }[] = [];
+  for (const name of there) {
+    const words = await attemptStatement(
+      target,
+      `create table ${quoteIdentifier(name)}.${trialSchema} (id int primary key)`,
+    );
+    if (words !== null) refused.push({ name, words });
+  }
+  if (refused.length > 0) {
+    const names = refused.map(({ name }) => quoteIdentifier(name)).join(', ');
+    const failure = new Failure(
+      'target-rights',
+      `our role may not make tables in schema ${names}: ${refused[0]?.words ?? ''}`,
+      { remedy: `As its owner: grant create on schema ${names} to ${role};` },
+    );
+    findings.push(fail('target.tables-in-schemas', 'tables in schemas', failure));
+  }
+  if (made === null) {
+    const words = await attemptStatement(target, rowsStatement);
+    if (words !== null) {
+      const failure = new Failure('target-rights', `our role may not make and fill a table: ${words}`);
+      findings.push(fail('target.rows', 'new tables', failure));
+    }
+  }
+  if (findings.some(({ verdict }) => verdict === 'fail')) return findings;
+  return [
+    pass(
+      'target.rights',
+      'rights',
+      `schemas, tables, rows, indexes and keys can be made (tried${there.size > 0 ? `, also in ${[...there].join(', ')}` : ''})`,
+    ),
+  ];
+}
+
+const schemasQuery = `select nspname as name from pg_catalog.pg_namespace where nspname = any ($1::name[])`;
+
+async function fetchSchemas(target: Session, names: readonly string[]): Promise<Set<string>> {
+  const list = `{${names.map((name) => `"${name.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`;
+  return new Set((await target.query(schemasQuery, [list])).map((row) => row['name'] ?? ''));
+}
+
+const rowsStatement = `
+  create table ${trialSchema}.parent (id int primary key);
+  create table ${trialSchema}.child (id int, note text);
+  insert into ${trialSchema}.parent values (1);
+  insert into ${trialSchema}.child values (1, 'row');
+  create index on ${trialSchema}.child (note);
+  alter table ${trialSchema}.child add foreign key (id) references ${trialSchema}.parent not valid;
+  analyze ${trialSchema}.child`;
+
+/** What of the source's names is taken on the target. */
+export async function checkTaken(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
+  const { tables } = view;
+  const findings: Finding[] = [];
+  const others = (await fetchTaken(target, tables)).filter((one) => !one.isTable);
+  if (others.length > 0) {
+    const failure = new Failure(
+      'target-not-empty',
+      `views or other relations have the names of ${counted(others.length, 'table')}: ${listLabels(others.map(({ table }) => relationLabel(table)))}`,
+      { remedy: 'Drop or rename them.' },
+    );
+    return [fail('target.names', 'names', failure)];
+  }
+  findings.push(
+    await asked('target.tables', 'tables', async () => {
+      if (!wish.dropIfExists) await expectNoTables(target, tables);
+      else {
+        const taken = await fetchTaken(target, tables);
+        if (taken.length > 0) {
+          return warn(
+            'target.tables',
+            'tables',
+            `${counted(taken.length, 'table')} of the source’s names will be DROPPED, with all rows and what depends on them: ${listLabels(taken.map(({ table }) => relationLabel(table)))}`,
+          );
+        }
+      }
+      return 'none of the source’s tables is there yet';
+    }),
+  );
+  return findings;
+}
+
+/** Large objects, where the source has any and they are wanted. Not inside of a transaction. */
+export async function checkLargeObjects(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
+  if (wish.restore.skipLargeObjects === true || !(await holdsLargeObjects(view.session))) return [];
+  const id = 'target.large-objects';
+  const title = 'large objects';
+  const refusal = await fetchLargeObjectRefusal(target);
+  if (refusal !== null) {
+    const { message } = refusedLargeObjects(refusal);
+    return [warn(id, title, message, 'Move them to bytea columns first, or say that you know: --skip-large-objects')];
+  }
+  const clear = await asked(id, title, async () => {
+    if (!wish.dropIfExists) await clearLargeObjects(view.session, target, false);
+    return 'can be made (tried), and none of the source’s OIDs is taken';
+  });
+  if (wish.stream === null) return [clear];
+  return [
+    clear,
+    warn(
+      'stream.large-objects',
+      'large objects',
+      'copied once, changes to them cannot be followed: logical decoding does not carry them',
+      'Do not write to them until the switch, or copy them again then: walferry copy blobs',
+    ),
+  ];
+}
+
+const limits = [
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'idle_session_timeout',
+  'transaction_timeout',
+];
+
+/** Time limits of the role or the database: ours and pg_dump's sessions switch them off. Pure. */
+export function judgeTimeouts(facts: ServerFacts): Finding {
+  const id = `${facts.side}.timeouts` as const;
+  const set = limits.flatMap((name) => {
+    const value = facts.settings.get(name)?.start ?? '0';
+    return value === '0' ? [] : [`${name} = ${value} ms`];
+  });
+  return pass(
+    id,
+    'time limits',
+    set.length === 0 ? 'none' : `${set.join(', ')}: switched off in the run’s own sessions`,
+  );
+}

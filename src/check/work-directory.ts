@@ -1,0 +1,167 @@
+/** The work directory: whether a run may begin there, and what room there is for the changes that arrive. */
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
+import { isLocked } from '../catalog/lock.js';
+import { loadSetup, phaseDone, phaseStarted } from '../catalog/setup.js';
+import { loadStream } from '../catalog/stream.js';
+import { Failure } from '../failure.js';
+import { asked, pass, warn, type Finding } from './finding.js';
+import type { RunWish } from './options.js';
+
+/** What is to be done with a run that is there. */
+export type DirectoryWish = {
+  readonly directory: string;
+  /** Where the transform files lie. */
+  readonly journalDirectory: string;
+  readonly resume: boolean;
+  readonly restart: boolean;
+};
+
+/** What of the run that is meant is there already. */
+export type DirectoryLook = { readonly finding: Finding; readonly own: RunWish['own'] };
+
+/** Looks, and makes nothing: neither the directory nor a lock in one that was never used. */
+export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook> {
+  let own = { stream: false, tables: false };
+  const finding = await asked('room.directory', 'work directory', () => {
+    const { directory, resume, restart } = wish;
+    const place = nearest(directory);
+    if (!statSync(place).isDirectory() || !isWritable(place)) {
+      throw new Failure('work-directory-broken', `${directory} cannot be written to`, {
+        remedy: 'Name a directory of your own with --dir.',
+      });
+    }
+    if (place !== directory) return `${directory} is made by the run`;
+    if (existsSync(join(directory, 'locks')) && isLocked(directory, 'clone')) {
+      throw new Failure('work-directory-locked', `another walferry process works in ${directory}`);
+    }
+    const run = catalogExists(directory) ? loadRun(directory) : noRun;
+    if (run.stream && !restart) own = { ...own, stream: true };
+    if (!run.copy) return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
+    if (run.complete && !restart) {
+      return warn(
+        'room.directory',
+        'work directory',
+        `${directory} holds a run that is complete: there would be nothing to do`,
+        'For another run use another --dir, or --restart.',
+      );
+    }
+    if (resume && !restart) own = { ...own, tables: true };
+    if (resume || restart) return `${directory} holds a run, which ${restart ? 'is dropped' : 'goes on'}`;
+    throw new Failure('work-directory-used', `${directory} holds a run that is not complete`, {
+      remedy: 'Go on with it with --resume, drop it with --restart, or use another --dir.',
+    });
+  });
+  return { finding, own };
+}
+
+const noRun = { stream: false, copy: false, complete: false };
+
+function loadRun(directory: string): typeof noRun {
+  const catalog = openCatalog(directory, 'status');
+  try {
+    if (loadSetup(catalog) === null && loadStream(catalog) === null) return noRun;
+    return {
+      stream: phaseStarted(catalog, 'slot') || loadStream(catalog) !== null,
+      copy: phaseStarted(catalog, 'copy'),
+      complete: phaseDone(catalog, 'finalize'),
+    };
+  } finally {
+    closeCatalog(catalog);
+  }
+}
+
+/** The directory, or the first one above it that exists. */
+function nearest(directory: string): string {
+  return existsSync(directory) || dirname(directory) === directory ? directory : nearest(dirname(directory));
+}
+
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Free bytes where the directory is or would be; null when the system does not tell. */
+export async function fetchFreeBytes(directory: string): Promise<number | null> {
+  try {
+    const { bavail, bsize } = await statfs(nearest(directory));
+    return bavail * bsize;
+  } catch {
+    return null;
+  }
+}
+
+export type RoomFacts = {
+  readonly freeBytes: number | null;
+  /** --max-journal-size; null: by the free room, 0: no limit. */
+  readonly maxJournalBytes: number | null;
+  /** WAL of the source, per second; null where it was not measured. */
+  readonly writeBytesPerSecond: number | null;
+  /** The longest that the copy is expected to take, in seconds; null where it is not known. */
+  readonly copySeconds: number | null;
+};
+
+// A change as JSON is about as large as in the WAL, whose full-page images and index records stay out of it.
+const comfortSeconds = 3600;
+
+/** Whether the changes that arrive during the copy find room. Pure. */
+export function judgeJournalRoom(facts: RoomFacts, print: Printers): Finding {
+  const id = 'room.journal';
+  const title = 'journal';
+  const { freeBytes, maxJournalBytes, writeBytesPerSecond, copySeconds } = facts;
+  if (freeBytes === null) {
+    return warn(id, title, 'the free room of the work directory is not known', 'Set --max-journal-size.');
+  }
+  const cap = maxJournalBytes === null || maxJournalBytes === 0 ? freeBytes * 0.8 : Math.min(maxJournalBytes, freeBytes);
+  const room = `${print.size(cap)} for changes`;
+  if (writeBytesPerSecond === null || writeBytesPerSecond < 1) {
+    return pass(id, title, `room of ${room}; the source writes nothing now`);
+  }
+  const seconds = cap / writeBytesPerSecond;
+  const rate = `the source writes ${print.size(writeBytesPerSecond)}/s of WAL now`;
+  const needed = Math.max(comfortSeconds, (copySeconds ?? 0) * 2);
+  if (seconds >= needed) return pass(id, title, `room of ${room}, about ${print.duration(seconds)}; ${rate}`);
+  return warn(
+    id,
+    title,
+    `room of ${room} is full after about ${print.duration(seconds)}: ${rate}; from then on the source keeps its WAL until there is room again`,
+    'Make room, or put the work directory on a larger disk with --dir.',
+  );
+}
+
+/** How sizes and durations are said. */
+export type Printers = { readonly size: (bytes: number) => string; readonly duration: (seconds: number) => string };
+
+/** `max_slot_wal_keep_size` against the rate at which the source writes. Pure. */
+export function judgeSlotRoom(
+  facts: RoomFacts,
+  keepMegabytes: number | null,
+  print: Printers,
+): Finding {
+  const id = 'stream.slot-room';
+  const title = 'slot room';
+  const setting = 'max_slot_wal_keep_size';
+  if (keepMegabytes === null || keepMegabytes < 0) {
+    return pass(id, title, `${setting} = -1: a slot is never lost, and a run that is away fills the source’s disk`);
+  }
+  const bytes = keepMegabytes * 1024 * 1024;
+  const rate = facts.writeBytesPerSecond ?? 0;
+  const seconds = rate < 1 ? Infinity : bytes / rate;
+  const words = `${setting} = ${print.size(bytes)}`;
+  if (seconds >= Math.max(comfortSeconds, facts.copySeconds ?? 0)) {
+    const lasting = seconds === Infinity ? 'the source writes nothing now' : `about ${print.duration(seconds)} at ${print.size(rate)}/s`;
+    return pass(id, title, `${words}: ${lasting}`);
+  }
+  return warn(
+    id,
+    title,
+    `${words}: the slot is lost when the run is away for more than about ${print.duration(seconds)} (${print.size(rate)}/s of WAL now)`,
+    `alter system set ${setting} = -1; select pg_reload_conf(); -- and watch the source’s disk`,
+  );
+}
