@@ -25,6 +25,7 @@ const exitStatuses: Readonly<Record<number, string>> = {
   22: 'stopped as asked, resumable',
   23: 'the slot is lost, or was moved by somebody else',
   24: 'a transform file is damaged',
+  25: 'the check found what would end the run',
 };
 
 /** The page docs/failures.md. */

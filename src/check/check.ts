@@ -15,7 +15,6 @@ import {
   judgeJournalRoom,
   judgeSlotRoom,
   type DirectoryWish,
-  type Printers,
   type RoomFacts,
 } from './work-directory.js';
 
@@ -42,12 +41,11 @@ export type CheckReport = {
 
 export type CheckOptions = Omit<RunWish, 'own'> & {
   readonly place: DirectoryWish;
-  readonly print: Printers;
 };
 
 /** Looks at everything, and changes nothing. Throws `stopped`, and mistakes of ours; what it finds is in the report. */
 export async function check(options: CheckOptions): Promise<CheckReport> {
-  const { place, print, jobs, stream } = options;
+  const { place, jobs, stream } = options;
   const directory = await checkDirectory(place);
   const examined = await examine({ ...options, own: directory.own }, 'everything');
   const { source, target, estimate, writeBytesPerSecond } = examined;
@@ -60,12 +58,12 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
   };
   const findings = [...examined.findings, directory.finding];
   if (stream !== null) {
-    findings.push(judgeJournalRoom(room, print));
+    findings.push(judgeJournalRoom(room));
     if (source !== null) {
-      findings.push(judgeSlotRoom(room, numberSetting(source, 'max_slot_wal_keep_size'), print));
+      findings.push(judgeSlotRoom(room, numberSetting(source, 'max_slot_wal_keep_size')));
     }
   }
-  if (estimate !== null) findings.push(judgeEstimate(estimate, jobs, print));
+  if (estimate !== null) findings.push(judgeEstimate(estimate, jobs));
   return {
     source: describeConninfo(options.source),
     target: describeConninfo(options.target),

@@ -55,7 +55,7 @@ export function judgeVersions(source: ServerFacts, target: ServerFacts): Finding
     'connections.versions',
     'versions',
     `the target is version ${major(target.version)}, older than the source with ${major(source.version)}: its schema may use what the target does not know`,
-    'Choose a target of at least the source’s version.',
+    "Choose a target of at least the source's version.",
   );
 }
 
@@ -101,8 +101,9 @@ export function sessionNeeds(
   { table, index, restore }: CloneJobs,
   follow: boolean,
 ): SessionNeeds {
-  if (side === 'source') return { asked: table + 2 + (follow ? 1 : 0), least: 3 };
-  return { asked: Math.max(table + index, restore) + 1 + (follow ? 2 : 0), least: 3 };
+  // With a stream the snapshot's holder is a walsender, which is not counted.
+  if (side === 'source') return follow ? { asked: table + 2, least: 2 } : { asked: table + 2, least: 3 };
+  return { asked: Math.max(table + index, restore) + (follow ? 3 : 1), least: 2 };
 }
 
 /** Free connections against those that are asked for. Our own session is among those that are open. */

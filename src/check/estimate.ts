@@ -2,14 +2,14 @@
  * How long the copy will take: from the sizes of tables and indexes, and from a short copy of real rows, over this very
  * machine, into a table of the target that is rolled back.
  */
+import { prettySize } from '../model/size.js';
 import { quoteQualified } from '../model/sql.js';
 import { joinCopy } from '../postgres/copy.js';
 import { userSchema } from '../postgres/schema.js';
 import type { Session } from '../postgres/connect.js';
-import { counted, pass, type Finding } from './finding.js';
+import { counted, pass, sayDuration, type Finding } from './finding.js';
 import type { CopiedTable, RunWish, SourceView } from './options.js';
 import { trialSchema } from './target.js';
-import type { Printers } from './work-directory.js';
 
 export type Estimate = {
   /** On the source's disk. */
@@ -97,7 +97,8 @@ export function copySeconds(
   { table, index }: RunWish['jobs'],
 ): CopySeconds | null {
   const ceremony = tables * secondsPerTable;
-  if (bytesPerSecond === null) return tableBytes < firstBytes * Math.max(1, tables) ? { least: ceremony, most: ceremony + 1 } : null;
+  if (bytesPerSecond === null)
+    return tableBytes < firstBytes * Math.max(1, tables) ? { least: ceremony, most: ceremony + 1 } : null;
   const rows = tableBytes / bytesPerSecond;
   const indexes = indexBytes / bytesPerSecond;
   const atOnce = Math.max(1, Math.min(table, tables));
@@ -108,19 +109,19 @@ export function copySeconds(
 }
 
 /** The line. Pure. */
-export function judgeEstimate(estimate: Estimate, jobs: RunWish['jobs'], print: Printers): Finding {
+export function judgeEstimate(estimate: Estimate, jobs: RunWish['jobs']): Finding {
   const { tableBytes, indexBytes, tables, bytesPerSecond } = estimate;
-  const what = `${print.size(tableBytes)} in ${counted(tables, 'table')}${indexBytes > 0 ? `, ${print.size(indexBytes)} of indexes` : ''}`;
+  const what = `${prettySize(tableBytes)} in ${counted(tables, 'table')}${indexBytes > 0 ? `, ${prettySize(indexBytes)} of indexes` : ''}`;
   const seconds = copySeconds(estimate, jobs);
   const id = 'room.estimate';
   const title = 'copy time';
   if (seconds === null) return pass(id, title, `${what}; not estimated, nothing could be measured`);
   const { least, most } = seconds;
-  const [from, to] = [print.duration(least), print.duration(most)];
+  const [from, to] = [sayDuration(least), sayDuration(most)];
   const time = from === to ? `about ${to}` : `about ${from} to ${to}`;
   const basis =
     bytesPerSecond === null
       ? `assumed: ${secondsPerTable * 1000} ms a table`
-      : `measured: ${print.size(bytesPerSecond)}/s over one connection; assumed: indexes at that speed, and between none and all of the gain of ${jobs.table} + ${jobs.index} jobs`;
+      : `measured: ${prettySize(bytesPerSecond)}/s over one connection; assumed: indexes at that speed, and between none and all of the gain of ${jobs.table} + ${jobs.index} jobs`;
   return pass(id, title, `${time} for ${what} (${basis})`);
 }

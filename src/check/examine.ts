@@ -15,6 +15,7 @@ import type { ObjectFilter } from '../filter/decide.js';
 import { throwIfStopped, type Side } from '../failure.js';
 import { readLsn, type Lsn } from '../model/lsn.js';
 import { connect, type Session } from '../postgres/connect.js';
+import { expectTwoDatabases } from '../postgres/same-database.js';
 import { fetchTables } from '../postgres/schema.js';
 import { fetchRunningTransactions, type WaitedFor } from '../postgres/slot.js';
 import {
@@ -40,7 +41,13 @@ import {
 import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
 import { checkSourceObjects, checkSourceRights, judgeSource } from './source.js';
-import { checkStreamTables, judgeRunning, judgeStreamSettings, judgeTableMakers, tryStream } from './stream.js';
+import {
+  checkStreamTables,
+  judgeRunning,
+  judgeStreamSettings,
+  judgeTableMakers,
+  tryStream,
+} from './stream.js';
 import {
   checkLargeObjects,
   checkTaken,
@@ -92,8 +99,10 @@ class Examination {
   }
 
   async run(): Promise<Examined> {
-    const sides = await Promise.all([this.#reach('source'), this.#reach('target')]);
-    const [source, target] = sides;
+    const reached = await Promise.all([this.#reach('source'), this.#reach('target')]);
+    this.#add(...reached.map(({ finding }) => finding));
+    const sides = reached.map(({ side }) => side);
+    const [source = null, target = null] = sides;
     try {
       this.#add(await checkClientTools(source?.facts.version ?? 0, this.#wish.environment));
       for (const side of sides) if (side !== null) this.#judgeSide(side.facts);
@@ -105,7 +114,9 @@ class Examination {
         );
       }
       const view = source === null ? null : await this.#source(source, target);
-      if (target !== null) await this.#target(target, view);
+      if (target !== null && (source === null || (await this.#areTwo(source, target)))) {
+        await this.#target(target, view);
+      }
       return {
         findings: this.#findings,
         source: source?.facts ?? null,
@@ -114,7 +125,7 @@ class Examination {
         writeBytesPerSecond: this.#writeBytesPerSecond,
       };
     } finally {
-      await Promise.all(sides.map((side) => side?.session.close()));
+      await Promise.all(sides.flatMap((side) => (side === null ? [] : side.session.close())));
     }
   }
 
@@ -122,24 +133,32 @@ class Examination {
     this.#findings.push(...findings.flatMap((one) => one ?? []));
   }
 
-  async #reach(side: Side): Promise<Reached | null> {
+  async #reach(side: Side): Promise<{ finding: Finding; side: Reached | null }> {
     const { log, signal } = this.#wish;
     const conninfo = this.#wish[side];
     let reached: Reached | null = null;
-    this.#add(
-      await asked(`connections.${side}`, side, async () => {
-        const session = await connect(conninfo, { side, applicationName: 'walferry check', log, signal });
-        try {
-          const facts = await fetchServerFacts(session, conninfo);
-          reached = { session, facts };
-          return judgeServer(facts);
-        } catch (error) {
-          await session.close();
-          throw error;
-        }
-      }),
-    );
-    return reached;
+    const finding = await asked(`connections.${side}`, side, async () => {
+      const session = await connect(conninfo, { side, applicationName: 'walferry check', log, signal });
+      try {
+        const facts = await fetchServerFacts(session, conninfo);
+        reached = { session, facts };
+        return judgeServer(facts);
+      } catch (error) {
+        await session.close();
+        throw error;
+      }
+    });
+    return { finding, side: reached };
+  }
+
+  /** Into its own source nothing may be cloned: what else could be said of such a target would only mislead. */
+  async #areTwo(source: Reached, target: Reached): Promise<boolean> {
+    const finding = await asked('target.same', 'two databases', async () => {
+      await expectTwoDatabases(source.session, target.session);
+      return 'source and target are two databases';
+    });
+    if (finding.verdict === 'fail') this.#add(finding);
+    return finding.verdict !== 'fail';
   }
 
   #judgeSide(facts: ServerFacts): void {
@@ -241,10 +260,7 @@ class Examination {
       ...(await checkSuperuserObjects(view, facts)),
     );
     if (!this.#all) return;
-    this.#add(
-      ...(await checkRoles(session, view, wish)),
-      ...(await checkTablespaces(session, view, wish)),
-    );
+    this.#add(...(await checkRoles(session, view, wish)), ...(await checkTablespaces(session, view, wish)));
   }
 }
 

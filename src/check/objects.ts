@@ -61,7 +61,7 @@ export async function checkExtensions(
         'objects.extension-versions',
         'extension versions',
         `older on the target: ${some(older)}`,
-        'Update the target’s, or alter extension … update on the source only after the switch.',
+        "Update the target's, or alter extension … update on the source only after the switch.",
       ),
     );
   }
@@ -71,7 +71,10 @@ export async function checkExtensions(
     if (row === undefined || row['installed'] !== null || row['privileged'] !== 't') continue;
     if (facts.role.superuser || !trial) continue;
     const schema = row['schema'] === null ? ` with schema ${trialSchema}` : '';
-    const words = await attemptStatement(target, `create extension ${quoteIdentifier(name)}${schema} cascade`);
+    const words = await attemptStatement(
+      target,
+      `create extension ${quoteIdentifier(name)}${schema} cascade`,
+    );
     if (words !== null) refused.push({ name, words });
   }
   return [...findings, ...(await judgeRefused(refused, view))];
@@ -94,7 +97,12 @@ async function judgeRefused(
   if (first === undefined) {
     const names = some(refused.map(({ name }) => name));
     return [
-      warn('objects.extension-rights', 'extension rights', `our role may not make ${names}; nothing needs them`, remedy),
+      warn(
+        'objects.extension-rights',
+        'extension rights',
+        `our role may not make ${names}; nothing needs them`,
+        remedy,
+      ),
     ];
   }
   const failure = new Failure(
@@ -167,7 +175,7 @@ export async function checkCollations(
       if (!there.has(name)) missing.set(name, [...(missing.get(name) ?? []), row['description'] ?? '']);
     }
     for (const [name, uses] of missing) {
-      problems.push(`the target’s system has no collation ${quoteIdentifier(name)}, used by ${some(uses)}`);
+      problems.push(`the target's system has no collation ${quoteIdentifier(name)}, used by ${some(uses)}`);
     }
   }
   const own = wish.restore.skipCollations === true ? [] : await view.session.query(ownCollationsQuery);
@@ -276,10 +284,13 @@ export async function checkRoles(target: Session, view: SourceView, wish: RunWis
   const { noOwner, noAcl, roles } = wish.restore;
   if (noOwner && noAcl) return [];
   const used = await view.session.query(rolesQuery);
-  const there = new Map((await target.query(targetRolesQuery)).map((row) => [row['name'] ?? '', row['member'] === 't']));
+  const there = new Map(
+    (await target.query(targetRolesQuery)).map((row) => [row['name'] ?? '', row['member'] === 't']),
+  );
   const wanted = used.filter((row) => (row['kind'] === 'owner' ? !noOwner : !noAcl));
   const names = (rows: typeof wanted) => [...new Set(rows.map((row) => row['name'] ?? ''))];
-  const missing = roles === null || roles === undefined ? names(wanted.filter((row) => !there.has(row['name'] ?? ''))) : [];
+  const missing =
+    roles === null || roles === undefined ? names(wanted.filter((row) => !there.has(row['name'] ?? ''))) : [];
   const foreign = names(
     wanted.filter((row) => row['kind'] === 'owner' && there.get(row['name'] ?? '') === false),
   );
@@ -314,7 +325,8 @@ export async function checkTablespaces(target: Session, view: SourceView, wish: 
   const rows = await target.query('select spcname as name from pg_catalog.pg_tablespace');
   const there = new Set(rows.map((row) => row['name'] ?? ''));
   const missing = used.filter((name) => !there.has(name));
-  if (missing.length === 0) return [pass('objects.tablespaces', 'tablespaces', `the target has ${some(used)}`)];
+  if (missing.length === 0)
+    return [pass('objects.tablespaces', 'tablespaces', `the target has ${some(used)}`)];
   return [
     warn(
       'objects.tablespaces',
@@ -334,7 +346,7 @@ export function judgeEncodings(source: ServerFacts, target: ServerFacts): Findin
       id,
       'encoding',
       `the source has none (SQL_ASCII): its bytes must be valid ${to.encoding}, or the copy stops at the first row that is not`,
-      'Clean the rows first, or make the target’s database with encoding SQL_ASCII.',
+      "Clean the rows first, or make the target's database with encoding SQL_ASCII.",
     );
   }
   if (from.encoding !== to.encoding && to.encoding !== 'UTF8') {
@@ -342,7 +354,7 @@ export function judgeEncodings(source: ServerFacts, target: ServerFacts): Findin
       id,
       'encoding',
       `the target is encoded ${to.encoding}, the source ${from.encoding}: the copy stops at the first character that the target does not have`,
-      'Make the target’s database with encoding UTF8.',
+      "Make the target's database with encoding UTF8.",
     );
   }
   if (from.collate !== to.collate || from.ctype !== to.ctype) {

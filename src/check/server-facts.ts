@@ -118,9 +118,7 @@ export async function fetchServerFacts(session: Session, conninfo: Conninfo): Pr
 
 const roundTrips = 4;
 
-async function measureDistance(
-  session: Session,
-): Promise<Pick<ServerFacts, 'roundTripMs' | 'clockAheadMs'>> {
+async function measureDistance(session: Session): Promise<Pick<ServerFacts, 'roundTripMs' | 'clockAheadMs'>> {
   let roundTripMs = Infinity;
   let clockAheadMs = 0;
   for (let trip = 0; trip < roundTrips; trip += 1) {

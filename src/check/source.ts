@@ -16,13 +16,11 @@ export async function checkSourceRights(view: SourceView, wish: RunWish): Promis
   const withRows = tables.filter((table) => table.kind === 'table');
   return [
     await asked('source.tables', 'tables', () => {
-      expectReadable(tables);
+      expectReadable(tables, wish.source.user);
       return `all ${counted(withRows.length, 'table')} can be read, row security hides none of their rows`;
     }),
     // A stream's key comes from its replication connection.
-    ...(wish.stream === null
-      ? [await asked('source.identity', 'identity', async () => `system ${await fetchSystemIdentifier(session)}`)]
-      : []),
+    ...(wish.stream === null ? await askIdentity(session) : []),
     ...(wish.restore.skipLargeObjects === true || !(await holdsLargeObjects(session))
       ? []
       : [
@@ -32,6 +30,12 @@ export async function checkSourceRights(view: SourceView, wish: RunWish): Promis
           }),
         ]),
   ];
+}
+
+/** Told only where it is kept from us. */
+async function askIdentity(session: Session): Promise<Finding[]> {
+  const finding = await asked('source.identity', 'identity', () => fetchSystemIdentifier(session));
+  return finding.verdict === 'fail' ? [finding] : [];
 }
 
 /** What may be in the way of a clone, and does not forbid it. Pure. */
@@ -115,7 +119,10 @@ export type LeftOut = {
 };
 
 /** What is going on on the source, and what of it a clone does not bring. */
-export async function checkSourceObjects(session: Session, targetSuperuser: boolean | null): Promise<Finding[]> {
+export async function checkSourceObjects(
+  session: Session,
+  targetSuperuser: boolean | null,
+): Promise<Finding[]> {
   const leftOut = (await session.query(leftOutQuery)) as unknown as LeftOut[];
   const locks = await session.query(exclusiveLocksQuery);
   const held = locks.map((row) => ({

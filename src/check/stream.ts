@@ -2,12 +2,13 @@
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 import {
+  expectNoInsertsPublication,
   expectOwned,
   fetchCarriedTables,
   fetchPublicationFacts,
   planPublications,
   refusePartialPublication,
-  tryPublications,
+  tryPublication,
   type PublicationFacts,
 } from '../postgres/publication.js';
 import { connectWalsender, describeWaitedFor, type WaitedFor } from '../postgres/slot.js';
@@ -36,9 +37,9 @@ export async function tryStream(
   facts: ServerFacts,
 ): Promise<Finding[]> {
   const { plugin, slot, publication, publicationName } = stream;
-  const followable = await asked('stream.source', 'source', async () => {
+  const followable = await asked('stream.decoding', 'decoding', async () => {
     await expectFollowable(session, plugin);
-    return `a primary, encoded ${facts.database.encoding}`;
+    return `a primary, encoded ${facts.database.encoding}, wal_level ${facts.settings.get('wal_level')?.now ?? '?'}`;
   });
   if (followable.verdict === 'fail') return [followable];
   const findings = [followable];
@@ -50,7 +51,7 @@ export async function tryStream(
       await expectNoSlot(session, slot);
       const [row] = await session.query(countSlots);
       const slots = (numberSetting(facts, 'max_replication_slots') ?? 0) - Number(row?.['used']);
-      return `"${slot}" can be made (tried); ${counted(slots, 'slot')} free, wal_level ${facts.settings.get('wal_level')?.now ?? '?'}`;
+      return `"${slot}" can be made (tried); ${counted(slots, 'slot')} free`;
     }),
   );
   if (plugin !== 'pgoutput') {
@@ -66,7 +67,7 @@ export async function tryStream(
   findings.push(
     await asked('stream.publication', 'publication', async () => {
       if (publication === null) {
-        await tryPublications(session, publicationName);
+        await tryPublication(session, publicationName);
         return `"${publicationName}" can be made (tried)`;
       }
       await fetchCarriedTables(session, [publication]);
@@ -91,7 +92,13 @@ export async function checkStreamTables(
   if (stream.plugin !== 'pgoutput' || made) return findings;
   if (stream.publication === null) {
     const published = facts.filter(({ leftOut }) => leftOut === null);
+    const needsInserts = planPublications(facts).insertsOnly.length > 0;
+    const taken = await asked('stream.inserts-publication', 'publication of inserts', async () => {
+      if (needsInserts) await expectNoInsertsPublication(view.session, stream.publicationName);
+      return 'its name is free';
+    });
     return [
+      ...(taken.verdict === 'fail' ? [taken] : []),
       await asked('stream.ownership', 'ownership', () => {
         expectOwned(published);
         return `our role may publish all ${counted(published.length, 'table')}`;
@@ -107,7 +114,9 @@ async function checkCarried(
   publication: string,
   facts: readonly PublicationFacts[],
 ): Promise<Finding[]> {
-  const [found] = await session.query('select from pg_catalog.pg_publication where pubname = $1', [publication]);
+  const [found] = await session.query('select from pg_catalog.pg_publication where pubname = $1', [
+    publication,
+  ]);
   // That it does not exist is a line of its own.
   if (found === undefined) return [];
   const carried = new Set((await fetchCarriedTables(session, [publication])).map(relationLabel));
@@ -168,7 +177,10 @@ export function judgeRunning(before: readonly WaitedFor[], after: readonly Waite
     return pass('stream.running', 'open transactions', 'none that the slot would have to wait for');
   }
   const forEver = prepared.length > 0 ? ' (a prepared one stays until somebody ends it)' : '';
-  const end = first.gid === null ? `select pg_terminate_backend(${first.pid ?? 'pid'});` : `rollback prepared '${first.gid.replaceAll("'", "''")}';`;
+  const end =
+    first.gid === null
+      ? `select pg_terminate_backend(${first.pid ?? 'pid'});`
+      : `rollback prepared '${first.gid.replaceAll("'", "''")}';`;
   return warn(
     'stream.running',
     'open transactions',

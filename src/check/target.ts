@@ -51,35 +51,53 @@ export function judgeWritable(facts: ServerFacts): Finding | null {
   return fail('target.writable', title, failure);
 }
 
-// Schemas with anything in it that a clone makes.
-const usedSchemasQuery = `
-  select n.oid, n.nspname as name from pg_catalog.pg_namespace n
-  where ${userSchema} and (n.nspname <> 'public' or exists (
-    select from (
-      select 'pg_catalog.pg_class'::regclass as class, oid from pg_catalog.pg_class where relnamespace = n.oid
-      union all
-      select 'pg_catalog.pg_proc'::regclass, oid from pg_catalog.pg_proc where pronamespace = n.oid
-      union all
-      select 'pg_catalog.pg_type'::regclass, oid from pg_catalog.pg_type where typnamespace = n.oid) o
-    where not exists (select from pg_catalog.pg_depend d
-      where d.classid = o.class and d.objid = o.oid and d.deptype = 'e')))
-  order by 2`;
+// What a clone makes in a schema; an extension's own comes with it.
+const inSchema = `
+  select o.class, o.oid, n.nspname as name from pg_catalog.pg_namespace n, lateral (
+    select 'pg_catalog.pg_class'::regclass::oid as class, c.oid from pg_catalog.pg_class c
+    where c.relnamespace = n.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+    union all
+    select 'pg_catalog.pg_proc'::regclass, p.oid from pg_catalog.pg_proc p where p.pronamespace = n.oid
+    union all
+    select 'pg_catalog.pg_type'::regclass, t.oid from pg_catalog.pg_type t
+    where t.typnamespace = n.oid and t.typrelid = 0 and t.typcategory <> 'A') o
+  where ${userSchema} and not exists (select from pg_catalog.pg_depend d
+    where d.classid = o.class and d.objid = o.oid and d.deptype = 'e')`;
+
+const filledQuery = `select distinct made.name from (${inSchema}) made`;
+
+const schemasQuery = `
+  select n.oid, n.nspname as name from pg_catalog.pg_namespace n where ${userSchema} order by 2`;
 
 const namespaceClass = 2615;
 
-/** Schemas of the source in which something is made. */
-export async function fetchUsedSchemas({ session, keeps }: SourceView): Promise<string[]> {
-  const rows = await session.query(usedSchemasQuery);
-  return rows
-    .filter((row) => keeps(namespaceClass, Number(row['oid'])))
-    .map((row) => row['name'] ?? '');
+/** A schema of the source that a clone makes where it is not there. */
+export type UsedSchema = {
+  readonly name: string;
+  /** Something else than extensions is made in it. */
+  readonly filled: boolean;
+};
+
+/** The schemas of the source that are copied. */
+export async function fetchUsedSchemas({ session, keeps, filter }: SourceView): Promise<UsedSchema[]> {
+  const schemas = await session.query(schemasQuery);
+  const objects = await session.query(filter === null ? filledQuery : inSchema);
+  const filled = new Set(
+    objects
+      .filter((row) => filter === null || keeps(Number(row['class']), Number(row['oid'])))
+      .map((row) => row['name'] ?? ''),
+  );
+  return schemas
+    .map((row) => ({ oid: Number(row['oid']), name: row['name'] ?? '' }))
+    .filter(({ oid }) => keeps(namespaceClass, oid))
+    .map(({ name }) => ({ name, filled: filled.has(name) }));
 }
 
 /** Making schemas, tables and rows. `schemas`: those in which something is made; empty where the source is not known. */
 export async function tryTargetRights(
   target: Session,
   facts: ServerFacts,
-  schemas: readonly string[],
+  schemas: readonly UsedSchema[],
 ): Promise<Finding[]> {
   const role = quoteIdentifier(facts.role.name);
   const database = quoteIdentifier(facts.database.name);
@@ -88,8 +106,12 @@ export async function tryTargetRights(
     (await holdsTargetSchema(target)) ? 'there, of this version' : 'not there',
   );
   if (held.verdict === 'fail') findings.push(held);
-  const there = await fetchSchemas(target, schemas);
-  const missing = schemas.filter((name) => !there.has(name));
+  const existing = await fetchSchemas(
+    target,
+    schemas.map(({ name }) => name),
+  );
+  const missing = schemas.filter(({ name }) => !existing.has(name));
+  const there = schemas.flatMap(({ name, filled }) => (filled && existing.has(name) ? [name] : []));
   const needsSchemas = held.reason === 'not there' || missing.length > 0;
   const made = await attemptStatement(target, `create schema ${trialSchema}`);
   if (made !== null && needsSchemas) {
@@ -127,16 +149,16 @@ export async function tryTargetRights(
     pass(
       'target.rights',
       'rights',
-      `schemas, tables, rows, indexes and keys can be made (tried${there.size > 0 ? `, also in ${[...there].join(', ')}` : ''})`,
+      `schemas, tables, rows, indexes and keys can be made (tried${there.length > 0 ? `, also in ${there.join(', ')}` : ''})`,
     ),
   ];
 }
 
-const schemasQuery = `select nspname as name from pg_catalog.pg_namespace where nspname = any ($1::name[])`;
+const namedSchemasQuery = `select nspname as name from pg_catalog.pg_namespace where nspname = any ($1::name[])`;
 
 async function fetchSchemas(target: Session, names: readonly string[]): Promise<Set<string>> {
   const list = `{${names.map((name) => `"${name.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`;
-  return new Set((await target.query(schemasQuery, [list])).map((row) => row['name'] ?? ''));
+  return new Set((await target.query(namedSchemasQuery, [list])).map((row) => row['name'] ?? ''));
 }
 
 const rowsStatement = `
@@ -170,29 +192,40 @@ export async function checkTaken(target: Session, view: SourceView, wish: RunWis
           return warn(
             'target.tables',
             'tables',
-            `${counted(taken.length, 'table')} of the source’s names will be DROPPED, with all rows and what depends on them: ${listLabels(taken.map(({ table }) => relationLabel(table)))}`,
+            `${counted(taken.length, 'table')} of the source's names will be DROPPED, with all rows and what depends on them: ${listLabels(taken.map(({ table }) => relationLabel(table)))}`,
           );
         }
       }
-      return 'none of the source’s tables is there yet';
+      return "none of the source's tables is there yet";
     }),
   );
   return findings;
 }
 
 /** Large objects, where the source has any and they are wanted. Not inside of a transaction. */
-export async function checkLargeObjects(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
+export async function checkLargeObjects(
+  target: Session,
+  view: SourceView,
+  wish: RunWish,
+): Promise<Finding[]> {
   if (wish.restore.skipLargeObjects === true || !(await holdsLargeObjects(view.session))) return [];
   const id = 'target.large-objects';
   const title = 'large objects';
   const refusal = await fetchLargeObjectRefusal(target);
   if (refusal !== null) {
     const { message } = refusedLargeObjects(refusal);
-    return [warn(id, title, message, 'Move them to bytea columns first, or say that you know: --skip-large-objects')];
+    return [
+      warn(
+        id,
+        title,
+        message,
+        'Move them to bytea columns first, or say that you know: --skip-large-objects',
+      ),
+    ];
   }
   const clear = await asked(id, title, async () => {
     if (!wish.dropIfExists) await clearLargeObjects(view.session, target, false);
-    return 'can be made (tried), and none of the source’s OIDs is taken';
+    return "can be made (tried), and none of the source's OIDs is taken";
   });
   if (wish.stream === null) return [clear];
   return [
@@ -224,6 +257,6 @@ export function judgeTimeouts(facts: ServerFacts): Finding {
   return pass(
     id,
     'time limits',
-    set.length === 0 ? 'none' : `${set.join(', ')}: switched off in the run’s own sessions`,
+    set.length === 0 ? 'none' : `${set.join(', ')}: switched off in the run's own sessions`,
   );
 }

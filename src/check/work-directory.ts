@@ -7,7 +7,8 @@ import { isLocked } from '../catalog/lock.js';
 import { loadSetup, phaseDone, phaseStarted } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
 import { Failure } from '../failure.js';
-import { asked, pass, warn, type Finding } from './finding.js';
+import { prettySize } from '../model/size.js';
+import { asked, pass, sayDuration, warn, type Finding } from './finding.js';
 import type { RunWish } from './options.js';
 
 /** What is to be done with a run that is there. */
@@ -39,7 +40,8 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
     }
     const run = catalogExists(directory) ? loadRun(directory) : noRun;
     if (run.stream && !restart) own = { ...own, stream: true };
-    if (!run.copy) return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
+    if (!run.copy)
+      return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
     if (run.complete && !restart) {
       return warn(
         'room.directory',
@@ -109,59 +111,64 @@ export type RoomFacts = {
 
 // A change as JSON is about as large as in the WAL, whose full-page images and index records stay out of it.
 const comfortSeconds = 3600;
+// What a server writes that nobody uses.
+const quietBytesPerSecond = 8 * 1024;
 
 /** Whether the changes that arrive during the copy find room. Pure. */
-export function judgeJournalRoom(facts: RoomFacts, print: Printers): Finding {
+export function judgeJournalRoom(facts: RoomFacts): Finding {
   const id = 'room.journal';
   const title = 'journal';
   const { freeBytes, maxJournalBytes, writeBytesPerSecond, copySeconds } = facts;
   if (freeBytes === null) {
     return warn(id, title, 'the free room of the work directory is not known', 'Set --max-journal-size.');
   }
-  const cap = maxJournalBytes === null || maxJournalBytes === 0 ? freeBytes * 0.8 : Math.min(maxJournalBytes, freeBytes);
-  const room = `${print.size(cap)} for changes`;
-  if (writeBytesPerSecond === null || writeBytesPerSecond < 1) {
-    return pass(id, title, `room of ${room}; the source writes nothing now`);
+  const cap =
+    maxJournalBytes === null || maxJournalBytes === 0
+      ? freeBytes * 0.8
+      : Math.min(maxJournalBytes, freeBytes);
+  const room = `${prettySize(cap)} for changes`;
+  if (writeBytesPerSecond === null || writeBytesPerSecond < quietBytesPerSecond) {
+    return pass(id, title, `room of ${room}; the source writes next to nothing now`);
   }
   const seconds = cap / writeBytesPerSecond;
-  const rate = `the source writes ${print.size(writeBytesPerSecond)}/s of WAL now`;
+  const rate = `the source writes ${prettySize(writeBytesPerSecond)}/s of WAL now`;
   const needed = Math.max(comfortSeconds, (copySeconds ?? 0) * 2);
-  if (seconds >= needed) return pass(id, title, `room of ${room}, about ${print.duration(seconds)}; ${rate}`);
+  if (seconds >= needed) return pass(id, title, `room of ${room}, about ${sayDuration(seconds)}; ${rate}`);
   return warn(
     id,
     title,
-    `room of ${room} is full after about ${print.duration(seconds)}: ${rate}; from then on the source keeps its WAL until there is room again`,
+    `room of ${room} is full after about ${sayDuration(seconds)}: ${rate}; from then on the source keeps its WAL until there is room again`,
     'Make room, or put the work directory on a larger disk with --dir.',
   );
 }
 
-/** How sizes and durations are said. */
-export type Printers = { readonly size: (bytes: number) => string; readonly duration: (seconds: number) => string };
-
 /** `max_slot_wal_keep_size` against the rate at which the source writes. Pure. */
-export function judgeSlotRoom(
-  facts: RoomFacts,
-  keepMegabytes: number | null,
-  print: Printers,
-): Finding {
+export function judgeSlotRoom(facts: RoomFacts, keepMegabytes: number | null): Finding {
   const id = 'stream.slot-room';
   const title = 'slot room';
   const setting = 'max_slot_wal_keep_size';
   if (keepMegabytes === null || keepMegabytes < 0) {
-    return pass(id, title, `${setting} = -1: a slot is never lost, and a run that is away fills the source’s disk`);
+    return pass(
+      id,
+      title,
+      `${setting} = -1: a slot is never lost, and a run that is away fills the source's disk`,
+    );
   }
   const bytes = keepMegabytes * 1024 * 1024;
   const rate = facts.writeBytesPerSecond ?? 0;
-  const seconds = rate < 1 ? Infinity : bytes / rate;
-  const words = `${setting} = ${print.size(bytes)}`;
+  const seconds = rate < quietBytesPerSecond ? Infinity : bytes / rate;
+  const words = `${setting} = ${prettySize(bytes)}`;
   if (seconds >= Math.max(comfortSeconds, facts.copySeconds ?? 0)) {
-    const lasting = seconds === Infinity ? 'the source writes nothing now' : `about ${print.duration(seconds)} at ${print.size(rate)}/s`;
+    const lasting =
+      seconds === Infinity
+        ? 'the source writes next to nothing now'
+        : `about ${sayDuration(seconds)} at ${prettySize(rate)}/s`;
     return pass(id, title, `${words}: ${lasting}`);
   }
   return warn(
     id,
     title,
-    `${words}: the slot is lost when the run is away for more than about ${print.duration(seconds)} (${print.size(rate)}/s of WAL now)`,
-    `alter system set ${setting} = -1; select pg_reload_conf(); -- and watch the source’s disk`,
+    `${words}: the slot is lost when the run is away for more than about ${sayDuration(seconds)} (${prettySize(rate)}/s of WAL now)`,
+    `alter system set ${setting} = -1; select pg_reload_conf(); -- and watch the source's disk`,
   );
 }

@@ -2,6 +2,7 @@
 import type { CloneJobs, CopyChoices, Problem, RestoreChoices } from '../clone/options.js';
 import type { CloneRunOptions } from '../follow/clone-run.js';
 import type { Log } from '../log.js';
+import { preflightOf } from './check-options.js';
 import type { CommandContext } from './command.js';
 import { controlChoices, reportChoices } from './control.js';
 import { filtersOf } from './filter-option.js';
@@ -14,7 +15,7 @@ export async function cloneRunOptions(
   context: Omit<CommandContext, 'stdout' | 'progress'>,
 ): Promise<CloneRunOptions> {
   const { settings, log, signal } = context;
-  return {
+  const options: CloneRunOptions = {
     version: programVersion(),
     source: context.source(),
     target: context.target(),
@@ -43,6 +44,7 @@ export async function cloneRunOptions(
     log,
     signal,
   };
+  return { ...options, preflight: preflightOf(context, options) };
 }
 
 /** How objects are restored. Reads the file of --requirements; throws `usage` when it cannot. */

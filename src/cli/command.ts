@@ -68,6 +68,8 @@ export type CommandContext = {
   readonly signal: AbortSignal;
   /** Writes data (not log lines) to stdout; resolves when it is taken. Includes no newline of its own. */
   readonly stdout: (text: string) => Promise<void>;
+  /** What stdout is: how wide, and whether colours are wanted there. */
+  readonly terminal: { readonly columns: number; readonly colours: boolean };
   /** The line on a terminal that shows how far a run is; does nothing where stderr is not a terminal. */
   readonly progress: ProgressLine;
   /** Where libpq's variables are looked up, and PG_CONFIG; hand it down instead of process.env. */

@@ -380,6 +380,11 @@ export const options: readonly Option[] = [
     about: 'print what would be copied and what left out, and do nothing',
   }),
 
+  option(['skip-check'], {
+    commands: ['clone'],
+    about: 'begin without asking first for what would end the run later (see check)',
+  }),
+
   // The cutover's own.
   option(['freeze'], {
     commands: ['cutover'],

@@ -2,20 +2,10 @@
  * What commands print on stdout for people: sizes, durations, and the two tables at the end of a clone (reference
  * 8.1 and 8.2). Pure.
  */
+import { prettySize } from '../model/size.js';
 import { printable } from './printable.js';
 
-const sizeUnits = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
-
-/** Bytes the way the server and the peer print them: divided by 1024 while there are 10240 or more. */
-export function prettySize(bytes: number): string {
-  let count = bytes;
-  let unit = 0;
-  while (count >= 10_240 && unit < sizeUnits.length - 1) {
-    count /= 1024;
-    unit += 1;
-  }
-  return `${Math.floor(count)} ${sizeUnits[unit]}`;
-}
+export { prettySize };
 
 /** A duration in at most two units; the first number is at least two wide (a millisecond's three). */
 export function prettyDuration(ms: number): string {

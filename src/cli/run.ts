@@ -176,6 +176,7 @@ export async function runCommand(
         progress.hide();
         return write(call.stdout, text);
       },
+      terminal: terminalOf(call),
       progress,
       environment: call.environment,
       resumeCommand,
@@ -199,14 +200,27 @@ async function openLog(
   progress: CommandContext['progress'],
 ): Promise<OpenLog> {
   const { makeLog } = await import('./log.js');
-  const noColour = call.environment['NO_COLOR'];
   return makeLog({
     settings,
     secrets,
     progress,
     stderr: call.stderr,
-    colours: noColour === undefined || noColour === '',
+    colours: wantsColours(call.environment),
   });
+}
+
+/** https://no-color.org */
+function wantsColours(environment: NodeJS.ProcessEnv): boolean {
+  return (environment['NO_COLOR'] ?? '') === '';
+}
+
+const columnsWithoutTerminal = 100;
+
+function terminalOf({ stdout, environment }: Call): CommandContext['terminal'] {
+  return {
+    columns: stdout.columns ?? columnsWithoutTerminal,
+    colours: stdout.isTTY && wantsColours(environment),
+  };
 }
 
 /** The stop behind an error: the Failure itself, or an abort that came from our signal. */

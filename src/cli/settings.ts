@@ -78,6 +78,8 @@ export type Settings = {
   readonly filters: string | null;
   /** `clone --plan`: only say what would be done. */
   readonly plan: boolean;
+  /** `clone --skip-check`: without the preflight. */
+  readonly skipCheck: boolean;
 
   readonly restart: boolean;
   readonly resume: boolean;
@@ -399,6 +401,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     failFast: reader.flag('fail-fast'),
     filters: reader.text('filters'),
     plan: reader.given('plan'),
+    skipCheck: reader.given('skip-check'),
     restart: reader.flag('restart'),
     resume: reader.flag('resume'),
     notConsistent: reader.flag('not-consistent'),

@@ -1,5 +1,6 @@
 /** The command tree: what is built, and what is known from pgcopydb (or planned) and refused by name. */
 import type { Command } from './command.js';
+import { command as check } from './commands/check.js';
 import { command as clone } from './commands/clone.js';
 import { command as compareData } from './commands/compare-data.js';
 import { command as compareSchema } from './commands/compare-schema.js';
@@ -55,6 +56,7 @@ import type { Group } from './option.js';
 
 /** Commands that can be called, in the order of help. */
 export const commands: readonly Command[] = [
+  check,
   clone,
   follow,
   cutover,
@@ -109,7 +111,6 @@ export const commands: readonly Command[] = [
 
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
 const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
-  K: ['check'],
 };
 
 /** Paths of the commands that are not built yet. */

@@ -297,12 +297,12 @@ async function readTables(
   };
   if (filters === null) {
     deleteFilter(catalog);
-    expectReadable(whole.tables);
+    expectReadable(whole.tables, options.source.user);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
   }
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
-  expectReadable(schema.tables);
+  expectReadable(schema.tables, options.source.user);
   await expectKeysHold(source, schema, filters, filter);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
   return { whole, filter, schema: await withSplits(source, schema, options.split) };

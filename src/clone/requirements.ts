@@ -4,27 +4,31 @@
  */
 import { Failure } from '../failure.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteQualified } from '../model/sql.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { TableFacts } from '../postgres/schema.js';
 
-/** All that could not be read is told at once, before anything is copied. Throws `source-rights`. */
+/** All that our role could not read is told at once, before anything is copied. Throws `source-rights`. */
 export function expectReadable(
   relations: readonly Pick<TableFacts, 'schema' | 'name' | 'kind' | 'readable' | 'filtered'>[],
+  role: string,
 ): void {
+  const to = quoteIdentifier(role);
   const tables = relations.filter((table) => table.kind === 'table');
   const unreadable = tables.filter((table) => !table.readable).map(relationLabel);
   const filtered = tables.filter((table) => table.readable && table.filtered).map(relationLabel);
   if (unreadable.length > 0) {
     throw new Failure('source-rights', `source: our role may not read ${listLabels(unreadable)}`, {
-      remedy: 'Grant SELECT on them (or pg_read_all_data) to the role of --source.',
+      remedy: `grant select on ${unreadable[0] ?? ''} to ${to}; … or for all tables: grant pg_read_all_data to ${to};`,
     });
   }
   if (filtered.length > 0) {
     throw new Failure(
       'source-rights',
       `source: row security hides rows of ${listLabels(filtered)} from our role`,
-      { remedy: "Use a role with BYPASSRLS, or the tables' owner after NO FORCE ROW LEVEL SECURITY." },
+      {
+        remedy: `Use a role that sees all rows: alter role ${to} bypassrls; or the tables' owner, after: alter table … no force row level security;`,
+      },
     );
   }
 }

@@ -37,6 +37,7 @@ import type { StreamKey } from '../model/stream-key.js';
 import { locateClientTools } from '../postgres/client-tools.js';
 import { connect, type Session } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
+import { expectTwoDatabases } from '../postgres/same-database.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
@@ -56,6 +57,15 @@ import {
   type StreamChoices,
   type StreamSetup,
 } from './stream-setup.js';
+
+/** What a preflight is told of the run, as it is right before it makes anything. */
+export type PreflightRequest = Pick<CloneRunOptions, 'source' | 'target' | 'filters' | 'log'> & {
+  /** The stream was set up before, or a setup of it was begun: slot and publications may be there. */
+  readonly ownStream: boolean;
+};
+
+/** Looks for what would end the run later. Throws it. */
+export type Preflight = (request: PreflightRequest) => Promise<void>;
 
 export type CloneRunOptions = RestoreChoices & {
   readonly version: string;
@@ -89,6 +99,8 @@ export type CloneRunOptions = RestoreChoices & {
   readonly control: ControlChoices | null;
   /** What whoever looks on is told besides; null: only how far the run is. */
   readonly report: ReportChoices | null;
+  /** Asked before anything is made on either side; without it only connections and client programs are looked at. */
+  readonly preflight?: Preflight | undefined;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onClone?: ((progress: CloneProgress) => void) | undefined;
@@ -361,13 +373,16 @@ class CloneRun {
   /** What cannot work is refused while the directory and both servers are as they were. */
   async #expectUsable(): Promise<void> {
     if (phaseStarted(this.#catalog, 'copy')) return;
-    const { source, target, log, signal } = this.#options;
-    const options = { applicationName: 'walferry setup', log, signal } as const;
-    {
-      await using session = await connect(source, { side: 'source', ...options });
-      await locateClientTools({ serverVersion: session.serverVersion });
+    const { source, target, filters, preflight, log, signal } = this.#options;
+    if (preflight !== undefined) {
+      const ownStream = phaseStarted(this.#catalog, 'slot') || loadStream(this.#catalog) !== null;
+      return await preflight({ source, target, filters, log, ownStream });
     }
-    await using _session = await connect(target, { side: 'target', ...options });
+    const options = { applicationName: 'walferry setup', log, signal } as const;
+    await using from = await connect(source, { side: 'source', ...options });
+    await locateClientTools({ serverVersion: from.serverVersion });
+    await using to = await connect(target, { side: 'target', ...options });
+    await expectTwoDatabases(from, to);
   }
 
   /** Whether the target holds rows of this run, or of another one. */

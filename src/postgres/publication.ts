@@ -171,28 +171,34 @@ export async function createPublications(
     await session.query('commit');
   } catch (error) {
     await session.query('rollback').catch(() => {});
-    throw creationFailure(error, name);
+    throw creationFailure(error, name, session);
   }
   const names = plan.insertsOnly.length === 0 ? [name] : [name, insertsPublicationName(name)];
   return { ...plan, names };
 }
 
 /**
- * Tries to make publications of this name, without a table, and leaves nothing behind. Throws as `createPublications`
+ * Tries to make the publication of this name, without a table, and leaves nothing behind. Throws as `createPublications`
  * does for what is not about a table.
  */
-export async function tryPublications(session: Session, name: string): Promise<void> {
+export async function tryPublication(session: Session, name: string): Promise<void> {
   checkPublicationName(name);
   await session.query('begin');
   try {
-    for (const one of [name, insertsPublicationName(name)]) {
-      await session.query(`create publication ${quoteIdentifier(one)}`);
-    }
+    await session.query(`create publication ${quoteIdentifier(name)}`);
   } catch (error) {
-    throw creationFailure(error, name);
+    throw creationFailure(error, name, session);
   } finally {
     await session.query('rollback').catch(() => []);
   }
+}
+
+const publicationExists = `select from pg_catalog.pg_publication where pubname = $1`;
+
+/** Of the tables without a replica identity, where there are such. Throws `source-setup` when its name is taken. */
+export async function expectNoInsertsPublication(session: Session, name: string): Promise<void> {
+  const taken = await session.query(publicationExists, [insertsPublicationName(name)]);
+  if (taken.length > 0) throw nameTaken(name);
 }
 
 const byOthers =
@@ -213,23 +219,28 @@ export function expectOwned(
   );
 }
 
-function creationFailure(error: unknown, name: string): Failure {
+function nameTaken(name: string, cause?: unknown): Failure {
+  return new Failure(
+    'source-setup',
+    `a publication named "${name}" or "${insertsPublicationName(name)}" exists`,
+    {
+      cause,
+      remedy:
+        'Use it with --publication, choose another slot name, or drop it with `walferry stream cleanup`.',
+    },
+  );
+}
+
+function creationFailure(error: unknown, name: string, session: Session): Failure {
+  const { database = '', user = '' } = session.client;
   const state = sqlState(error);
   if (state === '42710') {
-    return new Failure(
-      'source-setup',
-      `a publication named "${name}" or "${insertsPublicationName(name)}" exists`,
-      {
-        cause: error,
-        remedy:
-          'Use it with --publication, choose another slot name, or drop it with `walferry stream cleanup`.',
-      },
-    );
+    return nameTaken(name, error);
   }
   if (state === '42501') {
     return new Failure('source-rights', `the role may not make the publication "${name}" on the source`, {
       cause: error,
-      remedy: `Let the owner of the database run: grant create on database … to this role. Or: ${byOthers}`,
+      remedy: `As the owner of the database: grant create on database ${quoteIdentifier(database)} to ${quoteIdentifier(user)}; or: ${byOthers}`,
     });
   }
   return serverFailure(error, 'source', `creating the publication "${name}" failed`);

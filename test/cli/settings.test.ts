@@ -63,6 +63,7 @@ describe('without any option', () => {
       failFast: false,
       filters: null,
       plan: false,
+      skipCheck: false,
       restart: false,
       resume: false,
       notConsistent: false,

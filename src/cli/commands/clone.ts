@@ -30,6 +30,7 @@ export const command: Command = {
     'drop-if-exists',
     'filters',
     'plan',
+    'skip-check',
     'no-owner',
     'no-acl',
     'no-comments',

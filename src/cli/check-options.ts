@@ -1,0 +1,52 @@
+/** The run that the settings mean, for its preflight. */
+import type { RunWish, StreamWish } from '../check/options.js';
+import type { CloneRunOptions, Preflight } from '../follow/clone-run.js';
+import { defaultPlugin } from '../model/plugin.js';
+import type { CommandContext } from './command.js';
+import { streamChoices } from './stream-options.js';
+
+type Context = Pick<CommandContext, 'settings' | 'environment'>;
+
+/** Of a run's options what its preflight asks by. */
+export function wishOf(
+  { settings, environment }: Context,
+  options: Omit<CloneRunOptions, 'preflight'>,
+): Omit<RunWish, 'own'> {
+  const { source, target, filters, jobs, log, signal, dropIfExists, request } = options;
+  return {
+    source,
+    target,
+    filters,
+    jobs,
+    restore: options,
+    dropIfExists: dropIfExists || request.restart,
+    stream: options.follow === null ? null : streamWish(settings),
+    environment,
+    log,
+    signal,
+  };
+}
+
+function streamWish(settings: Context['settings']): StreamWish {
+  const { plugin, slot, publication, publicationName } = streamChoices(settings);
+  return {
+    plugin: plugin ?? defaultPlugin,
+    slot,
+    publication,
+    publicationName,
+    maxJournalBytes: settings.maxJournalBytes,
+  };
+}
+
+/** The blocking part, asked by a run right before it makes anything; undefined with --skip-check. */
+export function preflightOf(
+  context: Context,
+  options: Omit<CloneRunOptions, 'preflight'>,
+): Preflight | undefined {
+  if (context.settings.skipCheck) return undefined;
+  return async ({ source, target, filters, log, ownStream }) => {
+    const { expectReady } = await import('../check/check.js');
+    const wish = wishOf(context, { ...options, source, target, filters, log });
+    await expectReady({ ...wish, own: { stream: ownStream, tables: false } });
+  };
+}
