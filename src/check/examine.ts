@@ -12,11 +12,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expectKeysHold, resolveOnSource } from '../clone/filtered-schema.js';
 import type { ObjectFilter } from '../filter/decide.js';
-import { throwIfStopped, type Side } from '../failure.js';
+import { asFailure, throwIfStopped, type Side } from '../failure.js';
 import { readLsn, type Lsn } from '../model/lsn.js';
 import { connect, type Session } from '../postgres/connect.js';
 import { expectTwoDatabases } from '../postgres/same-database.js';
 import { fetchTables } from '../postgres/schema.js';
+import { sqlState } from '../postgres/sqlstate.js';
 import { fetchRunningTransactions, type WaitedFor } from '../postgres/slot.js';
 import {
   checkClientTools,
@@ -27,7 +28,7 @@ import {
   sessionNeeds,
 } from './connections.js';
 import { fetchEstimate, type Estimate } from './estimate.js';
-import { asked, type Finding } from './finding.js';
+import { asked, warn, type Finding } from './finding.js';
 import { judgeNeonSource, judgeNeonTarget } from './neon.js';
 import {
   checkCollations,
@@ -40,7 +41,7 @@ import {
 } from './objects.js';
 import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
-import { checkSourceObjects, checkSourceRights, judgeSource } from './source.js';
+import { checkIdentity, checkSourceObjects, checkSourceRights, judgeSource } from './source.js';
 import {
   checkStreamTables,
   judgeRunning,
@@ -81,6 +82,8 @@ type Reached = { readonly session: Session; readonly facts: ServerFacts };
 
 /** The source at one moment. */
 type Look = { readonly atMs: number; readonly walLsn: Lsn; readonly running: readonly WaitedFor[] };
+
+const beginReading = 'begin isolation level repeatable read read only';
 
 // The shortest time over which a rate says something.
 const rateOverMs = 1000;
@@ -170,9 +173,10 @@ class Examination {
   /** Null where filters do not fit: then nothing can be said about what is copied. */
   async #source({ session, facts }: Reached, target: Reached | null): Promise<SourceView | null> {
     const { stream, own } = this.#wish;
-    if (stream !== null && !own.stream) this.#add(...(await tryStream(session, this.#wish, stream, facts)));
+    if (stream === null) this.#add(...(await checkIdentity(session)));
+    else if (!own.stream) this.#add(...(await tryStream(session, this.#wish, stream, facts)));
     const before = stream !== null && this.#all && !facts.inRecovery ? await lookAt(session) : null;
-    await session.query('begin isolation level repeatable read read only');
+    await session.query(beginReading);
     const view = await this.#view(session);
     if (view !== null) await this.#sourceObjects(view, facts, target);
     if (before !== null) {
@@ -199,7 +203,11 @@ class Examination {
         return `${filters.file} keeps ${kept.tables.length} of ${tables.length} tables`;
       }),
     );
-    return filter === null ? null : viewThrough(filter, session, tables);
+    if (filter !== null) return viewThrough(filter, session, tables);
+    // A pattern that the server does not understand has ended the transaction.
+    await session.query('rollback');
+    await session.query(beginReading);
+    return null;
   }
 
   async #sourceObjects(view: SourceView, facts: ServerFacts, target: Reached | null): Promise<void> {
@@ -208,10 +216,29 @@ class Examination {
     if (stream !== null) this.#add(...(await checkStreamTables(view, stream, this.#wish.own.stream)));
     if (!this.#all) return;
     this.#add(...judgeSource(facts, view.tables, stream !== null));
-    this.#add(...(await checkSourceObjects(view.session, target?.facts.role.superuser ?? null)));
-    if (stream !== null) {
-      const extensions = await fetchKeptExtensions(view);
-      this.#add(...judgeTableMakers(extensions.map(({ name }) => name)));
+    await this.#look('source.objects', [view.session], () =>
+      checkSourceObjects(view.session, target?.facts.role.superuser ?? null),
+    );
+    if (stream === null) return;
+    await this.#look('stream.table-makers', [view.session], async () =>
+      judgeTableMakers((await fetchKeptExtensions(view)).map(({ name }) => name)),
+    );
+  }
+
+  /** What only warns is no reason to end the check where a server keeps it from us. The sessions are in transactions. */
+  async #look(
+    id: Finding['id'],
+    sessions: readonly Session[],
+    work: () => Promise<readonly Finding[]>,
+  ): Promise<void> {
+    for (const session of sessions) await session.query('savepoint walferry_look');
+    try {
+      this.#add(...(await work()));
+    } catch (error) {
+      const failure = asFailure(error);
+      if (sqlState(failure) === null || sessions.some(({ lost }) => lost !== null)) throw error;
+      for (const session of sessions) await session.query('rollback to savepoint walferry_look');
+      this.#add(warn(id, id.slice(id.indexOf('.') + 1), `it could not be looked at: ${failure.message}`));
     }
   }
 
@@ -235,15 +262,11 @@ class Examination {
       if (writable) this.#add(...(await checkLargeObjects(session, view, wish)));
       this.#add(...(await checkTaken(session, view, wish)));
     }
-    if (!writable) {
-      if (view !== null) await this.#objects(session, facts, view, false);
-      return;
-    }
     const schemas = view === null ? [] : await fetchUsedSchemas(view);
     await inTrial(session, async () => {
-      const rights = await tryTargetRights(session, facts, schemas);
+      const rights = writable ? await tryTargetRights(session, facts, schemas) : [];
       this.#add(...rights);
-      const may = rights.every(({ verdict }) => verdict !== 'fail');
+      const may = writable && rights.every(({ verdict }) => verdict !== 'fail');
       if (view === null) return;
       await this.#objects(session, facts, view, may);
       if (this.#all) this.#estimate = await fetchEstimate(view, may ? session : null, wish);
@@ -260,7 +283,9 @@ class Examination {
       ...(await checkSuperuserObjects(view, facts)),
     );
     if (!this.#all) return;
-    this.#add(...(await checkRoles(session, view, wish)), ...(await checkTablespaces(session, view, wish)));
+    const both = [session, view.session];
+    await this.#look('objects.roles', both, () => checkRoles(session, view, wish));
+    await this.#look('objects.tablespaces', both, () => checkTablespaces(session, view, wish));
   }
 }
 

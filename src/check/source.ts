@@ -19,8 +19,6 @@ export async function checkSourceRights(view: SourceView, wish: RunWish): Promis
       expectReadable(tables, wish.source.user);
       return `all ${counted(withRows.length, 'table')} can be read, row security hides none of their rows`;
     }),
-    // A stream's key comes from its replication connection.
-    ...(wish.stream === null ? await askIdentity(session) : []),
     ...(wish.restore.skipLargeObjects === true || !(await holdsLargeObjects(session))
       ? []
       : [
@@ -32,8 +30,8 @@ export async function checkSourceRights(view: SourceView, wish: RunWish): Promis
   ];
 }
 
-/** Told only where it is kept from us. */
-async function askIdentity(session: Session): Promise<Finding[]> {
+/** A clone's own key; a stream's comes from its replication connection. Told only where it is kept from us. */
+export async function checkIdentity(session: Session): Promise<Finding[]> {
   const finding = await asked('source.identity', 'identity', () => fetchSystemIdentifier(session));
   return finding.verdict === 'fail' ? [finding] : [];
 }
