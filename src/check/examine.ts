@@ -28,15 +28,14 @@ import {
   sessionNeeds,
 } from './connections.js';
 import { fetchEstimate, type Estimate } from './estimate.js';
+import { checkExtensions, fetchKeptExtensions } from './extensions.js';
 import { asked, warn, type Finding } from './finding.js';
 import { judgeNeonSource, judgeNeonTarget } from './neon.js';
 import {
   checkCollations,
-  checkExtensions,
   checkRoles,
   checkSuperuserObjects,
   checkTablespaces,
-  fetchKeptExtensions,
   judgeEncodings,
 } from './objects.js';
 import type { RunWish, SourceView } from './options.js';

@@ -11,7 +11,8 @@ import {
 import { copySeconds, judgeEstimate, type Estimate } from '../../src/check/estimate.js';
 import { fail, pass, sayDuration, some, warn, type Finding } from '../../src/check/finding.js';
 import { judgeNeonSource, judgeNeonTarget } from '../../src/check/neon.js';
-import { isOlder, judgeEncodings } from '../../src/check/objects.js';
+import { isOlder } from '../../src/check/extensions.js';
+import { judgeEncodings } from '../../src/check/objects.js';
 import type { ServerFacts } from '../../src/check/server-facts.js';
 import { judgeExclusiveLocks, judgeLeftOut, judgeSource } from '../../src/check/source.js';
 import {
