@@ -3,6 +3,7 @@
  * machine, into a table of the target that is rolled back.
  */
 import { prettySize } from '../model/size.js';
+import { throwIfStopped } from '../failure.js';
 import { quoteQualified } from '../model/sql.js';
 import { joinCopy } from '../postgres/copy.js';
 import { userSchema } from '../postgres/schema.js';
@@ -37,18 +38,23 @@ export async function fetchEstimate(
 ): Promise<Estimate> {
   const [row] = await view.session.query(indexBytesQuery);
   const filled = view.tables.filter((table) => table.kind === 'table' && table.withRows);
-  const largest = filled.reduce<CopiedTable | null>(
-    (best, table) => (best === null || table.bytes > best.bytes ? table : best),
-    null,
-  );
+  const largest = largestOf(filled);
+  const sample = largestOf(filled.filter((table) => table.readable && !table.filtered));
   return {
     tableBytes: filled.reduce((sum, { bytes }) => sum + bytes, 0),
     indexBytes: view.filter === null ? Number(row?.['bytes'] ?? 0) : 0,
     tables: filled.length,
     largestTableBytes: largest?.bytes ?? 0,
     bytesPerSecond:
-      largest === null || target === null ? null : await measure(view.session, target, largest, wish),
+      sample === null || target === null ? null : await measure(view.session, target, sample, wish),
   };
+}
+
+function largestOf(tables: readonly CopiedTable[]): CopiedTable | null {
+  return tables.reduce<CopiedTable | null>(
+    (best, table) => (best === null || table.bytes > best.bytes ? table : best),
+    null,
+  );
 }
 
 // Enough to be past the start of TCP and COPY, little enough not to be noticed by either server.
@@ -56,6 +62,7 @@ const firstBytes = 256 * 1024;
 const mostBytes = 12 * 1024 * 1024;
 const wantedSeconds = 0.4;
 
+/** Null also where it failed: both sessions are gone then, which is why this comes last. */
 async function measure(
   source: Session,
   target: Session,
@@ -63,6 +70,21 @@ async function measure(
   wish: RunWish,
 ): Promise<number | null> {
   if (table.bytes < firstBytes) return null;
+  try {
+    return await copySamples(source, target, table, wish);
+  } catch (error) {
+    throwIfStopped(wish.signal);
+    wish.log.debug('the speed of copying could not be measured', { reason: String(error) });
+    return null;
+  }
+}
+
+async function copySamples(
+  source: Session,
+  target: Session,
+  table: CopiedTable,
+  wish: RunWish,
+): Promise<number> {
   await target.query(`create table ${trialSchema}.sample (line text)`);
   const copy = async (bytes: number): Promise<number> => {
     // As many rows as lie in so many bytes; where the source never counted them, rows of a usual size.

@@ -50,6 +50,7 @@ import {
 } from './stream.js';
 import {
   checkLargeObjects,
+  checkOwnSchema,
   checkTaken,
   fetchUsedSchemas,
   inTrial,
@@ -262,8 +263,9 @@ class Examination {
       this.#add(...(await checkTaken(session, view, wish)));
     }
     const schemas = view === null ? [] : await fetchUsedSchemas(view);
+    const own = writable ? await checkOwnSchema(session) : null;
     await inTrial(session, async () => {
-      const rights = writable ? await tryTargetRights(session, facts, schemas) : [];
+      const rights = own === null ? [] : await tryTargetRights(session, facts, own, schemas);
       this.#add(...rights);
       const may = writable && rights.every(({ verdict }) => verdict !== 'fail');
       if (view === null) return;

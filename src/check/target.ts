@@ -93,26 +93,50 @@ export async function fetchUsedSchemas({ session, keeps, filter }: SourceView): 
     .map(({ name }) => ({ name, filled: filled.has(name) }));
 }
 
-/** Making schemas, tables and rows. `schemas`: those in which something is made; empty where the source is not known. */
+/** Our own schema, from an earlier run: of which version, and whether we may read it. Not inside of a transaction. */
+export function checkOwnSchema(target: Session): Promise<Finding> {
+  return asked('target.own-schema', 'schema walferry', async () =>
+    (await holdsTargetSchema(target)) ? ownSchemaThere : 'the run makes it',
+  );
+}
+
+const ownSchemaThere = 'it is there, of this version';
+
+const recordStatement = `
+  insert into walferry.task (stream, system_identifier, database, name, bytes, rows)
+  values ('${trialSchema}', '', '', '', 0, 0)`;
+
+/**
+ * Making schemas, tables and rows, in the trial. `schemas`: those of the source; empty where it is not known.
+ */
 export async function tryTargetRights(
   target: Session,
   facts: ServerFacts,
+  own: Finding,
   schemas: readonly UsedSchema[],
 ): Promise<Finding[]> {
   const role = quoteIdentifier(facts.role.name);
   const database = quoteIdentifier(facts.database.name);
-  const findings: Finding[] = [];
-  const held = await asked('target.own-schema', 'schema walferry', async () =>
-    (await holdsTargetSchema(target)) ? 'there, of this version' : 'not there',
-  );
-  if (held.verdict === 'fail') findings.push(held);
+  const findings: Finding[] = own.verdict === 'fail' ? [own] : [];
+  const ownIsThere = own.reason === ownSchemaThere;
+  const unwritten = ownIsThere ? await attemptStatement(target, recordStatement) : null;
+  if (unwritten !== null) {
+    const failure = new Failure(
+      'target-rights',
+      `our role may not write to the schema walferry: ${unwritten}`,
+      {
+        remedy: `Use the role that made it, or drop the schema walferry if no run needs it any more.`,
+      },
+    );
+    findings.push(fail(own.id, own.title, failure));
+  }
   const existing = await fetchSchemas(
     target,
     schemas.map(({ name }) => name),
   );
   const missing = schemas.filter(({ name }) => !existing.has(name));
   const there = schemas.flatMap(({ name, filled }) => (filled && existing.has(name) ? [name] : []));
-  const needsSchemas = held.reason === 'not there' || missing.length > 0;
+  const needsSchemas = !ownIsThere || missing.length > 0;
   const made = await attemptStatement(target, `create schema ${trialSchema}`);
   if (made !== null && needsSchemas) {
     const failure = new Failure('target-rights', `our role may not make a schema: ${made}`, {

@@ -207,6 +207,14 @@ const onTarget: readonly Case[] = [
     remedy: /drop the schema walferry/,
   },
   {
+    name: 'our schema, made by another role',
+    id: 'target.own-schema',
+    code: 'target-rights',
+    target: () => 'create schema walferry; create table walferry.version (version int)',
+    says: /permission denied for schema walferry/,
+    remedy: /^/,
+  },
+  {
     name: 'tables that are there already',
     id: 'target.tables',
     code: 'target-not-empty',

@@ -235,13 +235,13 @@ describe('a target', () => {
   test('whose role may not create anything', async () => {
     await using migration = await migrate();
     const { target } = migration;
-    await target.sql(`create role guest login password '${canary}'`);
+    await target.sql(`create role guest login password '${canary}'; grant create on schema public to guest`);
     const uri = clusterUri(targetServer.address, { database: target.name, user: 'guest', password: canary });
     try {
       const refused = { code: 7, says: /permission denied for database/ };
       await expectRefused(migration, ['clone', '--no-owner'], refused, { PGCOPYDB_TARGET_PGURI: uri });
     } finally {
-      await target.sql('drop role guest');
+      await target.sql('drop owned by guest; drop role guest');
     }
   });
 });
