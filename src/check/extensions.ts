@@ -79,6 +79,9 @@ export async function checkExtensions(
   return [...findings, ...(await judgeRefused(refused, view))];
 }
 
+// pg_class, pg_constraint, pg_attrdef
+const ofTables = new Set([1259, 2606, 2604]);
+
 async function judgeRefused(
   refused: readonly { readonly name: string; readonly words: string }[],
   view: SourceView,
@@ -91,7 +94,10 @@ async function judgeRefused(
   );
   const sql = refused.map(({ name }) => `create extension ${quoteIdentifier(name)};`).join(' ');
   const remedy = `As an administrator of the target, before the run: ${sql}`;
-  const needed = refused.filter(({ name }) => needs.has(name));
+  // What a table needs ends the run; a function or a view without it is reported at the end.
+  const needed = refused.filter(({ name }) =>
+    needs.get(name)?.some(({ classOid }) => ofTables.has(classOid)),
+  );
   const [first] = needed;
   if (first === undefined) {
     const names = some(refused.map(({ name }) => name));
@@ -99,14 +105,14 @@ async function judgeRefused(
       warn(
         'objects.extension-rights',
         'extension rights',
-        `our role may not make ${names}; nothing needs them`,
+        `our role may not make ${names}; no table needs them`,
         remedy,
       ),
     ];
   }
   const failure = new Failure(
     'target-rights',
-    `our role may not make extension ${first.name}, which is needed by ${listLabels(needs.get(first.name) ?? [])}: ${first.words}`,
+    `our role may not make extension ${first.name}, which is needed by ${listLabels((needs.get(first.name) ?? []).map(({ label }) => label))}: ${first.words}`,
     { remedy },
   );
   return [fail('objects.extension-rights', 'extension rights', failure)];

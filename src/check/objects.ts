@@ -2,7 +2,9 @@
 import { attemptStatement } from '../clone/problems.js';
 import { listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
+import type { CatalogObject, Dependency } from '../model/object-filter.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
+import { fetchDependencies } from '../postgres/filter-facts.js';
 import { userSchema } from '../postgres/schema.js';
 import type { Session } from '../postgres/connect.js';
 import { counted, fail, pass, some, warn, type Finding } from './finding.js';
@@ -126,18 +128,87 @@ const superuserObjectsQuery = `
   from pg_catalog.pg_am a where a.oid >= 16384 and not ${isMember('pg_am', 'a')}
   order by 3`;
 
-/** Objects of the source that our role on the target cannot make. */
+// Without a table or an index a run ends; what else is refused is reported.
+const neededKindsQuery = `
+  select oid from pg_catalog.pg_class where oid = any ($1::oid[]) and relkind in ('r', 'p', 'i', 'I')`;
+
+const relationClass = 1259;
+
+/** Objects of the source that our role on the target cannot make, and whether a table needs them. */
 export async function checkSuperuserObjects(view: SourceView, facts: ServerFacts): Promise<Finding[]> {
   if (facts.role.superuser) return [];
   const rows = await view.session.query(superuserObjectsQuery);
-  const kept = rows.filter((row) => view.keeps(Number(row['class']), Number(row['oid'])));
-  if (kept.length === 0) return [];
-  const failure = new Failure(
-    'target-rights',
-    `only a superuser can make ${listLabels(kept.map((row) => row['description'] ?? ''))}`,
-    { remedy: 'Leave them out with --filters, drop them on the source, or have a superuser run the clone.' },
+  const objects = rows
+    .map((row) => ({
+      classOid: Number(row['class']),
+      oid: Number(row['oid']),
+      label: row['description'] ?? '',
+    }))
+    .filter(({ classOid, oid }) => view.keeps(classOid, oid));
+  if (objects.length === 0) return [];
+  const dependencies = await fetchDependencies(view.session, objects);
+  const relations = dependencies
+    .flatMap(({ object, inside }) => [object, ...(inside === null ? [] : [inside])])
+    .filter(({ classOid, oid }) => classOid === relationClass && view.keeps(classOid, oid));
+  const list = `{${relations.map(({ oid }) => oid).join(',')}}`;
+  const tables = new Set(
+    (await view.session.query(neededKindsQuery, [list])).map((row) => Number(row['oid'])),
   );
-  return [fail('objects.superuser', 'superuser objects', failure)];
+  return judgeSuperuserObjects(objects, dependencies, tables);
+}
+
+type Labelled = CatalogObject & { readonly label: string };
+
+/** Pure. `tables`: OIDs of those tables and indexes among the dependent objects that are copied. */
+export function judgeSuperuserObjects(
+  objects: readonly Labelled[],
+  dependencies: readonly Dependency[],
+  tables: ReadonlySet<number>,
+): Finding[] {
+  const id = 'objects.superuser';
+  const title = 'superuser objects';
+  const needed = objects.filter((object) => reachesTable(object, dependencies, tables));
+  const others = objects.filter((object) => !needed.includes(object));
+  const findings: Finding[] = [];
+  if (needed.length > 0) {
+    const failure = new Failure(
+      'target-rights',
+      `only a superuser can make ${listLabels(needed.map(({ label }) => label))}, which tables need`,
+      { remedy: 'Leave these tables out with --filters, or have a superuser make it on the target first.' },
+    );
+    findings.push(fail(id, title, failure));
+  }
+  if (others.length > 0) {
+    findings.push(
+      warn(
+        id,
+        title,
+        `only a superuser can make ${listLabels(others.map(({ label }) => label))}: no table needs it, and what is refused is listed at the end`,
+        'Have somebody run that SQL on the target afterwards.',
+      ),
+    );
+  }
+  return findings;
+}
+
+/** Whether a table comes to need the object, over any number of links. */
+function reachesTable(
+  from: CatalogObject,
+  dependencies: readonly Dependency[],
+  tables: ReadonlySet<number>,
+): boolean {
+  const key = ({ classOid, oid }: CatalogObject) => `${classOid} ${oid}`;
+  const pending = [from];
+  const seen = new Set<string>();
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (seen.has(key(next))) continue;
+    seen.add(key(next));
+    if (next.classOid === relationClass && tables.has(next.oid)) return true;
+    for (const { object, needs, inside } of dependencies) {
+      if (key(needs) === key(next)) pending.push(object, ...(inside === null ? [] : [inside]));
+    }
+  }
+  return false;
 }
 
 // Owners, and who was granted something, of what is copied.

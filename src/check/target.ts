@@ -51,20 +51,23 @@ export function judgeWritable(facts: ServerFacts): Finding | null {
   return fail('target.writable', title, failure);
 }
 
-// What a clone makes in a schema; an extension's own comes with it.
-const inSchema = `
-  select o.class, o.oid, n.nspname as name from pg_catalog.pg_namespace n, lateral (
-    select 'pg_catalog.pg_class'::regclass::oid as class, c.oid from pg_catalog.pg_class c
+// What a clone makes in a schema; an extension's own comes with it. Without tables and sequences a run ends; the rest is
+// reported where it is refused.
+const madeInSchemas = `
+  select o.class, o.oid, n.nspname as name, o.rows from pg_catalog.pg_namespace n, lateral (
+    select 'pg_catalog.pg_class'::regclass::oid as class, c.oid, c.relkind in ('r', 'p', 'S') as rows
+    from pg_catalog.pg_class c
     where c.relnamespace = n.oid and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
     union all
-    select 'pg_catalog.pg_proc'::regclass, p.oid from pg_catalog.pg_proc p where p.pronamespace = n.oid
+    select 'pg_catalog.pg_proc'::regclass, p.oid, false from pg_catalog.pg_proc p where p.pronamespace = n.oid
     union all
-    select 'pg_catalog.pg_type'::regclass, t.oid from pg_catalog.pg_type t
+    select 'pg_catalog.pg_type'::regclass, t.oid, false from pg_catalog.pg_type t
     where t.typnamespace = n.oid and t.typrelid = 0 and t.typcategory <> 'A') o
   where ${userSchema} and not exists (select from pg_catalog.pg_depend d
     where d.classid = o.class and d.objid = o.oid and d.deptype = 'e')`;
 
-const filledQuery = `select distinct made.name from (${inSchema}) made`;
+const filledQuery = `
+  select made.name, bool_or(made.rows) as rows from (${madeInSchemas}) made group by made.name`;
 
 const schemasQuery = `
   select n.oid, n.nspname as name from pg_catalog.pg_namespace n where ${userSchema} order by 2`;
@@ -74,23 +77,24 @@ const namespaceClass = 2615;
 /** A schema of the source that a clone makes where it is not there. */
 export type UsedSchema = {
   readonly name: string;
-  /** Something else than extensions is made in it. */
-  readonly filled: boolean;
+  /** What is made in it that no extension brings: tables or sequences, only other things, nothing. */
+  readonly holds: 'rows' | 'others' | 'nothing';
 };
 
 /** The schemas of the source that are copied. */
 export async function fetchUsedSchemas({ session, keeps, filter }: SourceView): Promise<UsedSchema[]> {
   const schemas = await session.query(schemasQuery);
-  const objects = await session.query(filter === null ? filledQuery : inSchema);
-  const filled = new Set(
-    objects
-      .filter((row) => filter === null || keeps(Number(row['class']), Number(row['oid'])))
-      .map((row) => row['name'] ?? ''),
-  );
+  const made = await session.query(filter === null ? filledQuery : madeInSchemas);
+  const holds = new Map<string, UsedSchema['holds']>();
+  for (const row of made) {
+    const name = row['name'] ?? '';
+    if (filter !== null && !keeps(Number(row['class']), Number(row['oid']))) continue;
+    holds.set(name, row['rows'] === 't' || holds.get(name) === 'rows' ? 'rows' : 'others');
+  }
   return schemas
     .map((row) => ({ oid: Number(row['oid']), name: row['name'] ?? '' }))
     .filter(({ oid }) => keeps(namespaceClass, oid))
-    .map(({ name }) => ({ name, filled: filled.has(name) }));
+    .map(({ name }) => ({ name, holds: holds.get(name) ?? 'nothing' }));
 }
 
 /** Our own schema, from an earlier run: of which version, and whether we may read it. Not inside of a transaction. */
@@ -135,7 +139,7 @@ export async function tryTargetRights(
     schemas.map(({ name }) => name),
   );
   const missing = schemas.filter(({ name }) => !existing.has(name));
-  const there = schemas.flatMap(({ name, filled }) => (filled && existing.has(name) ? [name] : []));
+  const there = schemas.filter(({ name, holds }) => holds !== 'nothing' && existing.has(name));
   const needsSchemas = !ownIsThere || missing.length > 0;
   const made = await attemptStatement(target, `create schema ${trialSchema}`);
   if (made !== null && needsSchemas) {
@@ -144,23 +148,15 @@ export async function tryTargetRights(
     });
     findings.push(fail('target.schemas', 'new schemas', failure));
   }
-  const refused: { name: string; words: string }[] = [];
-  for (const name of there) {
+  const refused: (UsedSchema & { words: string })[] = [];
+  for (const schema of there) {
     const words = await attemptStatement(
       target,
-      `create table ${quoteIdentifier(name)}.${trialSchema} (id int primary key)`,
+      `create table ${quoteIdentifier(schema.name)}.${trialSchema} (id int primary key)`,
     );
-    if (words !== null) refused.push({ name, words });
+    if (words !== null) refused.push({ ...schema, words });
   }
-  if (refused.length > 0) {
-    const names = refused.map(({ name }) => quoteIdentifier(name)).join(', ');
-    const failure = new Failure(
-      'target-rights',
-      `our role may not make tables in schema ${names}: ${refused[0]?.words ?? ''}`,
-      { remedy: `As its owner: grant create on schema ${names} to ${role};` },
-    );
-    findings.push(fail('target.tables-in-schemas', 'tables in schemas', failure));
-  }
+  findings.push(...judgeRefusedSchemas(refused, role));
   if (made === null) {
     const words = await attemptStatement(target, rowsStatement);
     if (words !== null) {
@@ -173,9 +169,29 @@ export async function tryTargetRights(
     pass(
       'target.rights',
       'rights',
-      `schemas, tables, rows, indexes and keys can be made (tried${there.length > 0 ? `, also in ${there.join(', ')}` : ''})`,
+      `schemas, tables, rows, indexes and keys can be made (tried${there.length > 0 ? `, also in ${there.map(({ name }) => name).join(', ')}` : ''})`,
     ),
   ];
+}
+
+function judgeRefusedSchemas(
+  refused: readonly (UsedSchema & { readonly words: string })[],
+  role: string,
+): Finding[] {
+  const id = 'target.tables-in-schemas';
+  const title = 'tables in schemas';
+  return (['rows', 'others'] as const).flatMap((holds) => {
+    const own = refused.filter((one) => one.holds === holds);
+    const [first] = own;
+    if (first === undefined) return [];
+    const names = own.map(({ name }) => quoteIdentifier(name)).join(', ');
+    const reason = `our role may not make anything in schema ${names}: ${first.words}`;
+    const remedy = `As its owner: grant create on schema ${names} to ${role};`;
+    if (holds === 'rows') return [fail(id, title, new Failure('target-rights', reason, { remedy }))];
+    return [
+      warn(id, title, `${reason}; it holds no table, and what is refused is listed at the end`, remedy),
+    ];
+  });
 }
 
 const namedSchemasQuery = `select nspname as name from pg_catalog.pg_namespace where nspname = any ($1::name[])`;

@@ -12,7 +12,7 @@ import { programVersion } from './version.js';
 
 /** A run of `clone`. Reads the files that the settings name; throws `usage` when it cannot. */
 export async function cloneRunOptions(
-  context: Omit<CommandContext, 'stdout' | 'progress'>,
+  context: Omit<CommandContext, 'stdout' | 'progress' | 'terminal'>,
 ): Promise<CloneRunOptions> {
   const { settings, log, signal } = context;
   const options: CloneRunOptions = {

@@ -36,7 +36,7 @@ export function streamTuning(settings: Settings): StreamTuning {
 
 /** A run of `follow`. Reads the files that the settings name; throws `usage` when it cannot. */
 export async function streamRunOptions(
-  context: Omit<CommandContext, 'stdout' | 'progress'>,
+  context: Omit<CommandContext, 'stdout' | 'progress' | 'terminal'>,
 ): Promise<StreamCommandOptions> {
   const { settings, log, signal } = context;
   return {

@@ -197,7 +197,10 @@ export async function expectExtensions(
     .filter((name) => !installed.has(name) && (choices.skipExtensions === true || !offered.has(name)));
   const needed = await fetchExtensionNeeds(source, missing, isKept);
   for (const [name, dependents] of needed) {
-    const shown = dependents.slice(0, labelsShown).join(', ');
+    const shown = dependents
+      .slice(0, labelsShown)
+      .map(({ label }) => label)
+      .join(', ');
     const more = dependents.length > labelsShown ? ` and ${dependents.length - labelsShown} more` : '';
     const lacks = choices.skipExtensions === true ? 'does not have' : 'does not offer';
     problems.push(`the target ${lacks} extension ${name}, which is needed by ${shown}${more}`);
@@ -216,13 +219,15 @@ export async function fetchExtensionNeeds(
   source: Session,
   names: readonly string[],
   isKept: IsKept,
-): Promise<Map<string, string[]>> {
-  const needed = new Map<string, string[]>();
+): Promise<Map<string, { readonly classOid: number; readonly label: string }[]>> {
+  const needed = new Map<string, { readonly classOid: number; readonly label: string }[]>();
   if (names.length === 0) return needed;
   for (const row of await source.query(dependentsQuery, [textArray(names)])) {
-    if (!isKept(Number(row['class']), Number(row['object']))) continue;
+    const classOid = Number(row['class']);
+    if (!isKept(classOid, Number(row['object']))) continue;
     const extension = row['extension'] ?? '';
-    needed.set(extension, [...(needed.get(extension) ?? []), row['description'] ?? '']);
+    const one = { classOid, label: row['description'] ?? '' };
+    needed.set(extension, [...(needed.get(extension) ?? []), one]);
   }
   return needed;
 }

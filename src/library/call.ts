@@ -26,7 +26,9 @@ export type CallOptions = {
 const keptLevels: readonly string[] = ['error', 'warn', 'info'];
 
 /** A command's context without a terminal. */
-export type CallContext = Omit<CommandContext, 'stdout' | 'progress'> & { readonly tell: Listener };
+export type CallContext = Omit<CommandContext, 'stdout' | 'progress' | 'terminal'> & {
+  readonly tell: Listener;
+};
 
 /**
  * Runs `work` as the command would be run with these settings. Rejects with a Failure, whatever went wrong: `usage`

@@ -184,7 +184,7 @@ const onTarget: readonly Case[] = [
     id: 'target.tables-in-schemas',
     code: 'target-rights',
     target: () => 'alter schema public owner to postgres; revoke create on schema public from public',
-    says: /may not make tables in schema "public": permission denied for schema public/,
+    says: /may not make anything in schema "public": permission denied for schema public/,
     remedy: /grant create on schema "public" to "walferry_neon";/,
     endsWith: 'target-statement',
   },
@@ -300,11 +300,13 @@ const ofObjects: readonly Case[] = [
     endsWith: 'target-statement',
   },
   {
-    name: 'a function that only a superuser can make',
+    name: 'a function that only a superuser can make, and that a table needs',
     id: 'objects.superuser',
     code: 'target-rights',
-    source: () =>
-      `create function absolute (int) returns int language internal strict immutable as 'int4abs'`,
+    source: () => `
+      create function absolute (int) returns int language internal strict immutable as 'int4abs';
+      create table measured (id int primary key, size int check (absolute(size) > 0));
+      grant select on measured to public`,
     says: /only a superuser can make function public\.absolute\(integer\), in language internal/,
     remedy: /--filters/,
     endsWith: 'target-statement',

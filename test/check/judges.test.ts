@@ -12,7 +12,7 @@ import { copySeconds, judgeEstimate, type Estimate } from '../../src/check/estim
 import { fail, pass, sayDuration, some, warn, type Finding } from '../../src/check/finding.js';
 import { judgeNeonSource, judgeNeonTarget } from '../../src/check/neon.js';
 import { isOlder } from '../../src/check/extensions.js';
-import { judgeEncodings } from '../../src/check/objects.js';
+import { judgeEncodings, judgeSuperuserObjects } from '../../src/check/objects.js';
 import type { ServerFacts } from '../../src/check/server-facts.js';
 import { judgeExclusiveLocks, judgeLeftOut, judgeSource } from '../../src/check/source.js';
 import {
@@ -419,4 +419,30 @@ test.each([
 test('long lists are cut', () => {
   expect(some(['a', 'b'])).toBe('a, b');
   expect(some(['a', 'b', 'c', 'd', 'e', 'f', 'g'])).toBe('a, b, c, d, e and 2 more');
+});
+
+describe('objects that only a superuser makes', () => {
+  const one = (classOid: number, oid: number) => ({ classOid, oid });
+  const absolute = { ...one(1255, 1), label: 'function absolute' };
+  const link = (object: ReturnType<typeof one>, needs: ReturnType<typeof one>, inside = null) => ({
+    ...{ object, needs, part: false, inside },
+  });
+
+  test('fail where a table comes to need them, over any number of links', () => {
+    // function → view → function → a column's default, which is a part of table 40
+    const links = [
+      link(one(1259, 10), absolute),
+      link(one(1255, 20), one(1259, 10)),
+      { ...link(one(2604, 30), one(1255, 20)), inside: one(1259, 40) },
+    ];
+    const found = judgeSuperuserObjects([absolute], links, new Set([40]));
+    expect(found.map(({ verdict }) => verdict)).toEqual(['fail']);
+  });
+
+  test('warn where only other objects do, and in a circle', () => {
+    const links = [link(one(1259, 10), absolute), link(absolute, one(1259, 10))];
+    const found = judgeSuperuserObjects([absolute], links, new Set([40]));
+    expect(found.map(({ verdict }) => verdict)).toEqual(['warn']);
+    expect(judgeSuperuserObjects([], [], new Set())).toEqual([]);
+  });
 });
