@@ -281,7 +281,7 @@ class Examination {
     this.#add(
       ...(await checkExtensions(session, view, wish, { facts, trial })),
       ...(await checkCollations(session, view, wish, trial)),
-      ...(await checkSuperuserObjects(view, facts)),
+      ...(await checkSuperuserObjects(session, view, facts)),
     );
     if (!this.#all) return;
     const both = [session, view.session];

@@ -106,27 +106,26 @@ const isMember = (catalog: string, alias: string) => `exists (
 
 // What only a superuser can create, whatever the rights of a role. Arrays come with their types.
 const superuserObjectsQuery = `
-  select 'pg_catalog.pg_proc'::regclass::oid as class, p.oid,
-    pg_catalog.pg_describe_object('pg_catalog.pg_proc'::regclass, p.oid, 0) || ', ' ||
-      case when p.proleakproof then 'leakproof' else 'in language ' || l.lanname end as description
-  from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
-  where p.oid >= 16384 and (not l.lanpltrusted or p.proleakproof)
-    and p.prokind <> 'a' and not ${isMember('pg_proc', 'p')}
-    -- A range type brings its constructors.
-    and not exists (select from pg_catalog.pg_depend i
-      where i.classid = 'pg_catalog.pg_proc'::regclass and i.objid = p.oid and i.deptype = 'i')
-  union all
-  select 'pg_catalog.pg_type'::regclass, t.oid, pg_catalog.pg_describe_object('pg_catalog.pg_type'::regclass, t.oid, 0)
-  from pg_catalog.pg_type t
-  where t.oid >= 16384 and t.typtype = 'b' and t.typcategory <> 'A' and not ${isMember('pg_type', 't')}
-  union all
-  select 'pg_catalog.pg_opclass'::regclass, o.oid,
-    pg_catalog.pg_describe_object('pg_catalog.pg_opclass'::regclass, o.oid, 0)
-  from pg_catalog.pg_opclass o where o.oid >= 16384 and not ${isMember('pg_opclass', 'o')}
-  union all
-  select 'pg_catalog.pg_am'::regclass, a.oid, pg_catalog.pg_describe_object('pg_catalog.pg_am'::regclass, a.oid, 0)
-  from pg_catalog.pg_am a where a.oid >= 16384 and not ${isMember('pg_am', 'a')}
-  order by 3`;
+  select o.class, o.oid, o.note, i.type || ' ' || i.identity as identity from (
+    select 'pg_catalog.pg_proc'::regclass::oid as class, p.oid,
+      case when p.proleakproof then 'leakproof' else 'in language ' || l.lanname end as note
+    from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+    where p.oid >= 16384 and (not l.lanpltrusted or p.proleakproof)
+      and p.prokind <> 'a' and not ${isMember('pg_proc', 'p')}
+      -- A range type brings its constructors.
+      and not exists (select from pg_catalog.pg_depend i
+        where i.classid = 'pg_catalog.pg_proc'::regclass and i.objid = p.oid and i.deptype = 'i')
+    union all
+    select 'pg_catalog.pg_type'::regclass, t.oid, null from pg_catalog.pg_type t
+    where t.oid >= 16384 and t.typtype = 'b' and t.typcategory <> 'A' and not ${isMember('pg_type', 't')}
+    union all
+    select 'pg_catalog.pg_opclass'::regclass, o.oid, null from pg_catalog.pg_opclass o
+    where o.oid >= 16384 and not ${isMember('pg_opclass', 'o')}
+    union all
+    select 'pg_catalog.pg_am'::regclass, a.oid, null from pg_catalog.pg_am a
+    where a.oid >= 16384 and not ${isMember('pg_am', 'a')}) o,
+    lateral pg_catalog.pg_identify_object(o.class, o.oid, 0) i
+  order by 4`;
 
 // Without a table or an index a run ends; what else is refused is reported.
 const neededKindsQuery = `
@@ -134,15 +133,23 @@ const neededKindsQuery = `
 
 const relationClass = 1259;
 
-/** Objects of the source that our role on the target cannot make, and whether a table needs them. */
-export async function checkSuperuserObjects(view: SourceView, facts: ServerFacts): Promise<Finding[]> {
+/** Objects of the source that our role cannot make on the target, which lacks them, and whether a table needs them. */
+export async function checkSuperuserObjects(
+  target: Session,
+  view: SourceView,
+  facts: ServerFacts,
+): Promise<Finding[]> {
   if (facts.role.superuser) return [];
   const rows = await view.session.query(superuserObjectsQuery);
+  if (rows.length === 0) return [];
+  // What somebody has made there stays as it is.
+  const there = new Set((await target.query(superuserObjectsQuery)).map((row) => row['identity']));
   const objects = rows
+    .filter((row) => !there.has(row['identity'] ?? ''))
     .map((row) => ({
       classOid: Number(row['class']),
       oid: Number(row['oid']),
-      label: row['description'] ?? '',
+      label: [row['identity'], row['note']].filter((part) => part !== null).join(', '),
     }))
     .filter(({ classOid, oid }) => view.keeps(classOid, oid));
   if (objects.length === 0) return [];
