@@ -181,7 +181,7 @@ export function judgeLeftOut(all: readonly LeftOut[], targetSuperuser: boolean |
     findings.push(
       warn(
         'source.superuser-objects',
-        'superuser objects',
+        'left to superusers',
         `only a superuser can make them: ${some(superusers)}; what is refused is listed at the end of the run with its SQL`,
         'Have somebody run that SQL on the target afterwards.',
       ),

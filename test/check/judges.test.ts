@@ -212,7 +212,7 @@ describe('a source', () => {
       { kind: 'invalid index', name: 'public.i' },
     ] as const;
     const titles = (superuser: boolean | null) => judgeLeftOut(all, superuser).map(({ title }) => title);
-    expect(titles(false)).toEqual(['subscriptions', 'invalid indexes', 'superuser objects']);
+    expect(titles(false)).toEqual(['subscriptions', 'invalid indexes', 'left to superusers']);
     expect(titles(true)).toEqual(['subscriptions', 'invalid indexes']);
     expect(judgeLeftOut([], false)).toEqual([]);
   });
