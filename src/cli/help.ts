@@ -13,7 +13,9 @@ export function treeHelp(program: string): string {
     `usage: ${program} COMMAND [options]\n`,
     `\n${commandList(commands)}`,
     `  ${'help [command]'.padEnd(34)}this list, or the options of a command\n`,
-    `\n${fill('Known from pgcopydb and not built yet (exit 20): ', [...notBuiltPaths], 2)}`,
+    notBuiltPaths.length === 0
+      ? ''
+      : `\n${fill('Known from pgcopydb and not built yet (exit 20): ', notBuiltPaths, 2)}`,
     `\nUse "${program} COMMAND --help" for the options of a command.\n`,
   ].join('');
 }

@@ -110,8 +110,7 @@ export const commands: readonly Command[] = [
 ];
 
 /** Commands that are known and refused with exit 20, by the option parser that they will have. */
-const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {
-};
+const planned: Readonly<Partial<Record<Group, readonly string[]>>> = {};
 
 /** Paths of the commands that are not built yet. */
 export const notBuiltPaths: readonly string[] = Object.values(planned).flat();

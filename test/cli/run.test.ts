@@ -72,8 +72,6 @@ test.each([
   ],
   ['clone --source postgres://u:canary@h:x/d --jobs 0', 1, /^$/, /table-jobs[^]*mandatory[^]*--source: /],
   // Not built.
-  ['monitor', 20, /^$/, /^walferry monitor is not built yet\n$/],
-  ['help monitor', 20, /^$/, /^walferry monitor is not built yet\n$/],
   [`clone ${sides} --replay-no-op-updates`, 20, /^$/, /ERROR {2}--replay-no-op-updates is not built yet\n$/],
   [`clone ${sides} --plugin wal2jsom`, 1, /^$/, /expected pgoutput, wal2json, test_decoding\n/],
   [`clone ${sides} -w`, 1, /^$/, /Option --wal2json-numeric-as-string needs --plugin wal2json\n/],
