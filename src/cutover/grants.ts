@@ -2,9 +2,9 @@
  * The privileges to write to the copied tables, as they were granted: by whom, to whom, with or without the right to
  * grant on, on the table or on a column. Taken away and given back exactly.
  *
- * A privilege can only be granted by its owner or by somebody whom the owner (directly or not) gave it to with the
- * right to grant on. So revoking the owner's own grants with CASCADE takes all; and they are given back in the order in
- * which they could have come about, each in the name of its grantor.
+ * A privilege can only be granted by the owner, or by somebody whom the owner (directly or not) gave it to with the
+ * right to grant on. So they are given back in the order in which they could have come about, each in the name of its
+ * grantor, and taken away in the opposite one.
  */
 import type { GrantRecord } from '../catalog/cutover.js';
 import type { Keeps } from '../filter/scope.js';
@@ -104,11 +104,22 @@ async function runAll(session: Session, statements: readonly string[], failing: 
   }
 }
 
-/** The statements that take them away: the owners' grants, and with each what depends on it. */
+/**
+ * The statements that take them away. First what was granted on, the last first, each in the name of its grantor: a
+ * column's privilege that comes from a grant on the table would outlive it. Then the owners' grants.
+ */
 export function revokeStatements(grants: readonly GrantRecord[]): string[] {
-  return grants
-    .filter(({ byOwner }) => byOwner)
-    .map((grant) => `revoke ${what(grant)} on table ${place(grant)} from ${whom(grant)} cascade`);
+  const revoke = (grant: GrantRecord) => `revoke ${what(grant)} on table ${place(grant)} from ${whom(grant)}`;
+  const onward = grants.filter(({ byOwner }) => !byOwner).toReversed();
+  const first = grants.filter(({ byOwner }) => byOwner);
+  return [
+    ...onward.flatMap((grant) => [
+      `set role ${quoteIdentifier(grant.grantor)}`,
+      `${revoke(grant)} cascade`,
+      'reset role',
+    ]),
+    ...first.map((grant) => `${revoke(grant)} cascade`),
+  ];
 }
 
 /** Takes them all away, in the transaction that is open. */

@@ -176,9 +176,12 @@ describe('privileges', () => {
     expect(inGrantOrder([third, grant])).toEqual([grant, third]);
   });
 
-  test('are taken from those whom the owner gave them to, and with them from the others', () => {
+  test('are taken away in the opposite order, each in the name of who granted it', () => {
     const column = { ...grant, column: 'no te', privilege: 'UPDATE', grantee: null, grantable: false };
     expect(revokeStatements([grant, onward, column])).toEqual([
+      'set role "clerk"',
+      'revoke INSERT on table "public"."o""rder" from "helper" cascade',
+      'reset role',
       'revoke INSERT on table "public"."o""rder" from "clerk" cascade',
       'revoke UPDATE ("no te") on table "public"."o""rder" from public cascade',
     ]);

@@ -1,0 +1,76 @@
+/** The cutover killed with -9 at its failpoints, and then undone, or gone on with. */
+import { expect } from 'vitest';
+import { failpoints, type Failpoint } from '../../../src/failpoint.js';
+import { expectEqual } from '../../support/equal.js';
+import { cloneFollow, openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
+import { cutover, followed, shopSchema } from './shop.js';
+
+/** Of an undo: see the test of revoked privileges. */
+const ofTheUndo: readonly Failpoint[] = ['cutover.taken-back', 'cutover.unfrozen'];
+/** Every failpoint on the way to the target's opening and behind it. */
+export const cutoverPoints = failpoints.filter(
+  (name) => name.startsWith('cutover.') && !ofTheUndo.includes(name),
+);
+/** Behind the point of no return. */
+export const openPoints: readonly Failpoint[] = ['cutover.open', 'cutover.after'];
+
+export async function killAt(migration: Migration, failpoint: Failpoint): Promise<void> {
+  await using dying = run(migration, ['cutover'], { WALFERRY_FAILPOINT: failpoint });
+  const exit = await dying.exit;
+  expect(exit.signal, `${failpoint}: ${exit.stderr}`).toBe('SIGKILL');
+}
+
+/** A row that is written on the source now arrives on the target. */
+export async function expectFollows({ source, target }: Migration): Promise<void> {
+  const [sale] = await source.sqlAsOwner(
+    'insert into sale (item, amount) values (7, 7) returning id::text as id',
+  );
+  await until(`sale ${sale?.['id']} is on the target`, async () => {
+    return (await target.sql(`select from sale where id = ${sale?.['id']}`)).length === 1;
+  });
+}
+
+/** Killed at one after the other, undone each time, and complete at last. */
+export async function killAndAbort(points: readonly Failpoint[]): Promise<void> {
+  await using migration = await openMigration({ schema: shopSchema });
+  let following = await followed(migration);
+  try {
+    for (const failpoint of points) {
+      await killAt(migration, failpoint);
+      const write = migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+      await expect(write, failpoint).rejects.toThrow(/read-only/);
+
+      const aborted = await runToEnd(migration, ['cutover', '--abort']);
+      expect(aborted.code, `${failpoint}: ${aborted.stderr}`).toBe(0);
+      // A run that had completed the target by then has ended, and says how to be started again.
+      if (aborted.stderr.includes('no run follows any more')) {
+        expect((await following.exit).code, failpoint).toBe(0);
+        following = run(migration, cloneFollow(migration, '--no-owner', '--resume'));
+      }
+      await expectFollows(migration);
+    }
+    const { exit } = await cutover(migration);
+    expect(exit.code, exit.stderr).toBe(0);
+    expect((await following.exit).code).toBe(0);
+    await expectEqual(migration.source, migration.target);
+  } finally {
+    await following[Symbol.asyncDispose]();
+  }
+}
+
+/** Killed, and gone on with. */
+export async function killAndResume(failpoint: Failpoint): Promise<void> {
+  await using migration = await openMigration({ schema: shopSchema });
+  await using following = await followed(migration);
+  await expectFollows(migration);
+  await killAt(migration, failpoint);
+
+  const resumed = await runToEnd(migration, ['cutover', '--resume', '--json']);
+  expect(resumed.code, resumed.stderr).toBe(0);
+  const report = JSON.parse(resumed.stdout) as { state: string; pause_ms: number };
+  expect(report.state).toBe('done');
+  expect(report.pause_ms).toBeGreaterThan(0);
+  expect((await following.exit).code).toBe(0);
+  await expectEqual(migration.source, migration.target);
+}
