@@ -293,6 +293,7 @@ export class StreamRun {
       acknowledge: this.#acknowledge,
       endpos: endpos.ask,
       brake: () => (this.#resting = this.#mustRest(writer)),
+      pace: () => writer.untilReaderIsNear(),
       onProgress: ({ written, durable, source: position }) => {
         this.#source = position;
         this.#meter.receivedUpTo({ written, durable, source: position });

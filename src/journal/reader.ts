@@ -106,6 +106,7 @@ export class JournalReader implements MessageSource {
   /** A `next` that waits gets its end. Not to be called while one reads. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#leaveMemory();
     await this.#current?.close();
   }
 
@@ -124,14 +125,20 @@ export class JournalReader implements MessageSource {
     return tail.get(this.#sequence);
   }
 
+  #leaveMemory(): void {
+    this.#sequence = -1;
+    this.#options.writer?.tail.leave(this);
+  }
+
   async #takeEntry(): Promise<readonly StreamMessage[] | null> {
     const entry = this.#entry();
     if (entry === undefined) {
-      // Forgotten meanwhile, or not written yet: the files know, and lead back here.
-      this.#sequence = -1;
+      // Not written yet; or forgotten meanwhile: the files know, and lead back here.
+      if (this.#options.writer?.tail.holdsFrom(this.#sequence) !== true) this.#leaveMemory();
       return null;
     }
     this.#sequence += 1;
+    this.#options.writer?.tail.taken(this, this.#sequence);
     let current = this.#current as SegmentReader;
     if (entry.file !== current.name) {
       await current.close();
@@ -170,7 +177,7 @@ export class JournalReader implements MessageSource {
       switch (result.kind) {
         case 'messages': {
           // What somebody who asked for `level` meanwhile found in memory may be part of it.
-          this.#sequence = -1;
+          this.#leaveMemory();
           const messages = this.#withoutOrphans(result.messages);
           if (messages.length === 0) break;
           this.#ahead = messages;

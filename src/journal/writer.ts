@@ -44,16 +44,22 @@ export type JournalWriterOptions = {
   /** Stops `open` while it reads the newest file. */
   readonly signal?: AbortSignal;
   readonly log: Log;
-  /** What readers of this process find in memory, in encoded bytes. */
+  /** What a reader of this process finds in memory at most, in encoded bytes. */
   readonly maxTailBytes?: number;
   /** Another disk, for tests. */
   readonly disk?: JournalDisk;
 };
 
-const defaultTailBytes = 16 * 1024 * 1024;
+const defaultTailBytes = 8 * 1024 * 1024;
 
 /** A batch larger than this is written, and published, in pieces: the buffer and the tail stay bounded. */
 const pieceBytes = 1024 * 1024;
+
+/** A reader in this process that has less than this to take is level enough. */
+const nearBytes = 1024 * 1024;
+
+/** Bytes of transform files a millisecond: 4 MB a second. */
+const slowestPace = 4 * 1024;
 
 /** The file being written. */
 type CurrentFile = {
@@ -90,6 +96,9 @@ export class JournalWriter {
   /** The next header's `start`, as long as nothing complete was written. */
   #start: Lsn | null = null;
   #published: Place | null = null;
+  /** All that was ever written here, and how much of it when somebody last asked whether to wait. */
+  #bytesWritten = 0;
+  #pacedAt = 0;
   #written: Lsn;
   #durable: Lsn;
   #syncing: Promise<void> = Promise.resolve();
@@ -206,6 +215,18 @@ export class JournalWriter {
       this.#waiting.add(wake);
       for (const signal of signals) signal.addEventListener('abort', wake);
     });
+  }
+
+  /**
+   * What a writer that is ahead of a reader in this process should wait for, if anything: the reader takes from memory
+   * as long as it is not left far behind, and reading files back costs both of them the same processor. The wait is
+   * short enough to go on writing at `slowestPace` whatever the reader does; one that is slower than that reads files.
+   */
+  untilReaderIsNear(): Promise<void> | null {
+    const written = this.#bytesWritten - this.#pacedAt;
+    this.#pacedAt = this.#bytesWritten;
+    if (this.tail.untakenBytes <= nearBytes) return null;
+    return this.tail.untilTaken(nearBytes, written / slowestPace);
   }
 
   /** Pruned files count no more in `bytes`. */
@@ -352,6 +373,7 @@ export class JournalWriter {
       done += await this.#disk.write(handle, done === 0 ? bytes : bytes.subarray(done), this.#size + done);
     }
     this.#size += bytes.length;
+    this.#bytesWritten += bytes.length;
     this.#lines.release();
   }
 

@@ -71,6 +71,8 @@ export type ReceiveOptions = {
   readonly endpos: () => Lsn;
   /** True stops the reading while it holds (the journal's disk is at its cap); feedback goes on. */
   readonly brake?: () => boolean;
+  /** Asked before more is read: what is waited for, not for long, when whoever reads the journal is a little behind. */
+  readonly pace?: () => Promise<void> | null;
   readonly onProgress?: (progress: ReceiveProgress) => void;
   /** How long a lost source is tried again, in milliseconds: 10 minutes unless told; 0 gives up at once. */
   readonly reconnectForMs?: number;
@@ -237,6 +239,7 @@ class ReceiveRun {
     await this.#append([{ kind: 'connected', lsn: startLsn }]);
     for (;;) {
       await this.#whileBraked();
+      await this.#options.pace?.();
       const batch = await stream.next(signal, tickMs);
       if (batch.frames.length > 0) {
         this.#reconnect.arrived();
