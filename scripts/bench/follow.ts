@@ -88,6 +88,7 @@ export const workloads = {
   follow: smallTransactions(50_000),
   'follow-bulk': bulk(50_000),
   'follow-large': oneTransaction(1_000_000),
+  'follow-tls': smallTransactions(50_000),
   'follow-far': smallTransactions(20_000),
 } as const;
 
@@ -108,7 +109,15 @@ type Way = {
 export function followCases(servers: BenchServers, workload: Workload, scale: number): readonly Case[] {
   return [walferryFollow, nativeSubscription].map((way) => ({
     name: way.name,
-    run: () => drainBacklog(servers, way, workload, { scale, roundTripMs: 0 }),
+    run: () => drainBacklog(servers, way, workload, { scale, roundTripMs: 0, tls: false }),
+  }));
+}
+
+/** Both ways over TLS. */
+export function tlsCases(servers: BenchServers, workload: Workload, scale: number): readonly Case[] {
+  return [walferryFollow, nativeSubscription].map((way) => ({
+    name: `${way.name}, TLS`,
+    run: () => drainBacklog(servers, way, workload, { scale, roundTripMs: 0, tls: true }),
   }));
 }
 
@@ -117,21 +126,32 @@ export function farCases(servers: BenchServers, workload: Workload, scale: numbe
   return [0, 10, 40].flatMap((roundTripMs) =>
     [walferryFollow, nativeSubscription].map((way) => ({
       name: `${way.name}, ${roundTripMs} ms`,
-      run: () => drainBacklog(servers, way, workload, { scale, roundTripMs }),
+      run: () => drainBacklog(servers, way, workload, { scale, roundTripMs, tls: false }),
     })),
   );
 }
+
+type Conditions = {
+  readonly scale: number;
+  readonly roundTripMs: number;
+  /** Whether all connections are encrypted, or none. */
+  readonly tls: boolean;
+};
 
 async function drainBacklog(
   { source, target }: BenchServers,
   way: Way,
   { tables, backlog }: Workload,
-  { scale, roundTripMs }: { readonly scale: number; readonly roundTripMs: number },
+  { scale, roundTripMs, tls }: Conditions,
 ): Promise<Sample> {
   const from = await createDatabase(source, 'follow');
   const into = await createDatabase(target, 'follow');
   const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
-  const near = { sourceUri: source.uri({ database: from }), targetUri: target.uri({ database: into }) };
+  const parameters = { sslmode: tls ? 'require' : 'disable' };
+  const near = {
+    sourceUri: source.uri({ database: from, parameters }),
+    targetUri: target.uri({ database: into, parameters }),
+  };
   const farUri = way.far === 'source' ? near.sourceUri : near.targetUri;
   const { hostname, port } = new URL(farUri);
   await using proxy = await startDelayProxy({ host: hostname, port: Number(port) }, roundTripMs);

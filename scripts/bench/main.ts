@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { cloneCases, workloads as cloneWorkloads } from './clone.js';
 import { copyCases, copyRows } from './copy.js';
-import { farCases, followCases, workloads } from './follow.js';
+import { farCases, followCases, tlsCases, workloads } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
 import { receiveCases } from './receive.js';
 import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
@@ -37,6 +37,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   ...drain('follow', followCases),
   ...drain('follow-bulk', followCases),
   ...drain('follow-large', followCases),
+  ...drain('follow-tls', tlsCases),
   ...drain('follow-far', farCases),
 };
 

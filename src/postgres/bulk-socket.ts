@@ -45,9 +45,9 @@ export class BulkSocket extends Socket {
     this.#take = take;
   }
 
-  /** Everything that was kept is free again. */
-  recycle(): void {
-    this.#free.push(...this.#kept.splice(0));
+  /** So many of the reads that were kept are free again, the oldest; all of them unless told. */
+  recycle(count = this.#kept.length): void {
+    this.#free.push(...this.#kept.splice(0, count));
   }
 
   #read(length: number): void {

@@ -1,6 +1,6 @@
 /**
  * Cuts what a walsender's socket gives into protocol messages, in place: a tag, a length, a body. A message that
- * lies inside one read is a view of it; only one that was torn between reads is put together in a buffer of its own,
+ * lies inside one read stays there; only one that was torn between reads is put together in a buffer of its own,
  * whose size its header told, so that a value of many megabytes is copied once.
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
  */
@@ -11,8 +11,8 @@ const headerBytes = 5;
 /** A server cannot build a longer message (MaxAllocSize): such a length is garbage, and must not be allocated. */
 const maxMessageBytes = 0x4000_0000;
 
-/** Takes one message: its tag and its body. */
-export type TakeMessage = (tag: number, body: Buffer) => void;
+/** Takes one message: its tag, and the buffer that holds its body from `start` to `end`. */
+export type TakeMessage = (tag: number, buffer: Buffer, start: number, end: number) => void;
 
 /** Cuts reads into messages. */
 export class MessageCutter {
@@ -33,7 +33,7 @@ export class MessageCutter {
     while (read.length - at >= headerBytes) {
       const end = at + 1 + messageLength(read, at);
       if (end > read.length) break;
-      this.#take(read[at]!, read.subarray(at + headerBytes, end));
+      this.#take(read[at]!, read, at + headerBytes, end);
       at = end;
     }
     if (at < read.length) this.#begin(read, at);
@@ -60,7 +60,7 @@ export class MessageCutter {
     this.#headerFill = 0;
     this.#bodyFill = 0;
     this.#body = null;
-    this.#take(this.#header[0]!, body);
+    this.#take(this.#header[0]!, body, 0, body.length);
     return at + taken;
   }
 

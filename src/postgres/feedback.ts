@@ -44,37 +44,48 @@ const statusUpdateBytes = 34;
 /** 2000-01-01 UTC in microseconds since 1970-01-01. */
 const postgresEpoch = 946_684_800_000_000n;
 
-// Two halves read as one number: one allocation, where shifting bigints would make four.
-const halves = new DataView(new ArrayBuffer(8));
+// Two 32-bit halves seen as one 64-bit number: one allocation where shifting bigints would make four.
+const wide = new BigUint64Array(1);
+const halves = new Uint32Array(wide.buffer);
+const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+const [lowHalf, highHalf] = littleEndian ? [0, 1] : [1, 0];
 
 function readUint64(bytes: Buffer, at: number): bigint {
-  halves.setUint32(0, bytes.readUInt32BE(at));
-  halves.setUint32(4, bytes.readUInt32BE(at + 4));
-  return halves.getBigUint64(0);
+  halves[highHalf] = readUint32(bytes, at);
+  halves[lowHalf] = readUint32(bytes, at + 4);
+  return wide[0]!;
 }
 
-/** Reads the content of one CopyData message. Throws `message-unreadable` on anything but the two known kinds. */
-export function decodeStreamFrame(content: Buffer): StreamFrame {
-  if (content[0] === tagXLogData && content.length >= xLogDataHeaderBytes) {
+function readUint32(bytes: Buffer, at: number): number {
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+}
+
+/**
+ * Reads the content of one CopyData message, which lies in the buffer from `start` to `end`. Throws
+ * `message-unreadable` on anything but the two known kinds.
+ */
+export function decodeStreamFrame(buffer: Buffer, start = 0, end = buffer.length): StreamFrame {
+  const length = end - start;
+  const tag = length === 0 ? null : buffer[start]!;
+  if (tag === tagXLogData && length >= xLogDataHeaderBytes) {
     return {
       kind: 'data',
-      walStart: readUint64(content, 1) as Lsn,
-      payload: content.subarray(xLogDataHeaderBytes),
+      walStart: readUint64(buffer, start + 1) as Lsn,
+      payload: buffer.subarray(start + xLogDataHeaderBytes, end),
     };
   }
-  if (content[0] === tagKeepalive && content.length === keepaliveBytes && content[17]! <= 1) {
+  if (tag === tagKeepalive && length === keepaliveBytes && buffer[start + 17]! <= 1) {
     return {
       kind: 'keepalive',
-      lsn: readUint64(content, 1) as Lsn,
-      time: BigInt.asIntN(64, readUint64(content, 9)),
-      replyRequested: content[17] === 1,
+      lsn: readUint64(buffer, start + 1) as Lsn,
+      time: BigInt.asIntN(64, readUint64(buffer, start + 9)),
+      replyRequested: buffer[start + 17] === 1,
     };
   }
   throw new Failure(
     'message-unreadable',
     `the source sent a replication message that cannot be read: first byte ` +
-      `${content.length === 0 ? 'missing' : `0x${content[0]!.toString(16).padStart(2, '0')}`}, ` +
-      `${content.length} bytes`,
+      `${tag === null ? 'missing' : `0x${tag.toString(16).padStart(2, '0')}`}, ${length} bytes`,
   );
 }
 

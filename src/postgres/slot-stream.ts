@@ -12,7 +12,7 @@
  * wal_sender_timeout. The consumer can take as long as it likes.
  * https://www.postgresql.org/docs/current/protocol-replication.html
  */
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import pg from 'pg';
 import { failpoint } from '../failpoint.js';
 import { Failure, throwIfStopped } from '../failure.js';
@@ -20,6 +20,7 @@ import { silentLog, type Log } from '../log.js';
 import { formatLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
+import { BulkSocket } from './bulk-socket.js';
 import { connectionOf } from './connect-session.js';
 import type { Session } from './connect.js';
 import type { Conninfo } from './connection-string.js';
@@ -31,7 +32,7 @@ import {
   type StreamFrame,
 } from './feedback.js';
 import { identifySource, type SourceIdentity } from './identify.js';
-import { ReadPacing, restMs } from './read-pacing.js';
+import { ReadPacing } from './read-pacing.js';
 import { SilenceWatch, silentMs } from './silence.js';
 import { slotFailure } from './slot-failure.js';
 import {
@@ -72,7 +73,7 @@ export type SlotStreamOptions = {
   readonly silentMs?: number;
 };
 
-/** What arrived since the last batch, in order. Payloads are views that stay valid as long as somebody holds them. */
+/** What arrived since the last batch, in order. Payloads are views, valid until the next batch is asked for. */
 export type SlotBatch = { readonly frames: readonly StreamFrame[]; readonly bytes: number };
 
 const defaultFeedbackIntervalMs = 1000;
@@ -100,7 +101,7 @@ export class SlotStream implements AsyncDisposable {
   readonly identity: SourceIdentity;
   readonly serverVersion: number;
   readonly #session: Session;
-  readonly #socket: Duplex;
+  readonly #socket: Socket;
   readonly #options: SlotStreamOptions;
   readonly #log: Log;
   readonly #cutter: MessageCutter;
@@ -109,6 +110,9 @@ export class SlotStream implements AsyncDisposable {
 
   #frames: StreamFrame[] = [];
   #queuedBytes = 0;
+  /** Reads whose buffers hold what is queued, and those that hold the batch that was given out last. */
+  #queuedReads = 0;
+  #givenReads = 0;
   #failure: Failure | null = null;
   #wake: (() => void) | null = null;
 
@@ -128,14 +132,14 @@ export class SlotStream implements AsyncDisposable {
 
   private constructor(session: Session, identity: SourceIdentity, options: SlotStreamOptions) {
     this.#session = session;
-    this.#socket = connectionOf(session.client).stream;
+    this.#socket = connectionOf(session.client).stream as Socket;
     this.identity = identity;
     this.serverVersion = session.serverVersion;
     this.#options = options;
     this.#lastFlushed = options.startLsn;
     this.#log = options.log ?? silentLog;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? defaultMaxQueuedBytes;
-    this.#cutter = new MessageCutter((tag, body) => this.#take(tag, body));
+    this.#cutter = new MessageCutter((tag, buffer, start, end) => this.#take(tag, buffer, start, end));
   }
 
   /**
@@ -144,7 +148,7 @@ export class SlotStream implements AsyncDisposable {
    */
   static async open(options: SlotStreamOptions): Promise<SlotStream> {
     const { conninfo, signal, log = silentLog } = options;
-    const session = await connectWalsender(conninfo, 'walferry receive', signal, log);
+    const session = await connectWalsender(conninfo, 'walferry receive', signal, log, true);
     try {
       const identity = await identifySource(session);
       checkIdentity(identity, options);
@@ -184,6 +188,9 @@ export class SlotStream implements AsyncDisposable {
     const batch = { frames: this.#frames, bytes: this.#queuedBytes };
     this.#frames = [];
     this.#queuedBytes = 0;
+    if (this.#socket instanceof BulkSocket) this.#socket.recycle(this.#givenReads);
+    this.#givenReads = this.#queuedReads;
+    this.#queuedReads = 0;
     if (this.#full) {
       this.#full = false;
       this.#heardMs = performance.now();
@@ -215,7 +222,9 @@ export class SlotStream implements AsyncDisposable {
     }
     // From here on every byte is ours. The connection is idle: pg's parser holds no part of a message.
     this.#socket.removeAllListeners('data');
-    this.#socket.on('data', (read: Buffer) => this.#read(read));
+    const take = (read: Buffer) => this.#read(read);
+    if (this.#socket instanceof BulkSocket) this.#socket.bulk = take;
+    else this.#socket.on('data', take);
     this.#socket.on('error', (error) => this.#fail(disconnected(error)));
     this.#socket.on('close', () => this.#fail(disconnected(null)));
     const stop = () => this.#started?.reject(new Failure('stopped', 'stopped as asked'));
@@ -251,24 +260,27 @@ export class SlotStream implements AsyncDisposable {
     this.#writeFeedback();
   }
 
-  #read(read: Buffer): void {
+  /** Returns whether frames of the read are queued, and its buffer with them. */
+  #read(read: Buffer): boolean {
     this.#heardMs = performance.now();
     try {
       this.#cutter.push(read);
     } catch (error) {
       this.#fail(error instanceof Failure ? error : disconnected(error));
       this.#socket.destroy();
-      return;
+      return false;
     }
-    if (this.#ending !== null) return;
+    if (this.#ending !== null) return false;
+    this.#queuedReads += 1;
     if (this.#queuedBytes >= this.#maxQueuedBytes) {
       this.#full = true;
       this.#socket.pause();
     }
     this.#turnBytes += read.length;
-    if (this.#turnOpen) return;
+    if (this.#turnOpen) return true;
     this.#turnOpen = true;
     setImmediate(() => this.#endTurn());
+    return true;
   }
 
   /**
@@ -280,7 +292,9 @@ export class SlotStream implements AsyncDisposable {
     this.#turnOpen = false;
     this.#turnBytes = 0;
     if (this.#frames.length > 0) this.#wake?.();
-    if (this.#ending !== null || this.#full || !this.#pacing.restAfter(bytes, performance.now())) return;
+    if (this.#ending !== null || this.#full) return;
+    const restMs = this.#pacing.restAfter(bytes, performance.now());
+    if (restMs === 0) return;
     this.#socket.pause();
     this.#rest = setTimeout(() => {
       this.#rest = null;
@@ -288,16 +302,16 @@ export class SlotStream implements AsyncDisposable {
     }, restMs);
   }
 
-  #take(tag: number, body: Buffer): void {
+  #take(tag: number, buffer: Buffer, start: number, end: number): void {
     switch (tag) {
       case tagCopyData:
-        if (this.#ending === null) this.#takeFrame(decodeStreamFrame(body), body.length);
+        if (this.#ending === null) this.#takeFrame(decodeStreamFrame(buffer, start, end), end - start);
         break;
       case tagCopyBoth:
         this.#started?.resolve();
         break;
       case tagError:
-        this.#takeError(databaseError(body));
+        this.#takeError(databaseError(buffer, start, end));
         break;
       case tagCopyDone:
       case tagCommandComplete:
@@ -308,7 +322,7 @@ export class SlotStream implements AsyncDisposable {
         this.#ending?.();
         break;
       case tagNotice:
-        this.#takeNotice(databaseError(body).message, body.length);
+        this.#takeNotice(databaseError(buffer, start, end).message, end - start);
         break;
       case tagParameterStatus:
         break;
@@ -456,9 +470,9 @@ function copyData(content: Buffer): Buffer {
 }
 
 /** An ErrorResponse as the error pg would have made of it, so that it is recognised in one place. */
-function databaseError(body: Buffer): pg.DatabaseError {
-  const fields = readErrorFields(body, 0, body.length);
-  const error = new pg.DatabaseError(fields.get('M') ?? 'an error without words', body.length, 'error');
+function databaseError(buffer: Buffer, start: number, end: number): pg.DatabaseError {
+  const fields = readErrorFields(buffer, start, end);
+  const error = new pg.DatabaseError(fields.get('M') ?? 'an error without words', end - start, 'error');
   return Object.assign(error, {
     code: fields.get('C') ?? '',
     severity: fields.get('V') ?? fields.get('S') ?? '',

@@ -128,12 +128,14 @@ export async function connectWalsender(
   applicationName: string,
   signal: AbortSignal | undefined,
   log: Log,
+  bulk = false,
 ): Promise<Session> {
   try {
     return await connect(conninfo, {
       side: 'source',
       applicationName,
       replication: true,
+      bulk,
       log,
       ...(signal === undefined ? {} : { signal }),
     });

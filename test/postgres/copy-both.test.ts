@@ -16,7 +16,9 @@ test('messages come out as they went in, wherever the reads tear them', () => {
     fc.property(messages, reads, (sent, lengths) => {
       const bytes = Buffer.concat(sent.map(([tag, body]) => message(tag, body)));
       const taken: [number, number[]][] = [];
-      const cutter = new MessageCutter((tag, body) => taken.push([tag, [...body]]));
+      const cutter = new MessageCutter((tag, buffer, start, end) =>
+        taken.push([tag, [...buffer.subarray(start, end)]]),
+      );
       for (let at = 0, nth = 0; at < bytes.length; nth += 1) {
         const length = lengths[nth % lengths.length]!;
         cutter.push(bytes.subarray(at, at + length));
@@ -29,9 +31,9 @@ test('messages come out as they went in, wherever the reads tear them', () => {
   );
 });
 
-test('a message inside of one read is a view of it', () => {
+test('a message inside of one read is not copied', () => {
   const read = message(0x64, Buffer.from('abc'));
-  new MessageCutter((_tag, body) => expect(body.buffer).toBe(read.buffer)).push(read);
+  new MessageCutter((_tag, buffer) => expect(buffer).toBe(read)).push(read);
 });
 
 test.each([0, 3, 0xffff_ffff])('a length of %i is refused', (length) => {

@@ -254,19 +254,27 @@ describe('reading a socket', () => {
     let rests = 0;
     // 200 transactions a second, each in five reads.
     for (let nth = 0; nth < 1000; nth += 1) {
-      for (let read = 0; read < 5; read += 1) if (pacing.restAfter(60, nth * 5)) rests += 1;
+      for (let read = 0; read < 5; read += 1) rests += pacing.restAfter(60, nth * 5);
     }
     expect(rests).toBe(0);
   });
 
   test('rests after each small read once they come in a flood, and not after a large one', () => {
     const pacing = new ReadPacing(0);
-    const rested: boolean[] = [];
-    for (let nth = 0; nth < 30; nth += 1) rested.push(pacing.restAfter(100, nth * 0.01));
-    expect(rested.slice(0, 24)).toEqual(Array.from({ length: 24 }, () => false));
-    expect(pacing.restAfter(100, 1.3)).toBe(true);
-    expect(pacing.restAfter(100, 2.3)).toBe(true);
-    expect(pacing.restAfter(65_536, 2.4)).toBe(false);
-    expect(pacing.restAfter(100, 100)).toBe(false);
+    const rests: number[] = [];
+    for (let nth = 0; nth < 30; nth += 1) rests.push(pacing.restAfter(100, nth * 0.01));
+    expect(rests.slice(0, 24)).toEqual(Array.from({ length: 24 }, () => 0));
+    expect(pacing.restAfter(100, 1.3)).toBe(1);
+    expect(pacing.restAfter(100, 2.3)).toBe(1);
+    expect(pacing.restAfter(65_536, 2.4)).toBe(0);
+    expect(pacing.restAfter(100, 100)).toBe(0);
+  });
+
+  test('rests longer while each rest brings much', () => {
+    const pacing = new ReadPacing(0);
+    for (let nth = 0; nth < 30; nth += 1) pacing.restAfter(100, nth * 0.01);
+    expect(pacing.restAfter(30_000, 1.3)).toBe(4);
+    expect(pacing.restAfter(30_000, 5.3)).toBe(4);
+    expect(pacing.restAfter(100, 9.3)).toBe(1);
   });
 });
