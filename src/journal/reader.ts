@@ -106,7 +106,7 @@ export class JournalReader implements MessageSource {
   /** A `next` that waits gets its end. Not to be called while one reads. */
   async close(): Promise<void> {
     this.#closing.abort();
-    this.#leaveMemory();
+    this.#options.writer?.tail.leave(this);
     await this.#current?.close();
   }
 
@@ -125,9 +125,12 @@ export class JournalReader implements MessageSource {
     return tail.get(this.#sequence);
   }
 
+  /** From here on files are read, as far as they go. */
   #leaveMemory(): void {
     this.#sequence = -1;
-    this.#options.writer?.tail.leave(this);
+    const current = this.#current;
+    if (current !== null)
+      this.#options.writer?.tail.readTo(this, { file: current.name, offset: current.offset });
   }
 
   async #takeEntry(): Promise<readonly StreamMessage[] | null> {
@@ -138,7 +141,7 @@ export class JournalReader implements MessageSource {
       return null;
     }
     this.#sequence += 1;
-    this.#options.writer?.tail.taken(this, this.#sequence);
+    this.#options.writer?.tail.taken(this, entry, this.#sequence);
     let current = this.#current as SegmentReader;
     if (entry.file !== current.name) {
       await current.close();

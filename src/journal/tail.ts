@@ -25,6 +25,12 @@ export type TailEntry = {
 /** For a reader that comes up from the files: more than what arrives while it reads the rest of one. */
 const joiningBytes = 512 * 1024;
 
+/** Where files begin is remembered of so many, the newest. */
+const rememberedFiles = 16;
+
+/** How far a reader is: in bytes of all that was pushed, and the entry that it wants next where it takes from memory. */
+type Reached = { readonly bytes: number; readonly next: number | null };
+
 export class Tail {
   readonly #maxBytes: number;
   #entries: TailEntry[] = [];
@@ -33,8 +39,10 @@ export class Tail {
   /** Sequence number of the array's first element. */
   #base = 0;
   #bytes = 0;
-  /** Readers that take from memory, and the sequence number that each wants next. */
-  readonly #wanted = new Map<object, number>();
+  /** Bytes that were ever pushed, and how many before the newest files began. */
+  #pushed = 0;
+  readonly #began = new Map<string, number>();
+  readonly #readers = new Map<object, Reached>();
   #onTaken: (() => void) | null = null;
 
   constructor(maxBytes: number) {
@@ -42,19 +50,22 @@ export class Tail {
   }
 
   push(entry: TailEntry): void {
+    if (!this.#began.has(entry.file)) this.#begin(entry);
+    this.#pushed += entry.end - entry.start;
     this.#entries.push(entry);
     this.#bytes += entry.end - entry.start;
     this.#forget();
   }
 
-  /** Encoded bytes that a reader has not taken yet; 0 while all read from files. */
+  /** Bytes by which the last reader is behind what was pushed; Infinity when that is far, 0 without readers. */
   get untakenBytes(): number {
-    return this.#wanted.size === 0 ? 0 : this.#bytes;
+    let least = this.#pushed;
+    for (const { bytes } of this.#readers.values()) least = Math.min(least, bytes);
+    return this.#pushed - least;
   }
 
-  /** Resolves when no more than so many bytes are untaken, or when the time is over. */
+  /** Resolves when a reader has taken something and all are as near as that, or when the time is over. */
   async untilTaken(bytes: number, milliseconds: number): Promise<void> {
-    if (this.untakenBytes <= bytes) return;
     await new Promise<void>((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -68,16 +79,19 @@ export class Tail {
     });
   }
 
-  /** The reader has taken everything before a sequence number, and will ask for the entries from there on. */
-  taken(reader: object, next: number): void {
-    this.#wanted.set(reader, next);
-    this.#forget();
-    this.#onTaken?.();
+  /** The reader has taken an entry, and will ask for the next. */
+  taken(reader: object, entry: TailEntry, next: number): void {
+    this.#reach(reader, { bytes: this.#bytesAt(entry.file, entry.end), next });
   }
 
-  /** The reader reads from files now, or not at all. */
+  /** The reader stands here, and reads files. */
+  readTo(reader: object, { file, offset }: Place): void {
+    this.#reach(reader, { bytes: this.#bytesAt(file, offset), next: null });
+  }
+
+  /** The reader reads no more. */
   leave(reader: object): void {
-    if (!this.#wanted.delete(reader)) return;
+    this.#readers.delete(reader);
     this.#forget();
     this.#onTaken?.();
   }
@@ -108,11 +122,28 @@ export class Tail {
     return found?.file === place.file && found.start === place.offset ? low + this.#base : -1;
   }
 
+  #begin({ file, start }: TailEntry): void {
+    this.#began.set(file, this.#pushed - start);
+    for (const name of this.#began.keys()) if (this.#began.size > rememberedFiles) this.#began.delete(name);
+  }
+
+  #bytesAt(file: string, offset: number): number {
+    const began = this.#began.get(file);
+    return began === undefined ? -Infinity : began + offset;
+  }
+
+  #reach(reader: object, reached: Reached): void {
+    this.#readers.set(reader, reached);
+    this.#forget();
+    this.#onTaken?.();
+  }
+
   #forget(): void {
-    const isJoined = this.#wanted.size > 0;
-    const kept = isJoined ? this.#maxBytes : Math.min(joiningBytes, this.#maxBytes);
-    const next = isJoined ? Math.min(...this.#wanted.values()) : 0;
-    while (this.#bytes > kept || this.#base + this.#first < next) this.#forgetFirst();
+    let wanted = Infinity;
+    for (const { next } of this.#readers.values()) if (next !== null) wanted = Math.min(wanted, next);
+    const isWanted = wanted < Infinity;
+    const kept = isWanted ? this.#maxBytes : Math.min(joiningBytes, this.#maxBytes);
+    while (this.#bytes > kept || (isWanted && this.#base + this.#first < wanted)) this.#forgetFirst();
   }
 
   #forgetFirst(): void {

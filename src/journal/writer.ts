@@ -55,8 +55,9 @@ const defaultTailBytes = 8 * 1024 * 1024;
 /** A batch larger than this is written, and published, in pieces: the buffer and the tail stay bounded. */
 const pieceBytes = 1024 * 1024;
 
-/** A reader in this process that has less than this to take is level enough. */
+/** A reader in this process that has less than this to take is level enough; one that has more than that is far behind. */
 const nearBytes = 1024 * 1024;
+const farBytes = 64 * 1024 * 1024;
 
 /** Bytes of transform files a millisecond: 4 MB a second. */
 const slowestPace = 4 * 1024;
@@ -218,14 +219,15 @@ export class JournalWriter {
   }
 
   /**
-   * What a writer that is ahead of a reader in this process should wait for, if anything: the reader takes from memory
-   * as long as it is not left far behind, and reading files back costs both of them the same processor. The wait is
-   * short enough to go on writing at `slowestPace` whatever the reader does; one that is slower than that reads files.
+   * What a writer that is a little ahead of a reader in this process should wait for, if anything: who reads back from
+   * files what it could have had from memory makes both of them slower. The wait is short enough to go on writing at
+   * `slowestPace` whatever the reader does, and a reader that is far behind is not waited for.
    */
   untilReaderIsNear(): Promise<void> | null {
     const written = this.#bytesWritten - this.#pacedAt;
     this.#pacedAt = this.#bytesWritten;
-    if (this.tail.untakenBytes <= nearBytes) return null;
+    const untaken = this.tail.untakenBytes;
+    if (untaken <= nearBytes || untaken > farBytes) return null;
     return this.tail.untilTaken(nearBytes, written / slowestPace);
   }
 
