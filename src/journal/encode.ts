@@ -1,15 +1,18 @@
 /**
- * Messages to lines. Hot: a change costs one JSON.stringify of its row and one concatenation; what repeats from line
- * to line (xid, LSN, time, relation) is remembered.
+ * Messages to lines. Hot: a change is put into the buffer piece by piece, and what repeats from line to line (xid, LSN,
+ * time, relation) is remembered.
  *
- * A line is returned *open*, without its closing `}` and newline, because a checksum may still join it.
+ * A line is left *open*, without its closing `}` and newline, because a checksum may still join it.
  */
 import { formatLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
 import type { ChangeMessage, StreamMessage } from '../model/message.js';
 import type { Relation } from '../model/relation.js';
+import { unchanged } from '../model/row.js';
+import type { Row } from '../model/row.js';
 import { journalFormat, journalVersion } from './format.js';
 import type { Header } from './format.js';
+import type { LineBuffer } from './line-buffer.js';
 import { TimestampPrinter } from './timestamp.js';
 
 /** A relation and the number it goes by in one file. */
@@ -49,6 +52,24 @@ function describe(relation: Relation): string {
   );
 }
 
+/** How the line of a row's change begins. */
+const actions = {
+  insert: '{"action":"I","xid":"',
+  update: '{"action":"U","xid":"',
+  delete: '{"action":"D","xid":"',
+} as const;
+
+function putCells(cells: Row, lines: LineBuffer): void {
+  let before = '[';
+  for (const cell of cells) {
+    lines.put(before);
+    before = ',';
+    if (cell === unchanged) lines.put('0');
+    else lines.putString(cell);
+  }
+  lines.put(cells.length === 0 ? '[]' : ']');
+}
+
 /** Encodes the lines of one file: relation numbers are the file's own. */
 export class LineEncoder {
   readonly #ids = new WeakMap<Relation, number>();
@@ -58,6 +79,7 @@ export class LineEncoder {
   #described: Described[] = [];
   #lastRelation: Relation | null = null;
   #lastId = 0;
+  #lastIdText = '0';
   #lastXid = -1n;
   #xidText = '';
   #lastLsn = -1n as Lsn;
@@ -79,11 +101,14 @@ export class LineEncoder {
     return described;
   }
 
-  /** The message's line, open; before it, closed, the description of each relation that is new to the file. */
-  encode(message: StreamMessage): string {
+  /** Adds the message's line, open; before it the description of each relation that is new to the file. */
+  encode(message: StreamMessage, lines: LineBuffer): void {
+    if (message.kind === 'change') this.#change(message, lines);
+    else lines.add(this.#line(message));
+  }
+
+  #line(message: Exclude<StreamMessage, ChangeMessage>): string {
     switch (message.kind) {
-      case 'change':
-        return this.#change(message);
       case 'begin':
         return (
           `{"action":"B","xid":"${this.#xid(message.xid)}"` +
@@ -115,51 +140,63 @@ export class LineEncoder {
     return `{"action":"E","lsn":"${formatLsn(message.lsn)}"`;
   }
 
-  #change(message: ChangeMessage): string {
+  #change(message: ChangeMessage, lines: LineBuffer): void {
     const { change } = message;
-    if (change.kind === 'truncate') return this.#truncate(message);
-    const { relation } = change;
-    const described = relation === this.#lastRelation ? '' : this.#use(relation);
-    const where = `,"xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}","rel":${this.#lastId}`;
-    if (change.kind === 'insert') {
-      return `${described}{"action":"I"${where},"row":${JSON.stringify(change.row)}`;
+    if (change.kind === 'truncate') {
+      this.#truncate(message, lines);
+      return;
     }
-    const key = `,"key":${JSON.stringify(change.key)}`;
-    if (change.kind === 'delete') return `${described}{"action":"D"${where}${key}`;
-    return `${described}{"action":"U"${where}${key},"row":${JSON.stringify(change.row)}`;
+    const { relation } = change;
+    if (relation !== this.#lastRelation) this.#use(relation, lines);
+    lines.next();
+    lines.put(actions[change.kind]);
+    lines.put(this.#xid(message.xid));
+    lines.put('","lsn":"');
+    lines.put(this.#lsn(message.lsn));
+    lines.put('","rel":');
+    lines.put(this.#lastIdText);
+    if (change.kind !== 'insert') {
+      lines.put(',"key":');
+      if (change.key === null) lines.put('null');
+      else putCells(change.key, lines);
+    }
+    if (change.kind === 'delete') return;
+    lines.put(',"row":');
+    putCells(change.row, lines);
   }
 
-  #truncate(message: ChangeMessage): string {
+  #truncate(message: ChangeMessage, lines: LineBuffer): void {
     if (message.change.kind !== 'truncate') throw new TypeError('not a truncate');
     const { relations, restartIdentity, cascade } = message.change;
-    let described = '';
     const ids = relations.map((relation) => {
-      described += this.#use(relation);
+      this.#use(relation, lines);
       return this.#lastId;
     });
-    return (
-      `${described}{"action":"T","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"` +
-      `,"rels":[${ids.join(',')}],"restart":${restartIdentity},"cascade":${cascade}`
+    lines.add(
+      `{"action":"T","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"` +
+        `,"rels":[${ids.join(',')}],"restart":${restartIdentity},"cascade":${cascade}`,
     );
   }
 
-  /** Makes `relation` the current one; its description as a closed line when the file does not have it yet. */
-  #use(relation: Relation): string {
-    let described = '';
+  /** Makes `relation` the current one, and adds its description when the file does not have it yet. */
+  #use(relation: Relation, lines: LineBuffer): void {
     let id = this.#ids.get(relation);
     if (id === undefined) {
       const text = describe(relation);
       id = this.#idsByText.get(text);
       if (id === undefined) {
-        described = `${this.#relation(relation, text, ',"again":true')}}\n`;
-        id = this.#lastId;
-      } else {
-        this.#ids.set(relation, id);
+        lines.add(this.#relation(relation, text, ',"again":true'));
+        return;
       }
+      this.#ids.set(relation, id);
     }
+    this.#setLast(relation, id);
+  }
+
+  #setLast(relation: Relation, id: number): void {
     this.#lastRelation = relation;
     this.#lastId = id;
-    return described;
+    this.#lastIdText = String(id);
   }
 
   #relation(relation: Relation, text: string, again: string): string {
@@ -168,8 +205,7 @@ export class LineEncoder {
     this.#ids.set(relation, id);
     this.#idsByText.set(text, id);
     this.#described.push({ id, relation });
-    this.#lastRelation = relation;
-    this.#lastId = id;
+    this.#setLast(relation, id);
     return `{"action":"L","rel":${id},${text}${again}`;
   }
 

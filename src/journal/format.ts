@@ -20,8 +20,8 @@ export const journalVersion = 1;
 /** `,"sum":"` + 8 digits + `"}`: how a line with a checksum ends; the newline follows. */
 export const sumSuffixBytes = 18;
 
-/** A checksum is written after this much text without one: it bounds what a reader holds back. */
-export const sumIntervalChars = 64 * 1024;
+/** A checksum is written after this much without one: it bounds what a reader holds back. */
+export const sumIntervalBytes = 64 * 1024;
 
 /** The first line of a file: it says where the file stands among the others, so that each reads on its own. */
 export type Header = {

@@ -1,22 +1,35 @@
 /**
- * Encoded lines on their way to a file: text is gathered, turned into bytes in one piece, and sealed with the
- * running checksum. The bytes are reused after every write.
+ * Encoded lines on their way to a file, as bytes, sealed with the running checksum. The bytes are reused after every
+ * write.
+ *
+ * Text of ASCII is put character by character: a call into the engine costs more than the few characters that most
+ * values have. Everything else is left to the engine.
  */
 import { crc32, formatSum } from './checksum.js';
-import { sumIntervalChars } from './format.js';
+import { sumIntervalBytes } from './format.js';
 
 const usualBytes = 256 * 1024;
 /** What a large value made the buffer grow to is given back above this. */
 const keptBytes = 4 * 1024 * 1024;
 
+/** From this length on a text is looked through and copied by the engine. */
+const longText = 128;
+
+/** What stands between quotes in JSON as it is, in one byte each. */
+const plain = /^[ !#-[\]-~]*$/;
+
+const quote = 0x22;
+const backslash = 0x5c;
+
 export class LineBuffer {
   #buffer = Buffer.allocUnsafe(usualBytes);
   #used = 0;
-  /** Lines not turned into bytes yet; the last one is open. */
-  #text = '';
+  /** Up to where the bytes are sealed, and whether there is an open line behind that. */
+  #sealed = 0;
+  #open = false;
   #sum = 0;
 
-  /** Bytes that wait for the write, sealed ones only. */
+  /** Bytes that wait for the write; those of open lines as well. */
   get used(): number {
     return this.#used;
   }
@@ -29,14 +42,22 @@ export class LineBuffer {
   /** Starts at a place in a file whose last checksum is `sum`, 0 at its beginning. */
   begin(sum: number): void {
     this.#used = 0;
-    this.#text = '';
+    this.#sealed = 0;
+    this.#open = false;
     this.#sum = sum;
   }
 
-  /** Adds an open line (or several, the last one open). */
+  /** Adds an open line. */
   add(line: string): void {
-    this.#text = this.#text === '' ? line : `${this.#text}}\n${line}`;
-    if (this.#text.length >= sumIntervalChars) this.seal(null);
+    this.next();
+    this.put(line);
+  }
+
+  /** Begins another line, which `put` and its like write. The one before it is closed. */
+  next(): void {
+    if (this.#used - this.#sealed >= sumIntervalBytes) this.seal(null);
+    if (this.#open) this.put('}\n');
+    this.#open = true;
   }
 
   /**
@@ -44,29 +65,69 @@ export class LineBuffer {
    * Does nothing without lines.
    */
   seal(synced: number | null): void {
-    if (this.#text === '') return;
-    const from = this.#used;
-    this.#put(synced === null ? this.#text : `${this.#text},"synced":${synced}`);
-    this.#sum = crc32(this.#buffer.subarray(from, this.#used), this.#sum);
-    this.#text = '';
-    this.#put(`,"sum":"${formatSum(this.#sum)}"}\n`);
+    if (!this.#open) return;
+    if (synced !== null) this.put(`,"synced":${synced}`);
+    this.#sum = crc32(this.#buffer.subarray(this.#sealed, this.#used), this.#sum);
+    this.put(`,"sum":"${formatSum(this.#sum)}"}\n`);
+    this.#open = false;
+    this.#sealed = this.#used;
   }
 
-  /** The sealed bytes; valid until `release`. */
+  /** The sealed bytes; valid until `release`. Every line is sealed when this is asked for. */
   bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#used);
+    return this.#buffer.subarray(0, this.#sealed);
   }
 
   /** The bytes are written: their room is free again. */
   release(): void {
     this.#used = 0;
+    this.#sealed = 0;
     if (this.#buffer.length > keptBytes) this.#buffer = Buffer.allocUnsafe(usualBytes);
   }
 
-  #put(text: string): void {
+  /** Puts text as it is: a part of a line that is JSON already. */
+  put(text: string): void {
+    if (text.length >= longText || !this.#putPlain(text, false)) this.#putLong(text);
+  }
+
+  /** Puts a string of JSON, or null. */
+  putString(text: string | null): void {
+    if (text === null) this.put('null');
+    else if (text.length < longText) {
+      if (!this.#putPlain(text, true)) this.#putLong(JSON.stringify(text));
+    } else if (plain.test(text)) {
+      this.put('"');
+      this.#putLong(text);
+      this.put('"');
+    } else {
+      this.#putLong(JSON.stringify(text));
+    }
+  }
+
+  /** Puts ASCII, between quotes if asked. False, and nothing is put, where it is no such text or would need an escape. */
+  #putPlain(text: string, quoted: boolean): boolean {
+    const { length } = text;
+    this.#makeRoom(length + 2);
+    const buffer = this.#buffer;
+    let at = this.#used;
+    if (quoted) buffer[at++] = quote;
+    for (let index = 0; index < length; index += 1) {
+      const character = text.charCodeAt(index);
+      if (
+        character > 0x7e ||
+        (quoted && (character < 0x20 || character === quote || character === backslash))
+      )
+        return false;
+      buffer[at++] = character;
+    }
+    if (quoted) buffer[at++] = quote;
+    this.#used = at;
+    return true;
+  }
+
+  #putLong(text: string): void {
     // A UTF-16 unit becomes at most three bytes; counted exactly only where that would waste much.
-    const most = text.length > usualBytes ? Buffer.byteLength(text) : text.length * 3;
-    this.#makeRoom(most);
+    this.#makeRoom(text.length > usualBytes ? Buffer.byteLength(text) : text.length * 3);
     this.#used += this.#buffer.write(text, this.#used);
   }
 

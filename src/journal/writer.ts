@@ -342,7 +342,7 @@ export class JournalWriter {
         const lsn = filingLsn(message);
         if (lsn !== null && lsn >= endLsn) break;
       }
-      lines.add(encoder.encode(message));
+      encoder.encode(message, lines);
       this.#progress.take(message, name);
     }
     this.#seal();

@@ -21,13 +21,39 @@ export function lsnFromBigInt(value: bigint): Lsn {
   return value as Lsn;
 }
 
-const lsnPattern = /^([0-9a-f]{1,8})\/([0-9a-f]{1,8})$/i;
+// Two 32-bit halves seen as one 64-bit number: one allocation where shifting bigints would make four.
+const wide = new BigUint64Array(1);
+const halves = new Uint32Array(wide.buffer);
+const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+const [low, high] = littleEndian ? [0, 1] : [1, 0];
 
 /** Reads `X/Y`; null when the text is not an LSN. */
 export function parseLsn(text: string): Lsn | null {
-  const match = lsnPattern.exec(text);
-  if (match === null) return null;
-  return ((BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`)) as Lsn;
+  const slash = text.indexOf('/');
+  const first = parseHex(text, 0, slash);
+  const second = parseHex(text, slash + 1, text.length);
+  if (first < 0 || second < 0) return null;
+  halves[high] = first;
+  halves[low] = second;
+  return wide[0] as Lsn;
+}
+
+/** The number that one to eight hexadecimal digits say; -1 for anything else. */
+function parseHex(text: string, start: number, end: number): number {
+  if (end <= start || end > start + 8) return -1;
+  let value = 0;
+  for (let at = start; at < end; at += 1) {
+    const digit = hexDigit(text.charCodeAt(at));
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const letter = (code | 0x20) - 0x61;
+  return letter >= 0 && letter < 6 ? letter + 10 : -1;
 }
 
 /** Reads an LSN that a server or one of our own files printed. Throws a RangeError when it is none. */
@@ -37,11 +63,20 @@ export function readLsn(text: string): Lsn {
   return lsn;
 }
 
+/** Three hexadecimal digits of each number below 4096: as they are, and with leading zeros. */
+const digits = Array.from({ length: 0x1000 }, (_, number) => number.toString(16).toUpperCase());
+const padded = digits.map((text) => text.padStart(3, '0'));
+
 /** Prints an LSN the way Postgres does: upper-case hexadecimal without leading zeros. */
 export function formatLsn(lsn: Lsn): string {
-  const high = lsn >> 32n;
-  const low = lsn & 0xffff_ffffn;
-  return `${high.toString(16).toUpperCase()}/${low.toString(16).toUpperCase()}`;
+  wide[0] = lsn;
+  return `${formatHex(halves[high] as number)}/${formatHex(halves[low] as number)}`;
+}
+
+function formatHex(value: number): string {
+  const [first, second, third] = [value >>> 24, (value >>> 12) & 0xfff, value & 0xfff];
+  if (first > 0) return digits[first]! + padded[second]! + padded[third]!;
+  return second > 0 ? digits[second]! + padded[third]! : digits[third]!;
 }
 
 /** The later of two positions. */

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { decodeHeader, LineDecoder, RelationIntern } from '../../src/journal/decode.js';
 import { encodeHeader, LineEncoder } from '../../src/journal/encode.js';
 import { JournalReader } from '../../src/journal/reader.js';
-import { drain, lsn, openWriter, temporaryDirectory } from './messages.js';
+import { drain, linesOf, lsn, openWriter, temporaryDirectory } from './messages.js';
 
 const page = await readFile(new URL('../../docs/transform-files.md', import.meta.url), 'utf8');
 const [explained = '', whole = ''] = page.split('## Two whole files');
@@ -26,7 +26,7 @@ test('every line in the text is one of ours, to the byte, and every kind of line
     const message = decoder.decode(line, 0);
     if (message === null || message.kind === 'switch') continue;
     // A description that the writer repeats stands right before its first use; the page shows it with the other.
-    const written = `${encoder.encode(message)}}`.split('\n');
+    const written = `${linesOf(encoder, message)}}`.split('\n');
     expect(written.at(-1)).toBe(line);
     expect(lines).toEqual(expect.arrayContaining(written));
   }

@@ -11,7 +11,7 @@ import {
 } from '../../src/journal/timestamp.js';
 import type { Failure } from '../../src/failure.js';
 import type { StreamMessage } from '../../src/model/message.js';
-import { anyMessages, lsn, person } from './messages.js';
+import { anyMessages, linesOf, lsn, person } from './messages.js';
 
 const file = '000000010000000000000002.json';
 
@@ -20,7 +20,7 @@ function throughText(messages: readonly StreamMessage[]): unknown[] {
   const encoder = new LineEncoder(0);
   const decoder = new LineDecoder(file, new RelationIntern());
   return messages.flatMap((message) => {
-    const lines = `${encoder.encode(message)}}`.split('\n');
+    const lines = `${linesOf(encoder, message)}}`.split('\n');
     // As in a file: text becomes UTF-8 and comes back from it.
     const decoded = lines.map((line) => decoder.decode(Buffer.from(line).toString('utf8'), 0));
     return decoded.filter((message) => message !== null);
@@ -39,7 +39,7 @@ describe('lines', () => {
 
   test('keys stand in the documented order', () => {
     const encoder = new LineEncoder(0);
-    const text = encoder.encode({
+    const text = linesOf(encoder, {
       kind: 'change',
       xid: 500n,
       lsn: lsn(0x24eff30),
@@ -60,8 +60,8 @@ describe('lines', () => {
       lsn: lsn(1),
       change: { kind: 'insert', relation: { ...person }, row: ['1', null] },
     });
-    expect(encoder.encode(insert())).toContain('"action":"L"');
-    expect(encoder.encode(insert())).not.toContain('"action":"L"');
+    expect(linesOf(encoder, insert())).toContain('"action":"L"');
+    expect(linesOf(encoder, insert())).not.toContain('"action":"L"');
   });
 
   const relation =

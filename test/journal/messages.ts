@@ -9,11 +9,26 @@ import { silentLog } from '../../src/log.js';
 import type { Lsn } from '../../src/model/lsn.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import type { Relation, ReplicaIdentity } from '../../src/model/relation.js';
+import type { LineEncoder } from '../../src/journal/encode.js';
+import { sumSuffixBytes } from '../../src/journal/format.js';
+import { LineBuffer } from '../../src/journal/line-buffer.js';
 import type { JournalReader } from '../../src/journal/reader.js';
 import { JournalWriter } from '../../src/journal/writer.js';
 import type { JournalWriterOptions } from '../../src/journal/writer.js';
 
 export const lsn = (value: bigint | number) => BigInt(value) as Lsn;
+
+/** The lines that a message becomes, the last one open. */
+export function linesOf(encoder: LineEncoder, message: StreamMessage): string {
+  const lines = new LineBuffer();
+  lines.begin(0);
+  encoder.encode(message, lines);
+  lines.seal(null);
+  return lines
+    .bytes()
+    .toString('utf8')
+    .slice(0, -sumSuffixBytes - '\n'.length);
+}
 
 export const segmentBytes = 16n * 1024n * 1024n;
 
