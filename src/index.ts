@@ -3,13 +3,16 @@
  * See docs/library.md.
  */
 export { clone, follow } from './library/clone.js';
+export { cutover, planCutover } from './library/cutover.js';
 export { sentinel, setEndpos } from './library/sentinel.js';
 export type { CallOptions } from './library/call.js';
 export type { LogEvent, WalferryEvent } from './library/events.js';
-export type { CloneSettings, FollowSettings, SentinelSettings } from './library/settings.js';
+export type { CloneSettings, CutoverSettings, FollowSettings, SentinelSettings } from './library/settings.js';
 export { Failure, type FailureCode } from './failure.js';
 export { formatLsn, parseLsn, type Lsn } from './model/lsn.js';
 export type { Sentinel } from './model/progress.js';
 export type { CloneProgress } from './clone/options.js';
+export type { CutoverPlan } from './cutover/plan.js';
+export type { CutoverReport } from './cutover/report.js';
 export type { CloneSummary } from './clone/summary.js';
 export type { FollowProgress } from './follow/stream-run.js';

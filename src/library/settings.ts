@@ -6,6 +6,7 @@
  *
  * A setting that is left out has the option's variable (WALFERRY_…, PGCOPYDB_…) or its default.
  */
+import type { VerifyMode } from '../cutover/choices.js';
 import type { Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
 
@@ -94,6 +95,34 @@ export type CloneSettings = SidesSettings &
 export type SentinelSettings = Pick<SidesSettings, 'dir'> & Pick<StreamSettings, 'host' | 'port'>;
 
 export type FollowSettings = SidesSettings & RunSettings & StreamSettings;
+
+export type CompareSettings = SidesSettings & {
+  /** Tables compared at the same time, hence sessions on each side. */
+  readonly tableJobs?: number;
+  /** Where tables differ, find the rows that differ. */
+  readonly rows?: boolean;
+};
+
+export type CutoverSettings = SidesSettings & {
+  readonly tableJobs?: number;
+  /** How writes on the source are stopped; `read-only` unless told. */
+  readonly freeze?: 'read-only' | 'revoke' | 'none';
+  readonly verify?: VerifyMode;
+  /** Seconds that the source may be frozen; then everything is undone. */
+  readonly maxPause?: number;
+  /** How far the target may be behind at the start: bytes of WAL, or a text such as `16 MB`. */
+  readonly maxLag?: number | string;
+  readonly sequenceHeadroom?: number;
+  /** Shell commands at the seams. */
+  readonly beforeFreeze?: string;
+  readonly after?: string;
+  readonly onUndo?: string;
+  /** Seconds that each of them may take. */
+  readonly hookTimeout?: number;
+  /** Go on with a cutover that was interrupted, or undo it. */
+  readonly resume?: boolean;
+  readonly abort?: boolean;
+};
 
 /** A value as the command line would have it; null for a flag that is simply set. */
 export type SettingValue = string | number | bigint | boolean;

@@ -1,4 +1,5 @@
 import type { Command } from '../command.js';
+import { cutoverOptions } from '../cutover-options.js';
 
 /** Switches to the target, beside a run that follows in another terminal. */
 export const command: Command = {
@@ -25,28 +26,19 @@ export const command: Command = {
   ],
   needs: ['source', 'target'],
   run: async (context) => {
-    const { settings, log, signal, stdout, environment } = context;
-    const { request, dryRun, choices, hooks } = settings.cutover;
-    const common = {
-      source: context.source(),
-      target: context.target(),
-      directory: settings.directory,
-      choices,
-      jobs: settings.tableJobs,
-      log,
-      signal,
-    };
-    if (dryRun) {
+    const { settings, stdout } = context;
+    const options = cutoverOptions(context);
+    if (settings.cutover.dryRun) {
       const { planCutover, planJson, planText } = await import('../../cutover/plan.js');
       const { expectReady } = await import('../../cutover/checks.js');
-      const plan = await planCutover(common);
+      const plan = await planCutover(options);
       await stdout(settings.json ? planJson(plan) : planText(plan));
       expectReady(plan.checks);
       return;
     }
     const { runCutover } = await import('../../cutover/run.js');
     const { reportJson, reportText } = await import('../../cutover/report.js');
-    const report = await runCutover({ ...common, request, hooks, environment });
+    const report = await runCutover(options);
     if (report !== null) await stdout(settings.json ? reportJson(report) : reportText(report));
   },
 };
