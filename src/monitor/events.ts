@@ -21,7 +21,7 @@ const keepaliveMs = 15_000;
 const maxWaitingBytes = 4 * 1024 * 1024;
 
 /** A client that took nothing for so long has gone to sleep. */
-const maxFullMs = 20_000;
+const defaultMaxFullMs = 20_000;
 
 /** A run that has ended does not wait longer for those who look on. */
 const lastWordMs = 300;
@@ -52,6 +52,8 @@ export type EventsOptions = {
   readonly directory: string;
   /** Said to every client once. */
   readonly hello: object;
+  /** How long a client may take nothing; 20 seconds unless told. */
+  readonly maxFullMs?: number;
 };
 
 export class Events {
@@ -93,7 +95,14 @@ export class Events {
     this.#send(client, 'retry: 2000\n\n');
     this.#send(client, eventText('hello', this.#options.hello));
     const all = this.#read({ sampleMs: Date.now() - historyMs, lineId: 0 });
-    if (all !== null) this.#send(client, eventNames.map((name) => all.texts[name]).join(''));
+    if (all !== null) {
+      this.#send(client, eventNames.map((name) => all.texts[name]).join(''));
+      // For the only client, news begin here. One that joins others may hear something twice, and knows it by its key.
+      if (this.#clients.size === 1) {
+        this.#known = all.known;
+        this.#told = all.texts;
+      }
+    }
     this.#timer ??= setInterval(() => this.#tell(), tellEveryMs).unref();
   }
 
@@ -120,6 +129,7 @@ export class Events {
     const now = performance.now();
     for (const client of this.#clients) {
       if (client.fullSinceMs !== null) {
+        const { maxFullMs = defaultMaxFullMs } = this.#options;
         if (now - client.fullSinceMs > maxFullMs) client.response.destroy();
         continue;
       }
