@@ -78,6 +78,8 @@ const schema = `
     bytes integer not null default 0,
     rows integer not null default 0
   );
+  create index if not exists task_standing on task (kind, relation_oid, done_at, started_at, bytes);
+  create index if not exists relation_size on relation (bytes);
   create table if not exists timing (
     step text primary key,
     connection text not null,

@@ -37,32 +37,26 @@ export type TableStanding = {
   readonly startedAtMs: number | null;
 };
 
-const perTable = `
-  select t.relation_oid as oid, coalesce(r.schema, '') as schema, coalesce(r.name, t.object) as name,
-         coalesce(r.bytes, 0) as size, sum(case when t.kind = 'copy' then t.bytes else 0 end) as copied,
-         sum(case when t.kind = 'copy' then t.rows else 0 end) as rows,
-         sum(t.kind = 'copy') as parts, sum(t.kind = 'copy' and t.done_at is not null) as parts_done,
-         sum(t.kind = 'copy' and t.started_at is not null and t.done_at is null) as parts_running,
-         sum(t.kind = 'index') as indexes, sum(t.kind = 'index' and t.done_at is not null) as indexes_done,
-         sum(t.kind = 'index' and t.started_at is not null and t.done_at is null) as indexes_running,
-         min(t.started_at) as started_at
-    from task t left join relation r on r.oid = t.relation_oid
-   where t.kind in ('copy', 'index')
-   group by t.relation_oid`;
+const copies = `
+  select count(*) as tables, coalesce(sum(t.parts_done = t.parts), 0) as tables_done,
+         coalesce(sum(t.running > 0), 0) as tables_running, coalesce(sum(t.copied), 0) as copied,
+         coalesce(sum(r.bytes), 0) as size,
+         coalesce(sum(case when t.parts_done = t.parts then t.copied end), 0) as finished_copied,
+         coalesce(sum(case when t.parts_done = t.parts then r.bytes end), 0) as finished_size
+    from (select relation_oid, count(*) as parts, count(done_at) as parts_done,
+                 sum(started_at is not null and done_at is null) as running, sum(bytes) as copied
+            from task where kind = 'copy' group by relation_oid) t
+    left join relation r on r.oid = t.relation_oid`;
 
-const totals = `
-  select coalesce(sum(parts > 0), 0) as tables, coalesce(sum(parts > 0 and parts_done = parts), 0) as tables_done,
-         coalesce(sum(parts_running > 0), 0) as tables_running,
-         coalesce(sum(indexes), 0) as indexes, coalesce(sum(indexes_done), 0) as indexes_done,
-         coalesce(sum(indexes_running), 0) as indexes_running, coalesce(sum(copied), 0) as copied,
-         coalesce(sum(case when parts > 0 then size else 0 end), 0) as size,
-         coalesce(sum(case when parts > 0 and parts_done = parts then copied else 0 end), 0) as finished_copied,
-         coalesce(sum(case when parts > 0 and parts_done = parts then size else 0 end), 0) as finished_size
-    from (${perTable})`;
+const indexes = `
+  select count(*) as indexes, count(done_at) as indexes_done,
+         coalesce(sum(started_at is not null and done_at is null), 0) as indexes_running
+    from task where kind = 'index'`;
 
 /** Null before a clone has planned its tasks. */
 export function loadCopyTotals(catalog: Catalog): CopyTotals | null {
-  const row = catalog.database.prepare<[], Readonly<Record<string, number>>>(totals).get() ?? {};
+  const read = (sql: string) => catalog.database.prepare<[], Readonly<Record<string, number>>>(sql).get();
+  const row = { ...read(copies), ...read(indexes) };
   const of = (name: string) => row[name] ?? 0;
   if (of('tables') === 0 && of('indexes') === 0) return null;
   return {
@@ -81,16 +75,32 @@ type TableRow = Readonly<Record<string, number>> & {
   readonly started_at: string | null;
 };
 
+/** Of a clone of very many tables only these are looked at: those that are worked on, and the largest. */
+const perTable = `
+  with shown as (
+    select relation_oid as oid from task where kind = 'copy' and done_at is null and started_at is not null
+    union select relation_oid from task where kind = 'index' and done_at is null and started_at is not null
+    union select oid from (select oid from relation order by bytes desc limit :atMost))
+  select s.oid, coalesce(r.schema, '') as schema, coalesce(r.name, '') as name, coalesce(r.bytes, 0) as size,
+         sum(case when t.kind = 'copy' then t.bytes else 0 end) as copied,
+         sum(case when t.kind = 'copy' then t.rows else 0 end) as rows,
+         sum(t.kind = 'copy') as parts, sum(t.kind = 'copy' and t.done_at is not null) as parts_done,
+         sum(t.kind = 'copy' and t.started_at is not null and t.done_at is null) as parts_running,
+         sum(t.kind = 'index') as indexes, sum(t.kind = 'index' and t.done_at is not null) as indexes_done,
+         sum(t.kind = 'index' and t.started_at is not null and t.done_at is null) as indexes_running,
+         min(t.started_at) as started_at
+    from shown s join task t on t.relation_oid = s.oid and t.kind in ('copy', 'index')
+    left join relation r on r.oid = s.oid
+   group by s.oid
+   order by (parts_running > 0 or indexes_running > 0) desc, (parts_done = parts and indexes_done = indexes),
+            size desc, s.oid
+   limit :atMost`;
+
 /** Those that are worked on first, then those that wait, then those that are done; the largest of each first. */
 export function loadTableStandings(catalog: Catalog, atMost: number): TableStanding[] {
   return catalog.database
-    .prepare<[number], TableRow>(
-      `select * from (${perTable})
-        order by (parts_running > 0 or indexes_running > 0) desc, (parts_done = parts and indexes_done = indexes),
-                 size desc, oid
-        limit ?`,
-    )
-    .all(atMost)
+    .prepare<[{ atMost: number }], TableRow>(perTable)
+    .all({ atMost })
     .map((row) => {
       const of = (name: string) => row[name] ?? 0;
       return {

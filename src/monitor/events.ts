@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { restPerLook } from './look.js';
 import { readStatusAndDetails } from './status.js';
 
 export const maxClients = 16;
@@ -61,6 +62,7 @@ export class Events {
   readonly #clients = new Set<Client>();
   #timer: NodeJS.Timeout | null = null;
   #known: Known = { sampleMs: Date.now(), lineId: 0 };
+  #restUntil = 0;
   #told: Texts = { status: '', tables: '', samples: '', log: '' };
 
   constructor(options: EventsOptions) {
@@ -108,6 +110,7 @@ export class Events {
 
   /** The last word: how the run ended. Nobody is waited for who does not take it at once. */
   async close(): Promise<void> {
+    this.#restUntil = 0;
     if (this.#clients.size > 0) this.#tell();
     this.#rest();
     const responses = [...this.#clients].map(({ response }) => response);
@@ -119,7 +122,8 @@ export class Events {
 
   /** What is new, to everybody; and to a client that hears nothing for long, that somebody is there. */
   #tell(): void {
-    const news = this.#read(this.#known);
+    const began = performance.now();
+    const news = began < this.#restUntil ? null : this.#read(this.#known);
     const fresh = news === null ? '' : eventNames.filter((name) => news.texts[name] !== this.#told[name]);
     const text = fresh === '' ? '' : fresh.map((name) => news?.texts[name] ?? '').join('');
     if (news !== null) {
@@ -127,6 +131,7 @@ export class Events {
       this.#told = news.texts;
     }
     const now = performance.now();
+    if (news !== null) this.#restUntil = now + (now - began) * restPerLook;
     for (const client of this.#clients) {
       if (client.fullSinceMs !== null) {
         const { maxFullMs = defaultMaxFullMs } = this.#options;

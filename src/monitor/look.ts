@@ -5,8 +5,11 @@
 import { asFailure, type Failure } from '../failure.js';
 import { readStatus, type RunStatus } from './status.js';
 
-/** Often enough for a person and for a monitoring system, seldom enough to cost a run nothing. */
+/** Often enough for a person and for a monitoring system. */
 const freshMs = 200;
+
+/** A look at a clone of very many tables takes its time, and the run's: no more than a thirtieth of it. */
+export const restPerLook = 30;
 
 export type Looked =
   | { readonly kind: 'status'; readonly status: RunStatus }
@@ -16,7 +19,7 @@ export type Looked =
 export class Looks {
   readonly #directory: string;
   #last: Looked | null = null;
-  #lookedAt = 0;
+  #freshUntil = 0;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -25,13 +28,14 @@ export class Looks {
   /** The status as it was a moment ago. Never throws. */
   get(): Looked {
     const now = performance.now();
-    if (this.#last !== null && now - this.#lookedAt < freshMs) return this.#last;
-    this.#lookedAt = now;
+    if (this.#last !== null && now < this.#freshUntil) return this.#last;
     try {
       this.#last = { kind: 'status', status: readStatus(this.#directory) };
     } catch (error) {
       this.#last = { kind: 'trouble', failure: asFailure(error) };
     }
+    const took = performance.now() - now;
+    this.#freshUntil = now + Math.max(freshMs, took * restPerLook);
     return this.#last;
   }
 }

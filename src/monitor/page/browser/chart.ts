@@ -93,12 +93,13 @@ export class Chart {
       height: this.#place.clientHeight,
       cursor: { y: false, points: { size: 7 } },
       legend: { show: false },
+      padding: [12, 28, 0, 0],
       scales: {
         x: { time: true },
         y: { range: (_plot, _low, high) => [0, Math.max(kind === 'seconds' ? 1 : 1024, high * 1.15)] },
       },
       axes: [
-        { ...axis, space: 80, values: (_plot, splits) => timeLabels(splits) },
+        { ...axis, size: 34, space: 80, values: (_plot, splits) => timeLabels(splits) },
         { ...axis, size: 74, values: (_plot, splits) => splits.map((value) => label(value, kind)) },
       ],
       series: [

@@ -292,7 +292,7 @@ export function showLog(lines: readonly StoredLogLine[]): void {
     lastLine = id;
     const item = make('li');
     item.dataset['severity'] = severity;
-    const time = make('time', '', new Date(atMs).toLocaleTimeString());
+    const time = make('time', '', new Date(atMs).toLocaleTimeString([], { hourCycle: 'h23' }));
     time.dateTime = new Date(atMs).toISOString();
     item.append(time, make('span', '', message));
     list.append(item);
