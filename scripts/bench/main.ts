@@ -12,6 +12,7 @@ import { copyCases, copyRows } from './copy.js';
 import { farCases, followCases, tlsCases, workloads } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
 import { receiveCases } from './receive.js';
+import { watchedCases } from './watched.js';
 import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
 
 type Benchmark = {
@@ -33,6 +34,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   receive: {
     what: 'one backlog of 100,000 transactions of two changes each, received and not looked into',
     cases: receiveCases,
+  },
+  watched: {
+    what: 'a copy of a database like pgbench that is looked at, or not; 2 jobs each',
+    cases: watchedCases,
   },
   ...drain('follow', followCases),
   ...drain('follow-bulk', followCases),

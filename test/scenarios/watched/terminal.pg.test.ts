@@ -69,7 +69,7 @@ test('positions, lag and rates are told in bytes and seconds, on an idle source 
     lines.kill('SIGINT');
     expect((await lines.exit).code).toBe(0);
     await using json = walferry(['monitor', '--json', ...place]);
-    await json.waitForOutput(/\n/);
+    await until('an object is printed', () => json.stdout.includes('\n'));
     expect(JSON.parse(json.stdout.split('\n')[0] ?? '')).toMatchObject({ version: 1, command: 'follow' });
   }
 
