@@ -31,7 +31,7 @@ const lookEveryMs = 5000;
 /** While the danger lasts it is said again this often: a line of an hour ago has scrolled away. */
 const warnEveryMs = 300_000;
 
-/** An answer that takes longer than this tells nothing about now. */
+/** An answer that takes longer than this tells nothing about now, and over a network that was cut none ever comes. */
 const answerMs = 10_000;
 
 export class SourceWatch implements AsyncDisposable {
@@ -81,25 +81,31 @@ export class SourceWatch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     this.#closed.abort();
+    // Closing cuts off what is still being asked: an end of the run must not wait for an answer that never comes.
+    await this.#session?.close();
     await this.#looking;
-    await this.#session?.close().catch(() => {});
+    await this.#session?.close();
   }
 
   async #look(): Promise<void> {
     const { log, meter, slot } = this.#options;
     try {
       const session = await this.#connected();
-      const asked = Date.now();
-      const standing = await fetchSourceStanding(session, slot);
-      if (Date.now() - asked < answerMs) meter.asked(standing.lsn, standing.nowMs);
-      this.#judge(standing);
-      await this.#beat(session, standing);
+      const late = setTimeout(() => void session.close(), answerMs);
+      try {
+        const standing = await fetchSourceStanding(session, slot);
+        meter.asked(standing.lsn, standing.nowMs);
+        this.#judge(standing);
+        await this.#beat(session, standing);
+      } finally {
+        clearTimeout(late);
+      }
       this.#troubled = false;
     } catch (error) {
       if (this.#closed.signal.aborted) return;
       if (!this.#troubled) log.notice(`the source cannot be asked now: ${String(error)}`);
       this.#troubled = true;
-      await this.#session?.close().catch(() => {});
+      await this.#session?.close();
       this.#session = null;
     }
   }
