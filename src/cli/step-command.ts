@@ -2,6 +2,7 @@
 import type { StepName } from '../follow/step-run.js';
 import { cloneProgress } from './clone-progress.js';
 import { copyChoicesOf, jobsOf, restoreChoicesOf, sayProblems } from './clone-options.js';
+import { reportChoices } from './control.js';
 import { filtersOf } from './filter-option.js';
 import type { CommandContext } from './command.js';
 import { programVersion } from './version.js';
@@ -31,6 +32,7 @@ export async function runStepCommand(step: StepName, context: CommandContext): P
     failFast: settings.failFast,
     snapshot: settings.snapshot,
     origin: settings.origin,
+    report: reportChoices(context),
     log,
     signal,
     onProgress: cloneProgress(progress),

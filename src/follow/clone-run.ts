@@ -497,14 +497,8 @@ class CloneRun {
   /** Tells how far the copy is, and once that it is braked. */
   #copying(braked: () => boolean): (progress: CloneProgress) => void {
     const { onClone, log } = this.#options;
-    let step: CloneProgress['step'] | null = null;
     let wasBraked = false;
-    return (progress) => {
-      if (progress.step !== step) {
-        step = progress.step;
-        this.#reporter.enter({ kind: 'copy', step });
-      }
-      this.#reporter.copied(progress.bytes.done);
+    return this.#reporter.copying((progress) => {
       if (braked() !== wasBraked) {
         wasBraked = !wasBraked;
         log.warn(
@@ -514,7 +508,7 @@ class CloneRun {
         );
       }
       onClone?.(progress);
-    };
+    });
   }
 
   #targetWork(key: StreamKey, publications: readonly string[], signal: AbortSignal): TargetWork {

@@ -12,6 +12,7 @@ import {
   type SlotStanding,
   type StreamStanding,
 } from '../catalog/run-status.js';
+import type { CloneProgress } from '../clone/options.js';
 import { asFailure, isStop } from '../failure.js';
 import type { Log, LogTail } from '../log.js';
 import type { RunPhase } from '../model/run-phase.js';
@@ -86,8 +87,17 @@ export class RunReporter {
     this.#stream = stream;
   }
 
-  copied(bytes: number): void {
-    this.#copied = bytes;
+  /** Takes a copy's progress and passes it on. */
+  copying(onward: ((progress: CloneProgress) => void) | undefined): (progress: CloneProgress) => void {
+    let step: CloneProgress['step'] | null = null;
+    return (progress) => {
+      this.#copied = progress.bytes.done;
+      if (progress.step !== step) {
+        step = progress.step;
+        this.enter({ kind: 'copy', step });
+      }
+      onward?.(progress);
+    };
   }
 
   copyBraked(braked: () => boolean): void {

@@ -57,6 +57,7 @@ import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { restoreChoices } from './clone-run.js';
 import { chooseFilters } from './filter-scope.js';
+import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 
 export type StepName =
@@ -94,6 +95,8 @@ export type StepOptions = RestoreChoices & {
   readonly failFast: boolean;
   readonly snapshot: string | null;
   readonly origin: string;
+  /** What whoever looks on is told besides; null: only how far the step is. */
+  readonly report: ReportChoices | null;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: CloneProgress) => void) | undefined;
@@ -113,7 +116,9 @@ export async function runStep(options: StepOptions): Promise<readonly Problem[]>
         catalog = openCatalog(directory);
       }
       const known = loadProblems(directory).length;
-      await new StepRun(options, catalog).run();
+      const reporter = new RunReporter({ ...options, role: 'clone' });
+      const onProgress = reporter.copying(options.onProgress);
+      await reporter.during(() => new StepRun({ ...options, onProgress }, catalog).run());
       return loadProblems(directory).slice(known);
     } finally {
       closeCatalog(catalog);
