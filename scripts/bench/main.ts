@@ -1,5 +1,5 @@
 /**
- * `npm run bench [clone] [copy] [follow] [-- --rounds N --scale X]`: starts its own servers, measures, and writes a results file, as
+ * `npm run bench [clone] [compare] [copy] [follow] [-- --rounds N --scale X]`: starts its own servers, measures, and writes a results file, as
  * JSON and as a page, into scripts/bench/results. Absolute times say little about another machine or another hour;
  * the ratios within one run are what counts.
  */
@@ -8,6 +8,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { cloneCases, workloads as cloneWorkloads } from './clone.js';
+import { compareCases } from './compare.js';
 import { copyCases, copyRows } from './copy.js';
 import { farCases, followCases, tlsCases, workloads } from './follow.js';
 import { measure, type Case, type CaseResult } from './measure.js';
@@ -31,6 +32,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
     ]),
   ),
   copy: { what: `one table of ${copyRows} rows, COPY to COPY in one process`, cases: copyCases },
+  compare: { what: 'comparing two equal tables of narrow and of wide rows', cases: compareCases },
   receive: {
     what: 'one backlog of 100,000 transactions of two changes each, received and not looked into',
     cases: receiveCases,

@@ -27,6 +27,7 @@ import { countedRows, isConflict, isGuardError, isPassing } from './culprit.js';
 import { GuardFirst, Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
 import { guardTables } from './target-guards.js';
 import type { TableName } from './target-table.js';
+import type { TouchLog } from './touches.js';
 import { RelationPlans } from './relation-plans.js';
 import { StopClock } from './stop-clock.js';
 
@@ -54,6 +55,10 @@ export type ApplyOptions = {
   readonly guard?: boolean;
   /** Every change is a statement of its own, as if nothing could go together: to see whether that makes a difference. */
   readonly strict?: boolean;
+  /** Told what is written. */
+  readonly touches?: TouchLog;
+  /** Whether somebody waits for the position row to move while there is nothing to apply; it then moves at once. */
+  readonly awaited?: () => boolean;
   /** How long a lost target or a passing error is tried again without any progress; a minute unless told. */
   readonly retryForMs?: number;
 };
@@ -141,6 +146,8 @@ class Applier {
         endpos: this.#options.endpos,
         clock: this.#clock,
         onApplied: (applied) => this.#progressed(applied),
+        touches: this.#options.touches ?? null,
+        awaited: this.#options.awaited ?? (() => false),
       });
       return { reason: await reading.run(), applied: reading.pipeline.applied };
     } catch (error) {

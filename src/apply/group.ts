@@ -13,6 +13,7 @@ import { guardStatement, moveStatement, streamKeyParameters } from '../postgres/
 import type { UnitReply, WireSession } from '../postgres/wire-session.js';
 import type { Run } from './run.js';
 import type { Statement } from './statement.js';
+import type { TouchLog } from './touches.js';
 
 export type GroupBounds = {
   /** With nothing in flight, so that the target has something to do. */
@@ -93,6 +94,7 @@ export class GroupPipeline {
   readonly #onCommitted: (applied: Lsn) => void;
   /** Keeps, for each statement of the unit under way, the run it came from. */
   readonly #careful: boolean;
+  readonly #touches: TouchLog | null;
   /** Groups whose COMMIT was sent, oldest first, with where they end. */
   readonly #inFlight: { readonly group: Group; readonly to: Lsn }[] = [];
   #group: Group | null = null;
@@ -109,7 +111,11 @@ export class GroupPipeline {
     session: WireSession,
     key: StreamKey,
     applied: Lsn,
-    options: { readonly careful: boolean; readonly onCommitted: (applied: Lsn) => void },
+    options: {
+      readonly careful: boolean;
+      readonly onCommitted: (applied: Lsn) => void;
+      readonly touches: TouchLog | null;
+    },
   ) {
     this.#session = session;
     this.#key = streamKeyParameters(key);
@@ -117,6 +123,7 @@ export class GroupPipeline {
     this.#sentTo = applied;
     this.#careful = options.careful;
     this.#onCommitted = options.onCommitted;
+    this.#touches = options.touches;
   }
 
   /** Committed on the target, as its replies said. */
@@ -160,6 +167,7 @@ export class GroupPipeline {
   send(run: Run, statement: Statement, xid: bigint): void {
     const group = this.#begin();
     group.lastXid = xid;
+    this.#touches?.add(run);
     if (statement.scan) this.#send(scanStatement);
     if (statement.copy === undefined) {
       this.#session.send(statement);
@@ -175,6 +183,7 @@ export class GroupPipeline {
   /** Ends the open group, or makes one that only moves the position. */
   end(to: Lsn): void {
     const group = this.#begin();
+    this.#touches?.end(to);
     this.#session.flush();
     failpoint('apply.group-sent');
     this.#send(moveStatement, [...this.#key, formatLsn(group.from), formatLsn(to)]);

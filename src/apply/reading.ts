@@ -22,6 +22,7 @@ import type { Run } from './run.js';
 import { runStatement } from './statement.js';
 import type { StopClock } from './stop-clock.js';
 import type { TableName } from './target-table.js';
+import type { TouchLog } from './touches.js';
 import { reachesEnd, relationVerdict, verdictAtBegin, verdictHolds } from './verdict.js';
 
 /** What one reading tells the next. */
@@ -68,6 +69,9 @@ export type ReadingOptions = {
   readonly endpos: () => Lsn;
   readonly clock: StopClock;
   readonly onApplied: (applied: Lsn) => void;
+  readonly touches: TouchLog | null;
+  /** Whether somebody waits for the position row to move, while there is nothing to apply. */
+  readonly awaited: () => boolean;
 };
 
 /** The transaction that the messages are in, and what is done with it. */
@@ -80,6 +84,7 @@ type OpenTransaction = {
 /** While idle: how often the end position is asked for, and the position row is moved behind keepalives. */
 const idlePollMs = 100;
 const idleMoveMs = 10_000;
+const awaitedMoveMs = 200;
 
 /** While looking for the change at fault: statements sent before their replies are waited for. */
 const carefulUnit = 100;
@@ -119,6 +124,7 @@ export class Reading {
     this.pipeline = new GroupPipeline(options.session, options.key, options.position, {
       careful: this.#careful,
       onCommitted: options.onApplied,
+      touches: options.touches,
     });
   }
 
@@ -394,7 +400,7 @@ export class Reading {
     } else if (
       this.#seen === this.pipeline.sentTo ||
       state.inFlight > 0 ||
-      Date.now() - this.#movedAt < idleMoveMs
+      Date.now() - this.#movedAt < (this.#options.awaited() ? awaitedMoveMs : idleMoveMs)
     ) {
       return;
     }

@@ -105,8 +105,9 @@ export function rowsSql(scope: ReadScope, buckets: number, key: readonly string[
       : `${bucketOf(buckets)} = any ($1::pg_catalog.int4[])`;
   if (key === null) {
     return `
-      select high::text || ':' || low::text as hash, pg_catalog.count(*)::text as copies
-        from (${hashed(scope)}) as hashed where ${chosen} group by high, low`;
+      select high::text || ':' || low::text as hash, pg_catalog.count(*)::text as copies,
+             pg_catalog.hashtextextended(pg_catalog.string_agg(version, ' ' order by version collate "C"), 0)::text as version
+        from (${hashed(scope, { key: 'null::text', version: versionText })}) as hashed where ${chosen} group by high, low`;
   }
   return `
     select high::text || ':' || low::text as hash, key, version

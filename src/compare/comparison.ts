@@ -21,6 +21,8 @@ export type ListedTable = TableName & {
   /** 0 where it was never analysed. */
   readonly estimatedRows: number;
   readonly heap: boolean;
+  /** The file that holds it: another one after a rewrite. */
+  readonly file: string;
   /** Columns of a unique index that knows no nulls: what names a row. Null where there is none. */
   readonly key: readonly string[] | null;
   /** Columns that an index begins with, and whose order is the same on every server. */
@@ -84,6 +86,11 @@ export type TableComparison = TableName & {
   readonly difference: TableDifference | null;
   /** Which rows differ, where they were asked for and something differs. */
   readonly rows?: RowDifferences;
+  /**
+   * Compared while the target follows: the sides were read at different moments, so that their contents may differ
+   * without a difference. `changing` rows were written at every look, and are not known to be equal.
+   */
+  readonly moving?: { readonly changing: number };
 };
 
 /** The rows of a table that differ. */
@@ -235,6 +242,9 @@ export function differenceSentence(table: TableComparison): string {
     return `${label} has other columns: the target ${[...lacks, ...has].join(' and ')}`;
   }
   const onSource = `${table.source?.rows} rows on the source`;
+  if (table.moving !== undefined && table.rows !== undefined) {
+    return `${label} differs: ${rowsPhrase(table.rows)}`;
+  }
   const rows = table.rows === undefined ? '' : `: ${rowsPhrase(table.rows)}`;
   if (difference.kind === 'rows') {
     return `${label} has ${onSource} and ${table.target?.rows} on the target${rows}`;

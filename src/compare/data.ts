@@ -8,6 +8,9 @@
  * Large tables are read in pieces (pieces.ts), each of which any worker may take. A table whose sums differ is read
  * once more for the rows, where they are asked for (differing.ts).
  *
+ * While the target follows the source (`following`), the sides never show the same state at the same time: then each
+ * piece is compared at a moment of its own (moments.ts, moving.ts), and what differs is looked at again, row by row.
+ *
  * The load is bounded: at most `jobs` queries run on a side, and each reads one table or piece once, in sequence. A
  * server may use parallel workers of its own (max_parallel_workers_per_gather).
  */
@@ -15,11 +18,14 @@ import { Failure, throwIfStopped, type Side } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
+import type { Lsn } from '../model/lsn.js';
+import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { chooseRowHash, contentsOf, probeSql, type BucketSums, type HashProbe } from './checksum.js';
 import {
   judge,
   planComparison,
+  type ComparisonPlan,
   type DataComparison,
   type ListedTable,
   type PlannedTable,
@@ -28,7 +34,21 @@ import {
   type TableName,
 } from './comparison.js';
 import { describeDifferingRows, findDifferingRows } from './differing.js';
-import { blockConditions, bucketsFor, pieceBytes, piecesOf, readsByBlocks, wholeTable } from './pieces.js';
+import { fetchBounds } from './bounds.js';
+import { Moments, TargetPosition } from './moments.js';
+import { Proofs } from './proofs.js';
+import { addOutcomes, compareMoving, type MovingOutcome } from './moving.js';
+import {
+  blockConditions,
+  bucketsFor,
+  chooseOrder,
+  orderPieces,
+  pieceBytes,
+  piecesOf,
+  readsByBlocks,
+  wholeTable,
+  type Piece,
+} from './pieces.js';
 import { TableReader, type ReadTable, type Unit } from './reading.js';
 import { addSums } from './rows.js';
 import { Sides, type Pair } from './sides.js';
@@ -59,6 +79,16 @@ export type CompareDataOptions = {
   readonly keeps?: ((table: TableName) => boolean) | null;
   /** About how many bytes of a table are read by one statement. */
   readonly pieceBytes?: number;
+  /**
+   * The stream by which the target follows the source right now: its run must be under way, and apply. Null or absent
+   * while nobody writes: then both sides are read as they are.
+   */
+  readonly following?: StreamKey | null;
+  /**
+   * The work directory of that stream: what is proven is kept there, so that `compareTouched` at the end need not read
+   * again what was not written since. Absent: nothing is kept.
+   */
+  readonly directory?: string | null;
 };
 
 export type CompareProgress = {
@@ -78,13 +108,34 @@ export type CompareProgress = {
  * makes a failure of them.
  */
 export async function compareData(options: CompareDataOptions): Promise<DataComparison> {
+  return await openComparison(options, (comparison) => compareWith(comparison, options));
+}
+
+/** Both sides, listed and ready to be read. */
+export type OpenComparison = {
+  readonly plan: ComparisonPlan;
+  readonly tables: Readonly<Record<Side, readonly ListedTable[]>>;
+  /** The source database's name. */
+  readonly database: string;
+  readonly reader: TableReader;
+  readonly first: Pair;
+  /** More sessions, with the same view of their sides. */
+  readonly another: () => Promise<Pair>;
+};
+
+/** Opens both sides for `run`, and closes them when it has ended, or the signal is set. */
+export async function openComparison<T>(
+  options: CompareDataOptions,
+  run: (comparison: OpenComparison) => Promise<T>,
+): Promise<T> {
   const { source, target, jobs, log, signal } = options;
-  const sides = new Sides({ source, target, shareSnapshot: jobs > 1, still: true, log, signal });
+  const still = (options.following ?? null) === null;
+  const sides = new Sides({ source, target, shareSnapshot: jobs > 1, still, log, signal });
   const close = () => void sides.close();
   signal?.addEventListener('abort', close, { once: true });
   try {
     throwIfStopped(signal);
-    return await compareWith(sides, options);
+    return await run(await list(sides, options));
   } catch (error) {
     if (signal?.aborted === true) {
       throw new Failure('stopped', 'the comparison was stopped as asked', {
@@ -99,12 +150,12 @@ export async function compareData(options: CompareDataOptions): Promise<DataComp
   }
 }
 
-async function compareWith(sides: Sides, options: CompareDataOptions): Promise<DataComparison> {
-  const { jobs, log = silentLog } = options;
+async function list(sides: Sides, options: CompareDataOptions): Promise<OpenComparison> {
+  const { log = silentLog } = options;
   const first = await sides.first();
   const keeps = options.keeps ?? (() => true);
-  const list = async (session: Session) => (await listTables(session)).filter(keeps);
-  const [sourceTables, targetTables] = await Promise.all([list(first.source), list(first.target)]);
+  const listSide = async (session: Session) => (await listTables(session)).filter(keeps);
+  const [source, target] = await Promise.all([listSide(first.source), listSide(first.target)]);
   const [sourceProbe, targetProbe] = await Promise.all([probe(first.source), probe(first.target)]);
   const hash = chooseRowHash(sourceProbe, targetProbe);
   if (hash.kind === 'sha256') {
@@ -113,67 +164,121 @@ async function compareWith(sides: Sides, options: CompareDataOptions): Promise<D
       target_encoding: targetProbe.encoding,
     });
   }
+  return {
+    plan: planComparison(source, target, options.tables),
+    tables: { source, target },
+    database: sourceProbe.database,
+    reader: new TableReader(hash),
+    first,
+    another: () => sides.another(),
+  };
+}
 
-  const plan = planComparison(sourceTables, targetTables, options.tables);
+async function compareWith(
+  { plan, reader, database, first, another }: OpenComparison,
+  options: CompareDataOptions,
+): Promise<DataComparison> {
+  const { jobs, log = silentLog } = options;
   const progress = new Progress(plan.tables, options.onProgress);
-  const versions = { source: first.source.serverVersion, target: first.target.serverVersion };
-  const work = plan.tables.flatMap((table) =>
-    table.kind === 'read' ? [new TableWork(table, cut(table, versions, options))] : [],
-  );
-  for (const table of plan.tables) if (table.kind !== 'read') progress.tableDone(table, unread(table));
+  const work: TableWork[] = [];
+  for (const table of plan.tables) {
+    if (table.kind === 'read') work.push(new TableWork(table, await cut(table, first, options)));
+    else progress.tableDone(table, unread(table));
+  }
   // The largest first, so that the end is not one worker with a large table.
   const queue = work
     .toSorted((a, b) => bytesOf(b.table) - bytesOf(a.table))
     .flatMap((table) => table.units.map((unit) => ({ table, unit })));
 
-  const reader = new TableReader(hash);
+  const depth = options.depth ?? 'checksums';
+  const following = options.following ?? null;
+  const moments =
+    following === null
+      ? null
+      : new Moments(following, new TargetPosition((await another()).target, following));
+  const proofs =
+    moments === null || (options.directory ?? null) === null
+      ? null
+      : await Proofs.open(options.directory ?? '', first, options.signal);
   const worker = async (pair: Pair) => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const { table, unit } = next;
-      const read = (session: Session) =>
-        options.depth === 'counts' ? reader.count(session, unit) : reader.sums(session, unit);
-      const [source, target] = await Promise.all([read(pair.source), read(pair.target)]);
-      if (!table.add({ source, target })) {
+      const outcome =
+        moments === null
+          ? await compareStill(reader, pair, unit, depth)
+          : await compareMoving(moments, reader, pair, unit, options.signal);
+      if (!table.add(outcome)) {
         progress.pieceDone(table);
         continue;
       }
-      const result = await table.result(pair, reader, options.depth ?? 'checksums');
+      const result = await (moments === null
+        ? table.stillResult(pair, reader, depth)
+        : table.movingResult(pair, reader, moments));
+      if (result.difference === null && table.low !== null) proofs?.record(table.table, table.low);
       progress.tableDone(table.table, result);
       const verdict = result.difference === null ? 'equal' : 'different';
       log.notice(`${relationLabel(result)}: ${result.source?.rows} rows, ${verdict}`);
     }
   };
   const pairs = Array.from({ length: Math.min(jobs, queue.length) }, (_, index) =>
-    index === 0 ? Promise.resolve(first) : sides.another(),
+    index === 0 ? Promise.resolve(first) : another(),
   );
-  await Promise.all(pairs.map(async (pair) => worker(await pair)));
+  try {
+    await Promise.all(pairs.map(async (pair) => worker(await pair)));
+  } finally {
+    proofs?.close();
+  }
 
   return {
-    database: sourceProbe.database,
+    database,
     tables: plan.tables.map((table) => progress.results.get(table) ?? unread(table)),
     onlyOnTarget: plan.onlyOnTarget,
   };
 }
 
-/** One piece a unit: nothing changes under way, so each side is cut by its own blocks. */
-function cut(
-  table: ReadTable,
-  versions: Readonly<Record<Side, number>>,
-  { depth, pieceBytes: bytes = pieceBytes }: CompareDataOptions,
-): Unit[] {
-  const buckets = depth === 'rows' ? bucketsFor(rowsOf(table)) : 1;
-  const source = { ...table.source, serverVersion: versions.source };
-  const target = { ...table.target, serverVersion: versions.target };
-  const pieces = piecesOf(source, target, bytes);
-  if (pieces === 1 || !readsByBlocks(source) || !readsByBlocks(target)) {
-    return [{ table, pieces: [wholeTable], buckets }];
+/**
+ * The units that a table is read in. While nothing changes, each side by its own blocks, one piece a unit. Else by a
+ * column, where there is one, so that each unit has a moment of its own; or the whole table at one moment, piece by piece.
+ */
+async function cut(table: ReadTable, { source, target }: Pair, options: CompareDataOptions): Promise<Unit[]> {
+  const moving = (options.following ?? null) !== null;
+  const facts = {
+    source: { ...table.source, serverVersion: source.serverVersion },
+    target: { ...table.target, serverVersion: target.serverVersion },
+  };
+  const count = piecesOf(facts.source, facts.target, options.pieceBytes ?? pieceBytes);
+  const named = moving || options.depth === 'rows';
+  const units = (parts: readonly (readonly Piece[])[]) => {
+    const buckets = named ? bucketsFor(rowsOf(table) / parts.length) : 1;
+    return parts.map((pieces): Unit => ({ table, pieces, buckets }));
+  };
+  if (count === 1) return units([[wholeTable]]);
+  const order = moving ? chooseOrder(facts.source, facts.target) : null;
+  if (order !== null) {
+    const bounds = await fetchBounds(source, table.source, order, count);
+    return units(orderPieces(order, bounds).map((piece) => [piece]));
   }
-  const onTarget = blockConditions(target.pages, pieces);
-  return blockConditions(source.pages, pieces).map((condition, piece) => ({
-    table,
-    pieces: [{ source: condition, target: onTarget[piece] ?? null }],
-    buckets,
-  }));
+  const blocks = (side: Side) =>
+    readsByBlocks(facts[side]) ? blockConditions(facts[side].pages, count) : null;
+  const [onSource, onTarget] = [blocks('source'), blocks('target')];
+  if (onSource === null || onTarget === null) return units([[wholeTable]]);
+  const pieces = onSource.map((condition, at) => ({ source: condition, target: onTarget[at] ?? null }));
+  if (moving) return units([pieces]);
+  // One number of buckets for all, since their sums are added up.
+  const buckets = named ? bucketsFor(rowsOf(table)) : 1;
+  return pieces.map((piece) => ({ table, pieces: [piece], buckets }));
+}
+
+async function compareStill(
+  reader: TableReader,
+  pair: Pair,
+  unit: Unit,
+  depth: CompareDepth,
+): Promise<Pick<MovingOutcome, 'sums'>> {
+  const read = (session: Session) =>
+    depth === 'counts' ? reader.count(session, unit) : reader.sums(session, unit);
+  const [source, target] = await Promise.all([read(pair.source), read(pair.target)]);
+  return { sums: { source, target } };
 }
 
 // Narrow rows; only the number of buckets depends on it.
@@ -188,28 +293,34 @@ function bytesOf({ source, target }: ReadTable): number {
   return Math.max(source.bytes, target.bytes);
 }
 
-/** A table under way: the sums of its units, until all of them are there. */
+type Outcome = Pick<MovingOutcome, 'sums'> & Partial<MovingOutcome>;
+
+/** A table under way: what came of its units, until all of them are there. */
 class TableWork {
   readonly table: ReadTable;
   readonly units: readonly Unit[];
-  readonly #sums: Record<Side, BucketSums[]> = { source: [], target: [] };
+  readonly #outcomes: Outcome[] = [];
 
   constructor(table: ReadTable, units: readonly Unit[]) {
     this.table = table;
     this.units = units;
   }
 
-  /** Takes a unit's sums; true once it has them all. */
-  add(sums: Readonly<Record<Side, BucketSums>>): boolean {
-    this.#sums.source.push(sums.source);
-    this.#sums.target.push(sums.target);
-    return this.#sums.source.length === this.units.length;
+  /** Takes what came of a unit; true once it has them all. */
+  add(outcome: Outcome): boolean {
+    this.#outcomes.push(outcome);
+    return this.#outcomes.length === this.units.length;
   }
 
-  /** The verdict, with the differing rows if they are wanted. */
-  async result(pair: Pair, reader: TableReader, depth: CompareDepth): Promise<TableComparison> {
+  /** Up to where all its rows are known to be equal; null where that is not known. */
+  get low(): Lsn | null {
+    return addOutcomes(this.#outcomes.filter(isMoving)).low;
+  }
+
+  /** The verdict where nothing changes, with the differing rows if they are wanted. */
+  async stillResult(pair: Pair, reader: TableReader, depth: CompareDepth): Promise<TableComparison> {
     const { table } = this;
-    const sums = { source: addSums(this.#sums.source), target: addSums(this.#sums.target) };
+    const sums = { source: this.#sums('source'), target: this.#sums('target') };
     const contents = (side: Side): TableContents => {
       const all = contentsOf(sums[side].values());
       return depth === 'counts' ? { ...all, checksum: '' } : all;
@@ -228,6 +339,31 @@ class TableWork {
     const rows = await describeDifferingRows(both, reader, table, found);
     return { schema, name, source, target, difference, rows };
   }
+
+  /** The verdict on a table that is followed: its rows were settled already. */
+  async movingResult(pair: Pair, reader: TableReader, moments: Moments): Promise<TableComparison> {
+    const { table } = this;
+    const { schema, name } = table;
+    const { differing, changing } = addOutcomes(this.#outcomes.filter(isMoving));
+    const source = contentsOf(this.#sums('source').values());
+    const target = contentsOf(this.#sums('target').values());
+    const moving = { changing };
+    if (differing.keys.length === 0) return { schema, name, source, target, difference: null, moving };
+    const both = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, table.source.oid, read);
+    // What is here was looked at row by row, and is counted as it was seen.
+    const found = { ...differing, complete: true };
+    const described = await describeDifferingRows(both, reader, table, found);
+    const rows = { ...described, complete: differing.complete };
+    return { schema, name, source, target, difference: { kind: 'values' }, rows, moving };
+  }
+
+  #sums(side: Side): BucketSums {
+    return addSums(this.#outcomes.map(({ sums }) => sums[side]));
+  }
+}
+
+function isMoving(outcome: Outcome): outcome is MovingOutcome {
+  return outcome.differing !== undefined;
 }
 
 /** Counts what is done. */

@@ -60,13 +60,14 @@ function tablesJson(comparison: DataComparison): unknown[] {
   const contents = (side: TableComparison['source']) =>
     side === null ? null : { rowcount: Number(side.rows), checksum: side.checksum };
   return [
-    ...comparison.tables.map(({ schema, name, source, target, difference, rows }) => ({
+    ...comparison.tables.map(({ schema, name, source, target, difference, rows, moving }) => ({
       schema,
       name,
       source: contents(source),
       target: contents(target),
       difference: difference?.kind ?? null,
       ...(rows === undefined ? {} : { rows }),
+      ...(moving === undefined ? {} : { changing: moving.changing }),
     })),
     ...comparison.onlyOnTarget.map(({ schema, name }) => ({
       schema,

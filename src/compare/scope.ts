@@ -3,8 +3,12 @@
  */
 import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadFilter } from '../catalog/filter-record.js';
+import { isLocked } from '../catalog/lock.js';
+import { loadSentinel } from '../catalog/sentinel.js';
 import { loadSetup } from '../catalog/setup.js';
+import { loadStream } from '../catalog/stream.js';
 import { keepsOf, type Keeps } from '../filter/scope.js';
+import type { StreamKey } from '../model/stream-key.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 
 /** The tables that the run of this directory copies; null where it copies all, or is a run of other servers. */
@@ -27,4 +31,19 @@ export function isOfOtherServers(catalog: Catalog, source: Conninfo, target: Con
     (setup.source !== describeConninfo(source) ||
       (setup.target !== null && setup.target !== describeConninfo(target)))
   );
+}
+
+/**
+ * The stream by which the run of this directory keeps the target level with the source at this moment; null where no
+ * run applies changes, or it is one of other servers. Not for the process of that run itself, which knows.
+ */
+export function loadFollowed(directory: string, source: Conninfo, target: Conninfo): StreamKey | null {
+  if (!catalogExists(directory) || !isLocked(directory, 'apply')) return null;
+  const catalog = openCatalog(directory, 'status');
+  try {
+    if (isOfOtherServers(catalog, source, target)) return null;
+    return loadSentinel(catalog)?.apply === true ? (loadStream(catalog)?.key ?? null) : null;
+  } finally {
+    closeCatalog(catalog);
+  }
 }

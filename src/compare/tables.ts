@@ -17,7 +17,7 @@ const listSql = `
            + coalesce((select greatest(o.relpages, 0) from pg_catalog.pg_class o where o.oid = c.reltoastrelid), 0))
            * pg_catalog.current_setting('block_size')::bigint as bytes,
          greatest(c.reltuples, 0)::bigint as estimated_rows,
-         coalesce(am.amname = 'heap', false)::text as heap,
+         coalesce(am.amname = 'heap', false)::text as heap, c.relfilenode::text as file,
          (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                    'name', a.attname, 'generated', a.attgenerated <> '',
                    'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
@@ -68,6 +68,7 @@ export async function listTables(session: Session): Promise<ListedTable[]> {
     bytes: Number(row['bytes']),
     estimatedRows: Number(row['estimated_rows']),
     heap: row['heap'] === 'true',
+    file: row['file'] ?? '',
     key: JSON.parse(row['key'] ?? 'null') as string[] | null,
     orders: JSON.parse(row['orders'] ?? '[]') as ListedTable['orders'],
   }));

@@ -33,6 +33,7 @@ import { meteredReader } from './metered-reader.js';
 import type { StreamReport } from './run-reporter.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
+import { TouchTracker } from './touch-tracker.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
 export type StreamTuning = {
@@ -186,6 +187,7 @@ export class StreamRun {
   #reader: JournalReader | null = null;
   #sourceWatch: SourceWatch | null = null;
   #resting = false;
+  #touches: TouchTracker | null = null;
   #source: Lsn;
   /** The end of the last whole transaction in the files. */
   #lastCommit: Lsn;
@@ -315,6 +317,8 @@ export class StreamRun {
     if (target === null) throw new Failure('internal', 'a stream without a target cannot apply');
     await this.#waitUntilEnabled(signal);
     this.#options.onApplying?.();
+    const touches = new TouchTracker(this.#options.directory, log);
+    this.#touches = touches;
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);
     try {
       for (;;) {
@@ -327,6 +331,8 @@ export class StreamRun {
       }
     } finally {
       clearInterval(pruning);
+      this.#touches = null;
+      touches.close();
       await this.#pruning;
       this.#prune();
       await this.#pruning;
@@ -345,7 +351,12 @@ export class StreamRun {
     }
     log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
     const { reason, applied } = await apply({
-      openSource: async (from) => meteredReader(await this.#openReader(from), this.#meter),
+      openSource: async (from) => {
+        this.#touches?.opened(from);
+        return meteredReader(await this.#openReader(from), this.#meter);
+      },
+      ...(this.#touches === null ? {} : { touches: this.#touches }),
+      awaited: () => this.#touches?.eager ?? false,
       target,
       key: stream.key,
       endpos: endpos.ask,
@@ -429,6 +440,7 @@ export class StreamRun {
     this.#applied = laterLsn(this.#applied, lsn);
     this.#acknowledge.applied(this.#applied);
     this.#meter.appliedUpTo(this.#applied);
+    this.#touches?.applied(lsn);
     this.watch.record({ replayLsn: this.#applied });
     this.#tell();
   }

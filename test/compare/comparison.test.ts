@@ -24,6 +24,7 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
     bytes: 0,
     estimatedRows: 0,
     heap: true,
+    file: '1',
     key: null,
     orders: [],
     ...given,

@@ -275,7 +275,7 @@ describe('types', () => {
     const setup = used.map((name) => {
       const type = name === 'char' ? '"char"' : name;
       const value = quoteLiteral(known.get(name)?.[0] ?? '');
-      return `create table t_${name} (id int, v ${type}, l ${type}[]);
+      return `create table t_${name} (id int primary key, v ${type}, l ${type}[]);
         insert into t_${name} values (1, ${value}, array[${value}]::${type}[]), (2, null, null);`;
     });
     await source.sql(setup.join('\n'));
@@ -294,6 +294,12 @@ describe('types', () => {
       );
     await tamper('v', (literal) => literal);
     expect(await differences(source, target)).toEqual(expected);
+    // By its key, with the column that differs.
+    const { tables } = await compare(source, target, { depth: 'rows' });
+    for (const { name, rows } of tables) {
+      const shown = [{ kind: 'different', key: ['1'], columns: ['v'] }];
+      expect({ name, rows }).toMatchObject({ name, rows: { different: 1, missing: 0, extra: 0, shown } });
+    }
     await target.sql(used.map((name) => `update t_${name} set v = l[1] where id = 1;`).join('\n'));
     expect(await differences(source, target)).toEqual({});
     await tamper('l', (literal, type) => `array[${literal}]::${type}[]`);

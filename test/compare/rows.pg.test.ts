@@ -104,11 +104,20 @@ describe('one row among many', () => {
     await target.sql('vacuum analyze t');
     await source.sql('vacuum analyze t');
     const pieces: number[] = [];
+    const sessions: Promise<string | null | undefined>[] = [];
     const options: Partial<CompareDataOptions> = {
       pieceBytes: 64 * 1024,
-      onProgress: ({ bytesDone }) => pieces.push(bytesDone),
+      onProgress: ({ bytesDone }) => {
+        pieces.push(bytesDone);
+        const counting = source.sql(`select count(*) from pg_stat_activity
+          where application_name = 'walferry compare' and datname = current_database()`);
+        sessions.push(counting.then(([row]) => row?.['count']));
+      },
     };
     expect(await differingRows(source, target, options)).toEqual({});
+    // The load is bounded by the jobs.
+    const most = Math.max(...(await Promise.all(sessions)).map(Number));
+    expect(most).toBeLessThanOrEqual(2);
     expect(pieces.length).toBeGreaterThan(4);
     expect(pieces).toEqual(pieces.toSorted((a, b) => a - b));
     for (const [what, tampering, found] of cases.slice(0, 3)) {

@@ -1,0 +1,137 @@
+/**
+ * Comparing a piece while changes flow: at a moment (moments.ts), then again where it differs, until every row is equal
+ * at some moment, proven to differ (settling.ts), or has changed at every look.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Side } from '../failure.js';
+import { earlierLsn, type Lsn } from '../model/lsn.js';
+import type { Session } from '../postgres/connect.js';
+import type { BucketSums } from './checksum.js';
+import { findDifferingRows, type DifferingRows } from './differing.js';
+import type { Moment, Moments } from './moments.js';
+import type { TableReader, Unit } from './reading.js';
+import { differingBuckets, groupRows, noRows, type RowGroup, type SideRows } from './rows.js';
+import { settle, type Observed } from './settling.js';
+import type { Pair } from './sides.js';
+
+/** What came of a piece. */
+export type MovingOutcome = {
+  /** Of the last moment that the whole piece was read at. */
+  readonly sums: Readonly<Record<Side, BucketSums>>;
+  /** Rows that differ truly. */
+  readonly differing: DifferingRows;
+  /** Rows that had changed at every look: neither equal nor different. */
+  readonly changing: number;
+  /**
+   * Every row that was not written behind this position is equal, but for those that differ. Null where nobody can
+   * tell, because the table was written all the while.
+   */
+  readonly low: Lsn | null;
+};
+
+// A busy row is equal at one of these looks, or it is one that changes all the time.
+const looks = 12;
+const firstPauseMs = 50;
+const longestPauseMs = 500;
+
+// Rows of busy tables: so many are looked at one by one, more are tried as a whole again.
+const keysAtOnce = 20_000;
+const wholeTries = 4;
+
+/** Compares one unit. */
+export async function compareMoving(
+  moments: Moments,
+  reader: TableReader,
+  pair: Pair,
+  unit: Unit,
+  signal?: AbortSignal,
+): Promise<MovingOutcome> {
+  const { oid } = unit.table.source;
+  const at = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, oid, read);
+  for (let attempt = 1; ; attempt += 1) {
+    const whole = await at((session) => reader.sums(session, unit));
+    const { source, target, low } = whole;
+    const sums = { source, target };
+    const buckets = differingBuckets(source, target).map(({ bucket }) => bucket);
+    if (buckets.length === 0) return { sums, differing: nothing, changing: 0, low };
+    // Only names the rows to look at: whether they differ is another question.
+    const candidates = await findDifferingRows(at, reader, unit, sums);
+    const last = attempt === wholeTries;
+    const many = !candidates.complete || candidates.keys.length > keysAtOnce;
+    if (many && !last) {
+      await pauseBefore(attempt * 3, signal);
+      continue;
+    }
+    const keys = candidates.keys.slice(0, keysAtOnce);
+    const look =
+      unit.table.source.key === null
+        ? () => at(async (session) => groupRows(await reader.rows(session, unit, buckets)))
+        : (pending: readonly string[]) =>
+            at(async (session) => groupRows(await reader.found(session, unit.table, pending)));
+    const { differing, changing } = await settleKeys(keys, look, signal);
+    const unseen = candidates.keys.length - keys.length;
+    // What was not looked at is not known to be equal.
+    return {
+      sums,
+      differing: { ...differing, complete: candidates.complete && unseen === 0 },
+      changing: changing + unseen,
+      low: candidates.complete && unseen === 0 && changing === 0 ? low : null,
+    };
+  }
+}
+
+const nothing: DifferingRows = { source: new Map(), target: new Map(), keys: [], complete: true };
+
+/** Looks at rows until each is settled, but not for ever. */
+async function settleKeys(
+  keys: readonly string[],
+  look: (keys: readonly string[]) => Promise<Moment<SideRows>>,
+  signal: AbortSignal | undefined,
+): Promise<{ differing: DifferingRows; changing: number }> {
+  const found: Record<Side, Map<string, RowGroup>> = { source: new Map(), target: new Map() };
+  let pending = keys;
+  let before: Observed | null = null;
+  for (let round = 1; pending.length > 0 && round <= looks; round += 1) {
+    if (round > 2) await pauseBefore(round - 2, signal);
+    signal?.throwIfAborted();
+    const now: Observed = await look(pending);
+    const open: string[] = [];
+    for (const key of pending) {
+      const settled = settle(key, before, now);
+      if (settled === 'unsettled') open.push(key);
+      if (settled !== 'differs') continue;
+      found.source.set(key, now.source.get(key) ?? noRows);
+      found.target.set(key, now.target.get(key) ?? noRows);
+    }
+    pending = open;
+    before = now;
+  }
+  const differingNow = keys.filter((key) => found.source.has(key));
+  return { differing: { ...found, keys: differingNow, complete: true }, changing: pending.length };
+}
+
+async function pauseBefore(round: number, signal: AbortSignal | undefined): Promise<void> {
+  const milliseconds = Math.min(longestPauseMs, firstPauseMs * 2 ** (round - 1));
+  await sleep(milliseconds, undefined, signal === undefined ? {} : { signal }).catch(() => {
+    signal?.throwIfAborted();
+  });
+}
+
+/** Adds up what came of the units of a table. */
+export function addOutcomes(outcomes: readonly MovingOutcome[]): Omit<MovingOutcome, 'sums'> {
+  const all = (side: Side) => new Map(outcomes.flatMap(({ differing }) => [...differing[side]]));
+  return {
+    differing: {
+      source: all('source'),
+      target: all('target'),
+      keys: outcomes.flatMap(({ differing }) => differing.keys),
+      complete: outcomes.every(({ differing }) => differing.complete),
+    },
+    changing: outcomes.reduce((sum, { changing }) => sum + changing, 0),
+    low: outcomes.reduce<Lsn | null>(
+      (low, one, at) =>
+        at === 0 ? one.low : low === null || one.low === null ? null : earlierLsn(low, one.low),
+      null,
+    ),
+  };
+}

@@ -1,0 +1,180 @@
+/**
+ * Notes what the applier writes, for a comparison at the end (catalog/touches.ts): always which tables, and once a
+ * comparison has asked for it, which rows, as long as they are not too many. What is written is noted before its COMMIT
+ * is sent; `covered` moves behind COMMIT replies. So the record holds at least what the target holds up to there.
+ */
+import { runTables, touchedRows, type TouchLog } from '../apply/touches.js';
+import type { Run } from '../apply/run.js';
+import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import {
+  clearTouches,
+  loadTouchRequest,
+  loadTouchState,
+  makeTouchTables,
+  saveTouches,
+  type TouchState,
+} from '../catalog/touches.js';
+import type { Log } from '../log.js';
+import { laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+
+// A cutover waits for it in its pause.
+const saveEveryMs = 250;
+/** A comparison tells more often than this that it is still there. */
+const requestAliveMs = 10_000;
+/** Of one table, since the last request: what can be looked up one by one in a second or two. */
+const mostRows = 50_000;
+
+type Table = { readonly schema: string; readonly name: string };
+type Noted = Table & { readonly columns: readonly string[]; readonly keys: Set<string>; lsn: Lsn };
+
+export class TouchTracker implements TouchLog {
+  readonly #catalog: Catalog;
+  readonly #log: Log;
+  readonly #timer: NodeJS.Timeout;
+  #state: TouchState;
+  /** Of the group under way. */
+  readonly #openTables = new Map<string, Table>();
+  readonly #openRows = new Map<string, Omit<Noted, 'lsn'>>();
+  /** Not saved yet. */
+  readonly #tables = new Map<string, Table & { lsn: Lsn }>();
+  readonly #rows = new Map<string, Noted>();
+  /** Rows noted of a table since the last request; tables beyond the bound are noted as a whole. */
+  readonly #counts = new Map<string, number>();
+  #sent: Lsn = zeroLsn;
+  #eagerUntil = 0;
+  #opened = false;
+  #changed = false;
+  #troubled = false;
+
+  constructor(directory: string, log: Log) {
+    this.#log = log;
+    this.#catalog = openCatalog(directory, 'status');
+    try {
+      makeTouchTables(this.#catalog);
+      this.#state = loadTouchState(this.#catalog) ?? { epoch: 0, covered: zeroLsn, collecting: 0 };
+      this.#look();
+    } catch (error) {
+      closeCatalog(this.#catalog);
+      throw error;
+    }
+    this.#timer = setInterval(() => this.#save(), saveEveryMs);
+  }
+
+  /** Whether a comparison waits for the position row: it is to be moved without delay. */
+  get eager(): boolean {
+    return Date.now() < this.#eagerUntil;
+  }
+
+  /**
+   * The applier begins at the position row. It stands at what was covered, or inside of a process, where a COMMIT was
+   * sent whose reply was lost; anywhere else somebody else has applied, or the target was set back: a new epoch.
+   */
+  opened(position: Lsn): void {
+    const { covered, epoch, collecting } = this.#state;
+    const known = this.#opened
+      ? position >= covered && position <= laterLsn(covered, this.#sent)
+      : position === covered;
+    this.#opened = true;
+    if (known) {
+      this.#state = { ...this.#state, covered: position };
+      return;
+    }
+    this.#state = { epoch: epoch + 1, covered: position, collecting };
+    this.#tables.clear();
+    this.#rows.clear();
+    clearTouches(this.#catalog, this.#state);
+  }
+
+  add(run: Run): void {
+    if (run.kind === 'truncate' || this.#state.collecting === 0) {
+      for (const { schema, name } of runTables(run))
+        this.#openTables.set(keyOf(schema, name), { schema, name });
+      return;
+    }
+    const { schema, name } = run.plan.relation;
+    const table = keyOf(schema, name);
+    if (this.#openTables.has(table)) return;
+    if ((this.#counts.get(table) ?? 0) >= mostRows) {
+      this.#openTables.set(table, { schema, name });
+      return;
+    }
+    const { columns, keys } = touchedRows(run);
+    if (columns === null) {
+      this.#openTables.set(table, { schema, name });
+      return;
+    }
+    // Another key of the same table, since its description has changed, is noted beside the first.
+    const noted = `${table} ${columns.join(' ')}`;
+    let open = this.#openRows.get(noted);
+    if (open === undefined) this.#openRows.set(noted, (open = { schema, name, columns, keys: new Set() }));
+    for (const key of keys) open.keys.add(key);
+    this.#counts.set(table, (this.#counts.get(table) ?? 0) + keys.length);
+  }
+
+  end(to: Lsn): void {
+    this.#sent = laterLsn(this.#sent, to);
+    for (const [key, { schema, name }] of this.#openTables) {
+      this.#tables.set(key, { schema, name, lsn: to });
+    }
+    for (const [key, { keys, ...open }] of this.#openRows) {
+      const noted = this.#rows.get(key);
+      if (noted === undefined) this.#rows.set(key, { ...open, keys, lsn: to });
+      else {
+        for (const one of keys) noted.keys.add(one);
+        noted.lsn = to;
+      }
+    }
+    this.#openTables.clear();
+    this.#openRows.clear();
+    this.#changed = true;
+  }
+
+  /** A COMMIT was answered. */
+  applied(lsn: Lsn): void {
+    if (lsn <= this.#state.covered) return;
+    this.#state = { ...this.#state, covered: lsn };
+    this.#changed = true;
+  }
+
+  /** Saves and closes. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#save();
+    closeCatalog(this.#catalog);
+  }
+
+  /** What cannot be saved is kept for the next time; trouble with the catalog must not stop a stream. */
+  #save(): void {
+    try {
+      this.#look();
+      if (!this.#changed || !this.#opened) return;
+      saveTouches(this.#catalog, {
+        state: this.#state,
+        tables: [...this.#tables.values()],
+        rows: [...this.#rows.values()].map(({ keys, ...noted }) => ({ ...noted, keys: [...keys] })),
+      });
+      this.#tables.clear();
+      this.#rows.clear();
+      this.#changed = false;
+      this.#troubled = false;
+    } catch (error) {
+      if (!this.#troubled) this.#log.warn(`what was written cannot be noted now: ${String(error)}`);
+      this.#troubled = true;
+    }
+  }
+
+  /** A new comparison: the count of rows begins anew, since what it proves covers those before. */
+  #look(): void {
+    const request = loadTouchRequest(this.#catalog);
+    if (request === null) return;
+    this.#eagerUntil = request.aliveAt + requestAliveMs;
+    if (request.number === this.#state.collecting) return;
+    this.#state = { ...this.#state, collecting: request.number };
+    this.#counts.clear();
+    this.#changed = true;
+  }
+}
+
+function keyOf(schema: string, name: string): string {
+  return JSON.stringify([schema, name]);
+}

@@ -1,0 +1,151 @@
+/** The last comparison: what was proven while changes flowed is not read again, what was written since is. */
+import { expect, test } from 'vitest';
+import { compareData } from '../../src/compare/data.js';
+import { compareTouched, type TouchedComparison } from '../../src/compare/touched.js';
+import type { StreamKey } from '../../src/model/stream-key.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
+import {
+  appliedPosition,
+  cloneFollow,
+  openMigration,
+  run,
+  sentinelField,
+  setEndposNow,
+  type Migration,
+} from '../support/live-migration.js';
+import { until } from '../support/until.js';
+
+const schema = `
+  create table quiet (id int primary key, a text); insert into quiet select i, 'x' from generate_series(1, 100) i;
+  create table busy (k text, l int, a text, primary key (k, l)); insert into busy select 'k' || i, i, 'x' from generate_series(1, 100) i;
+  create table emptied (id int primary key); insert into emptied values (1);
+  create table keyless (a text); insert into keyless values ('x');
+  create unlogged table unlogged (id int primary key);
+`;
+
+async function key({ source }: Migration): Promise<StreamKey> {
+  const [row] = await source.sql('select system_identifier::text as id from pg_control_system()');
+  return { stream: 'walferry', systemIdentifier: row?.['id'] ?? '', database: source.name };
+}
+
+async function options(migration: Migration) {
+  const { source, target, directory } = migration;
+  return {
+    source: readConninfo(source.uri, {}),
+    target: readConninfo(target.uri, {}),
+    jobs: 2,
+    directory,
+    key: await key(migration),
+  };
+}
+
+const differing = ({ tables }: TouchedComparison) =>
+  Object.fromEntries(
+    tables.flatMap(({ name, difference, rows }) => (difference === null ? [] : [[name, rows?.shown]])),
+  );
+
+/** Until the target holds everything that the source has committed. */
+async function level(migration: Migration): Promise<void> {
+  const [row] = await migration.source.sql(
+    `select pg_logical_emit_message(true, 'test', 'level'); select pg_current_wal_insert_lsn()::text as lsn`,
+  );
+  await until('the target is level', async () => {
+    const applied = await appliedPosition(migration);
+    const [answer] = await migration.source.sql(
+      `select '${applied}'::pg_lsn >= '${row?.['lsn']}'::pg_lsn as level`,
+    );
+    return answer?.['level'] === 't';
+  });
+}
+
+test('only rows that were written since a table was proven are read again, and after a crash all are', async () => {
+  await using migration = await openMigration({ schema });
+  const { source, target, directory } = migration;
+  const follow = () => run(migration, cloneFollow(migration, '--no-owner', '--resume'));
+  let migrating = run(migration, cloneFollow(migration, '--no-owner'));
+  try {
+    await migrating.waitForOutput(/applying changes from/);
+    await until('it applies', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+    const given = await options(migration);
+
+    // Before anything was proven, all is read.
+    await source.sql(`update busy set a = 'z' where l = 50`);
+    await level(migration);
+    expect((await compareTouched(given)).reused).toEqual({ untouched: 0, rows: 0, whole: 5 });
+
+    // Once proven beside the stream, nothing is; but for what the stream does not tell of.
+    const proving = async () => {
+      const { tables } = await compareData({ ...given, following: given.key });
+      expect(tables.filter(({ difference }) => difference !== null)).toEqual([]);
+    };
+    await proving();
+    await level(migration);
+    expect((await compareTouched(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
+
+    // What is written after that is read again, by its keys: old ones and new ones, rows that come and go.
+    await source.sql(`
+      update busy set a = 'y' where l = 1; update busy set k = 'moved' where l = 2; delete from busy where l = 3;
+      insert into busy values ('new', 1000, 'x'); insert into keyless values ('y'); truncate emptied`);
+    await level(migration);
+    const equal = await compareTouched(given);
+    expect(differing(equal)).toEqual({});
+    expect(equal.reused).toEqual({ untouched: 1, rows: 1, whole: 3 });
+
+    // A row that was written since and is wrong is found, each kind of it.
+    await target.sql(`
+      update busy set a = 'wrong' where l = 1; update busy set k = 'k2' where k = 'moved';
+      insert into busy values ('k3', 3, 'x'); delete from busy where k = 'new'`);
+    expect(differing(await compareTouched(given))).toEqual({
+      busy: [
+        { kind: 'different', key: ['k1', '1'], columns: ['a'] },
+        { kind: 'extra', key: ['k2', '2'], columns: [] },
+        { kind: 'extra', key: ['k3', '3'], columns: [] },
+        { kind: 'missing', key: ['moved', '2'], columns: [] },
+        { kind: 'missing', key: ['new', '1000'], columns: [] },
+      ],
+    });
+    await target.sql(`
+      update busy set a = 'y' where l = 1; update busy set k = 'moved' where k = 'k2';
+      delete from busy where k = 'k3'; insert into busy values ('new', 1000, 'x')`);
+
+    // A table that was rewritten on the source is read as a whole: the stream does not tell.
+    await source.sql(`alter table quiet alter column a type text using a || 'y'`);
+    await source.sql(`alter table quiet alter column a type text using left(a, 1)`);
+    await source.sql('vacuum full quiet');
+    expect((await compareTouched(given)).reused).toEqual({ untouched: 0, rows: 1, whole: 4 });
+
+    // And once the process was killed in the middle, nobody knows what it wrote last.
+    await proving();
+    expect((await compareTouched(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
+    await using blocker = await target.session();
+    await blocker.sql('begin; lock table walferry.position in share mode');
+    await source.sql(`update busy set a = 'unseen' where l = 10`);
+    await until('the applier waits', async () => {
+      const [row] = await target.sql(
+        `select count(*) as n from pg_locks where not granted and relation = 'walferry.position'::regclass`,
+      );
+      return row?.['n'] !== '0';
+    });
+    migrating.kill('SIGKILL');
+    await migrating.exit;
+    await blocker.sql('commit');
+    await until('its backend is gone', async () => {
+      const [row] = await target.sql(
+        `select count(*) as n from pg_stat_activity where application_name = 'walferry apply' and datname = current_database()`,
+      );
+      return row?.['n'] === '0';
+    });
+    migrating = follow();
+    await migrating.waitForOutput(/applying changes from/);
+    await level(migration);
+    const after = await compareTouched(given);
+    expect(differing(after)).toEqual({});
+    // Whether its COMMIT got through or not, what it wrote is read.
+    expect(after.reused.rows + after.reused.whole).toBeGreaterThanOrEqual(3);
+    expect(await setEndposNow(migration)).toBe(true);
+    expect((await migrating.exit).code).toBe(0);
+    void directory;
+  } finally {
+    await migrating[Symbol.asyncDispose]();
+  }
+});
