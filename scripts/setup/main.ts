@@ -18,14 +18,16 @@ const apt = existsSync('/usr/bin/apt-get');
 type Need = { readonly name: string; readonly met: boolean; readonly packages: readonly string[] };
 
 function main(): number {
-  let missing = needs().filter(({ met }) => !met);
+  // The demo needs no browser.
+  const browser = !process.argv.includes('--no-browser');
+  let missing = needs(browser).filter(({ met }) => !met);
   if (missing.length > 0 && apt && process.getuid?.() === 0) {
     aptGet(['update']);
     // The lists decide which version is named: ask again.
-    missing = needs().filter(({ met }) => !met);
+    missing = needs(browser && isPackaged('chromium')).filter(({ met }) => !met);
     install(missing.flatMap(({ packages }) => packages));
-    missing = needs().filter(({ met }) => !met);
   }
+  missing = needs(browser && isPackaged('chromium')).filter(({ met }) => !met);
   const programs = findPrograms();
   if (missing.length > 0 || programs === null) {
     console.error(`missing: ${missing.map(({ name }) => name).join(', ')}. ${advice(missing)}`);
@@ -36,7 +38,7 @@ function main(): number {
   return 0;
 }
 
-function needs(): Need[] {
+function needs(browser: boolean): Need[] {
   const programs = findPrograms();
   const version = programs?.version ?? packagedVersion();
   return [
@@ -49,8 +51,9 @@ function needs(): Need[] {
     },
     {
       name: 'Chromium',
-      // Elsewhere a browser is the user's own affair: without one the test of the page fails, and the rest can run.
-      met: !apt || isChromiumThere(),
+      // Where the system has no such package a browser is the user's own affair: without one the test of the page
+      // fails, and the rest can run.
+      met: !apt || !browser || isChromiumThere(),
       packages: ['chromium'],
     },
     ...systemPrograms.map((needed) => ({
@@ -101,6 +104,11 @@ function aptGet(args: readonly string[]): void {
 function isChromiumThere(): boolean {
   const named = process.env['CHROMIUM'] ?? '';
   return (named !== '' && existsSync(named)) || isOnPath('chromium') || isOnPath('chromium-browser');
+}
+
+/** Whether the distribution has a package of this name: Ubuntu's Chromium, for one, is none. */
+function isPackaged(name: string): boolean {
+  return spawnSync('apt-cache', ['show', name], { stdio: 'ignore' }).status === 0;
 }
 
 function isOnPath(program: string): boolean {
