@@ -11,6 +11,7 @@ import {
   readFields,
   readPruned,
   readStatus,
+  detailsPath,
   sentinelPath,
   statusPath,
   type ControlAddress,
@@ -34,8 +35,11 @@ export async function fetchStatus(target: ControlTarget): Promise<ControlStatus>
 }
 
 /** How the run stands, as the room that shows it reads it. Throws as `fetchStatus`. */
-export async function fetchRunStatus(target: ControlTarget): Promise<Readonly<Record<string, unknown>>> {
-  return await ask(target, 'GET', statusPath, null);
+export async function fetchShown(
+  target: ControlTarget,
+  what: 'status' | 'details',
+): Promise<Readonly<Record<string, unknown>>> {
+  return await ask(target, 'GET', what === 'status' ? statusPath : detailsPath, null);
 }
 
 /** Sets one thing; gives what the sentinel says afterwards. Throws as `fetchStatus`. */

@@ -2,7 +2,7 @@
  * What a run's remote control and its clients say to each other: HTTP/1.1, JSON bodies, version in the path.
  *
  *   GET  /v1/sentinel   → the sentinel, and which source the stream is of
- *   GET  /v1/status     → how the run stands; more of what is only shown is in monitor/pages.ts
+ *   GET  /v1/status, /v1/details   → how the run stands; more of what is only shown is in monitor/pages.ts
  *   POST /v1/sentinel   { "endpos": "X/Y" } | { "startpos": "X/Y" } | { "apply": true }   → the same
  *   POST /v1/mark       {}   → the end position is where the source of the run is now; the same as of the sentinel
  *   POST /v1/prune      { "dryRun": true }   → what went, or would go
@@ -21,6 +21,7 @@ export const defaultControlPort = 5442;
 export const sentinelPath = '/v1/sentinel';
 /** How the run stands (monitor/status.ts); one of the pages of pages.ts. */
 export const statusPath = '/v1/status';
+export const detailsPath = '/v1/details';
 export const markPath = '/v1/mark';
 export const prunePath = '/v1/prune';
 

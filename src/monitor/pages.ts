@@ -4,15 +4,16 @@
  *
  *   /                 the page; /assets/… its parts: no data in any of them
  *   /v1/status        RunStatus as JSON
+ *   /v1/details       RunDetails as JSON: tables, the last minutes, log lines
  *   /v1/events        the page's live data (events.ts)
  *   /metrics          Prometheus
  *   /healthz          200 or 503, and one word
  */
 import type { ServerResponse } from 'node:http';
 import type { ControlPages, MakePages, Page, PagesPlace } from '../control/pages.js';
-import { failureFields, statusPath } from '../control/protocol.js';
+import { detailsPath, failureFields, statusPath } from '../control/protocol.js';
 import { Events } from './events.js';
-import { judgeHealth, Looks } from './look.js';
+import { judgeHealth, Looks, type Seen } from './look.js';
 import { metricsText, metricsType } from './metrics.js';
 import { loadAssets, type Asset } from './page/assets.js';
 
@@ -55,7 +56,14 @@ class MonitorPages implements ControlPages {
     this.#looks = new Looks(directory);
     this.#events = new Events({ directory, hello: { marks } });
     this.#pages = new Map<string, Page>([
-      [statusPath, { open: false, serve: (_request, response) => this.#status(response) }],
+      [
+        statusPath,
+        { open: false, serve: (_request, response) => this.#json(response, this.#looks.status.get()) },
+      ],
+      [
+        detailsPath,
+        { open: false, serve: (_request, response) => this.#json(response, this.#looks.details.get()) },
+      ],
       ['/v1/events', { open: false, serve: (request, response) => this.#events.serve(request, response) }],
       ['/metrics', { open: false, serve: (_request, response) => this.#metrics(response) }],
       ['/healthz', { open: true, serve: (_request, response) => this.#health(response) }],
@@ -76,20 +84,20 @@ class MonitorPages implements ControlPages {
     return this.#events.close();
   }
 
-  #status(response: ServerResponse): void {
-    const looked = this.#looks.get();
-    if (looked.kind === 'status') answer(response, 200, jsonType, `${JSON.stringify(looked.status)}\n`);
-    else answer(response, 503, jsonType, `${JSON.stringify(failureFields(looked.failure))}\n`);
+  /** JSON, or what is wrong with the work directory. */
+  #json(response: ServerResponse, seen: Seen<object>): void {
+    if (seen.kind === 'seen') answer(response, 200, jsonType, `${JSON.stringify(seen.value)}\n`);
+    else answer(response, 503, jsonType, `${JSON.stringify(failureFields(seen.failure))}\n`);
   }
 
   #metrics(response: ServerResponse): void {
-    const looked = this.#looks.get();
-    if (looked.kind === 'status') answer(response, 200, metricsType, metricsText(looked.status));
-    else answer(response, 503, 'text/plain', `${looked.failure.message}\n`);
+    const seen = this.#looks.status.get();
+    if (seen.kind === 'seen') answer(response, 200, metricsType, metricsText(seen.value));
+    else answer(response, 503, 'text/plain', `${seen.failure.message}\n`);
   }
 
   #health(response: ServerResponse): void {
-    const { healthy, state } = judgeHealth(this.#looks.get());
+    const { healthy, state } = judgeHealth(this.#looks.status.get());
     answer(response, healthy ? 200 : 503, 'text/plain', `${state}\n`);
   }
 }

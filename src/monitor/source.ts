@@ -1,7 +1,7 @@
 /** Where the status comes from that somebody looks at: the work directory of this machine, or a run that listens. */
-import { fetchRunStatus, type ControlTarget } from '../control/client.js';
+import { fetchShown, type ControlTarget } from '../control/client.js';
 import { Failure } from '../failure.js';
-import { readStatusAndDetails, statusVersion, type RunStatus } from './status.js';
+import { readStatusAndDetails, statusVersion, type RunDetails, type RunStatus } from './status.js';
 import type { Shown } from './terminal.js';
 
 export interface StatusSource {
@@ -23,24 +23,13 @@ export function directorySource(directory: string): StatusSource {
   };
 }
 
-/** A run elsewhere tells its status alone; its lag over time is what was seen since the look began. */
+/** A run elsewhere answers with the same, one after the other. */
 export function remoteSource(target: ControlTarget): StatusSource {
-  const samples: Shown['samples'][number][] = [];
   return {
     look: async () => {
-      const status = expectStatus(await fetchRunStatus(target));
-      const { stream } = status;
-      samples.push({
-        atMs: status.atMs,
-        source: stream?.source ?? null,
-        written: stream?.written?.lsn ?? null,
-        applied: stream?.applied?.lsn ?? null,
-        lagMs: stream?.applied?.behindMs ?? null,
-        behind: stream?.applied?.behindBytes ?? null,
-        copied: status.copy?.copiedBytes ?? null,
-      });
-      while ((samples[0]?.atMs ?? 0) < status.atMs - sparklineMs) samples.shift();
-      return { status, tables: [], samples };
+      const status = expectStatus(await fetchShown(target, 'status'));
+      const { tables, samples } = (await fetchShown(target, 'details')) as unknown as RunDetails;
+      return { status, tables, samples };
     },
   };
 }

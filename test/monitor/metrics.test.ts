@@ -81,7 +81,7 @@ test.each<[string, Partial<RunStatus>, boolean, string]>([
     'slot-lost',
   ],
 ])('%s: whether it is healthy', (_name, more, healthy, state) => {
-  expect(judgeHealth({ kind: 'status', status: { ...followingStatus, ...more } })).toEqual({
+  expect(judgeHealth({ kind: 'seen', value: { ...followingStatus, ...more } })).toEqual({
     healthy,
     state,
   });

@@ -97,7 +97,7 @@ class Listener implements Disposable {
   }
 }
 
-const shown = ['/v1/status', '/metrics'];
+const shown = ['/v1/status', '/v1/details', '/metrics'];
 
 describe('on this machine', () => {
   test.each([...shown, '/healthz'])('%s is shown', async (path) => {
