@@ -54,6 +54,8 @@ export interface ChangeGatherer {
 export type SetBounds = {
   /** Changes taken, and about how many bytes they have: what a set may hold in memory. */
   readonly maxChanges: number;
+  /** As many as that where larger sets would hardly be fewer rows: what lives long costs memory and time. */
+  readonly minChanges: number;
   readonly maxBytes: number;
   /** Of one statement. */
   readonly statement: { readonly maxRows: number; readonly maxBytes: number };
@@ -61,6 +63,7 @@ export type SetBounds = {
 
 export const setBounds: SetBounds = {
   maxChanges: 20_000,
+  minChanges: 4000,
   maxBytes: 4 * 1024 * 1024,
   statement: runBounds,
 };
@@ -116,11 +119,14 @@ export class ChangeSets implements ChangeGatherer {
   #orderedOpen = false;
   #changes = 0;
   #bytes = 0;
+  /** Of the set at hand, between the least and the most. */
+  #maxChanges: number;
   changesTaken = 0;
   bytesTaken = 0;
 
   constructor(bounds: SetBounds = setBounds) {
     this.#bounds = bounds;
+    this.#maxChanges = bounds.maxChanges;
     this.#ordered = new RunBuilder(bounds.statement);
   }
 
@@ -183,9 +189,21 @@ export class ChangeSets implements ChangeGatherer {
     }
     this.#changes += 1;
     this.#bytes += bytes;
-    const full = this.#changes >= this.#bounds.maxChanges || this.#bytes >= this.#bounds.maxBytes;
+    const full = this.#changes >= this.#maxChanges || this.#bytes >= this.#bounds.maxBytes;
     if (!full) return before;
+    this.#adapt();
     return before.length === 0 ? this.flush() : [...before, ...this.flush()];
+  }
+
+  /** Sets grow while a tenth of the changes or more go into rows that others have changed. */
+  #adapt(): void {
+    let rows = 0;
+    for (const { entries, keyless } of this.#sets.values()) rows += entries.size + keyless.length;
+    const { minChanges, maxChanges } = this.#bounds;
+    this.#maxChanges =
+      rows <= this.#changes * 0.9
+        ? Math.min(maxChanges, this.#maxChanges * 2)
+        : Math.max(Math.min(minChanges, maxChanges), Math.floor(this.#maxChanges / 2));
   }
 
   #isOtherPlan(plan: RelationPlan): boolean {

@@ -77,6 +77,8 @@ export type Group = {
   readonly from: Lsn;
   /** The last transaction that has rows in it; null for a group that only moves the position. */
   lastXid: bigint | null;
+  /** What was asserted of tables, and holds until the end of the transaction. */
+  readonly checked: Set<string>;
 };
 
 const beginStatement = 'begin isolation level read committed read write';
@@ -175,7 +177,9 @@ export class GroupPipeline {
     } else {
       this.#session.sendCopy(statement.sql, statement.copy.data);
       if (this.#careful) this.#unitRuns.push(run);
-      this.#send(statement.copy.check);
+      const { check, once } = statement.copy;
+      if (!once || !group.checked.has(check)) this.#send(check);
+      group.checked.add(check);
     }
     if (statement.scan) this.#send(noScanStatement);
   }
@@ -227,7 +231,7 @@ export class GroupPipeline {
     this.#send(beginStatement);
     this.#send(deferStatement);
     this.#send(guardStatement, [...this.#key, formatLsn(this.#sentTo)]);
-    this.#group = { from: this.#sentTo, lastXid: null };
+    this.#group = { from: this.#sentTo, lastXid: null, checked: new Set() };
     return this.#group;
   }
 

@@ -33,6 +33,8 @@ export type Copy = {
   readonly data: Iterable<string>;
   /** To be executed behind it: fails when rows may have been left out or altered on their way. */
   readonly check: string;
+  /** Once in a transaction is enough: the lock that the COPY has taken keeps every table as it is. */
+  readonly once: boolean;
 };
 
 /**
@@ -112,7 +114,8 @@ function copyStatement(plan: RelationPlan, changes: readonly Insert[]): Statemen
   const data = copyText(changes.length, columns.length, (row, column) =>
     newCell(plan, changes[row]?.row[(columns[column] as PlannedColumn).at]),
   );
-  return { sql, parameters: [], scan: false, copy: { data, check } };
+  // Of a partitioned table only the partitions that rows went to are locked.
+  return { sql, parameters: [], scan: false, copy: { data, check, once: !plan.partitioned } };
 }
 
 /** The columns that an update sets, and those that it only compares. */

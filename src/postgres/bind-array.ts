@@ -35,12 +35,27 @@ export function writeTextArray(buffer: Buffer, offset: number, values: readonly 
       buffer.writeInt32BE(1, nullFlagAt);
       at = buffer.writeInt32BE(-1, at);
     } else {
-      const bytes = buffer.write(value, at + 4, 'utf8');
+      const bytes = writeUtf8(buffer, at + 4, value);
       buffer.writeInt32BE(bytes, at);
       at += 4 + bytes;
     }
   }
   return at;
+}
+
+/** Up to this length ASCII is written here: a call into the engine costs more than a few characters. */
+const shortText = 32;
+
+/** Writes a text at `offset`; returns how many bytes it took. */
+function writeUtf8(buffer: Buffer, offset: number, text: string): number {
+  const { length } = text;
+  if (length > shortText) return buffer.write(text, offset, 'utf8');
+  for (let at = 0; at < length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code > 0x7f) return buffer.write(text, offset, 'utf8');
+    buffer[offset + at] = code;
+  }
+  return length;
 }
 
 /** Below this many characters three bytes each are reserved; above it the bytes are counted first. */

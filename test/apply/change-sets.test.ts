@@ -202,6 +202,24 @@ describe('a set of a relation ends', () => {
       'update t: 4,a,x',
     ]);
   });
+
+  test('sooner where sets hardly become fewer rows by being large, and later again where they do', () => {
+    const sets = new ChangeSets({ ...setBounds, maxChanges: 8, minChanges: 2 });
+    const sizes = (rows: readonly number[]) => {
+      const taken: number[] = [];
+      let size = 0;
+      for (const id of rows) {
+        size += 1;
+        const change = { kind: 'update', relation: t, key: null, row: [String(id), 'a', 'x'] } as const;
+        if (sets.add(plan, change).length === 0) continue;
+        taken.push(size);
+        size = 0;
+      }
+      return taken;
+    };
+    expect(sizes(Array.from({ length: 16 }, (_, id) => id))).toEqual([8, 4, 2, 2]);
+    expect(sizes(Array.from({ length: 24 }, () => 1))).toEqual([2, 4, 8, 8]);
+  });
 });
 
 test('where values of a second constraint have met, an update takes the row out and puts it back', () => {
