@@ -92,16 +92,18 @@ export const workloads = {
   'follow-far': smallTransactions(20_000),
 } as const;
 
-type Place = { readonly sourceUri: string; readonly targetUri: string; readonly directory: string };
+export type Place = { readonly sourceUri: string; readonly targetUri: string; readonly directory: string };
 
 /** What differs between the cases. `far` is the server that is reached over the proxy, with its delay. */
-type Way = {
+export type Way = {
   readonly name: string;
   readonly far: 'source' | 'target';
   /** Makes what keeps the changes from here on. */
   readonly prepare: (place: Place) => Promise<void>;
   /** Applies the backlog; returns when the target has all of it. */
   readonly drain: (place: Place) => Promise<Sample>;
+  /** Applies what comes, until it is stopped; then tells what it cost. */
+  readonly run: (place: Place) => Promise<{ readonly stop: () => Promise<Partial<Sample>> }>;
   readonly cleanUp: (place: Place) => Promise<void>;
 };
 
@@ -131,26 +133,53 @@ export function farCases(servers: BenchServers, workload: Workload, scale: numbe
   );
 }
 
-type Conditions = {
+export type Conditions = {
   readonly scale: number;
   readonly roundTripMs: number;
   /** Whether all connections are encrypted, or none. */
   readonly tls: boolean;
 };
 
-async function drainBacklog(
-  { source, target }: BenchServers,
+function drainBacklog(
+  servers: BenchServers,
   way: Way,
   { tables, backlog }: Workload,
-  { scale, roundTripMs, tls }: Conditions,
+  conditions: Conditions,
+): Promise<Sample> {
+  return inPlace(servers, way, `${tables} ${marker}`, conditions, async (near, place) => {
+    // A backlog of many commits, made without waiting for the disk at each of them.
+    await execute(
+      near.sourceUri,
+      'set synchronous_commit = off',
+      backlog(conditions.scale),
+      'set synchronous_commit = on',
+      'insert into marker values (1)',
+    );
+    const drained = watchDrain(near);
+    return { ...(await way.drain(place)), drainMs: await drained };
+  });
+}
+
+/**
+ * Two new databases with these tables, and what keeps the source's changes; then the work, between the servers as they
+ * are near and as the way sees them; then everything verified and taken away.
+ */
+export async function inPlace(
+  { source, target }: BenchServers,
+  way: Way,
+  tables: string,
+  { roundTripMs, tls }: Conditions,
+  work: (near: Place, place: Place) => Promise<Sample>,
 ): Promise<Sample> {
   const from = await createDatabase(source, 'follow');
   const into = await createDatabase(target, 'follow');
   const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
-  const parameters = { sslmode: tls ? 'require' : 'disable' };
-  const near = {
+  // Unless told, libpq and walferry take TLS where the server has it.
+  const parameters: Record<string, string> = tls ? {} : { sslmode: 'disable' };
+  const near: Place = {
     sourceUri: source.uri({ database: from, parameters }),
     targetUri: target.uri({ database: into, parameters }),
+    directory,
   };
   const farUri = way.far === 'source' ? near.sourceUri : near.targetUri;
   const { hostname, port } = new URL(farUri);
@@ -159,24 +188,15 @@ async function drainBacklog(
   overProxy.port = String(proxy.port);
   overProxy.hostname = '127.0.0.1';
   const far = way.far === 'source' ? { sourceUri: String(overProxy) } : { targetUri: String(overProxy) };
-  const place = { ...near, ...(roundTripMs === 0 ? {} : far), directory };
+  const place = { ...near, ...(roundTripMs === 0 ? {} : far) };
   try {
     await Promise.all([
-      execute(near.sourceUri, tables, marker, 'vacuum analyze', 'checkpoint'),
-      execute(near.targetUri, tables, marker, 'vacuum analyze', 'checkpoint'),
+      execute(near.sourceUri, tables, 'vacuum analyze', 'checkpoint'),
+      execute(near.targetUri, tables, 'vacuum analyze', 'checkpoint'),
     ]);
     await way.prepare(place);
-    // A backlog of many commits, made without waiting for the disk at each of them.
-    await execute(
-      near.sourceUri,
-      'set synchronous_commit = off',
-      backlog(scale),
-      'set synchronous_commit = on',
-      'insert into marker values (1)',
-    );
     const before = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
-    const drained = watchDrain(near);
-    const sample = { ...(await way.drain(place)), drainMs: await drained };
+    const sample = await work(near, place);
     const after = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
     await expectEqual(near.sourceUri, near.targetUri);
     await way.cleanUp(place);
@@ -200,7 +220,7 @@ async function watchDrain({ sourceUri, targetUri }: Pick<Place, 'sourceUri' | 't
   return performance.now() - began;
 }
 
-async function untilSome(uri: string, query: string): Promise<void> {
+export async function untilSome(uri: string, query: string): Promise<void> {
   const client = new pg.Client({ connectionString: uri, application_name: 'bench' });
   await client.connect();
   try {
@@ -210,7 +230,7 @@ async function untilSome(uri: string, query: string): Promise<void> {
   }
 }
 
-const walferryFollow: Way = {
+export const walferryFollow: Way = {
   name: 'walferry follow',
   far: 'target',
   prepare: async (place) => {
@@ -220,6 +240,14 @@ const walferryFollow: Way = {
   drain: async (place) => {
     await runWalferry(['stream', 'sentinel', 'set', 'endpos', '--current'], toOf(place));
     return await followMeasured(toOf(place));
+  },
+  run: (place) => {
+    const { child, ended } = startFollow(toOf(place));
+    const stop = async () => {
+      child.kill('SIGTERM');
+      return (await ended).seen;
+    };
+    return Promise.resolve({ stop });
   },
   cleanUp: async (place) => {
     await runWalferry(['stream', 'cleanup'], toOf(place));
@@ -234,9 +262,17 @@ function toOf({ sourceUri, targetUri, directory }: Place): {
   return { source: sourceUri, target: targetUri, directory };
 }
 
-/** Runs `follow --resume` to its end, and looks at its process as the kernel counts it. */
+/** Runs `follow --resume` to its end. */
 async function followMeasured(to: ReturnType<typeof toOf>): Promise<Sample> {
   const began = performance.now();
+  const follow = startFollow(to);
+  const { code, words, seen } = await follow.ended;
+  if (code !== 0) throw new Error(`walferry follow ended with ${code}: ${words}`);
+  return { ms: performance.now() - began, ...seen };
+}
+
+/** Starts `follow --resume`, and looks at its process as the kernel counts it. */
+function startFollow(to: ReturnType<typeof toOf>) {
   const child = spawn(
     process.execPath,
     [...profileOptions(), path.resolve('dist/src/cli/main.js'), 'follow', '--resume'],
@@ -256,11 +292,11 @@ async function followMeasured(to: ReturnType<typeof toOf>): Promise<Sample> {
   const timer = setInterval(() => {
     void lookAt(child.pid ?? 0).then((now) => (seen = now ?? seen));
   }, 50);
-  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-  clearInterval(timer);
-  const ms = performance.now() - began;
-  if (code !== 0) throw new Error(`walferry follow ended with ${code}: ${words}`);
-  return { ms, ...seen };
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve)).then((code) => {
+    clearInterval(timer);
+    return { code, words, seen };
+  });
+  return { child, ended };
 }
 
 /** WALFERRY_BENCH_PROFILE names a directory for CPU profiles. */
@@ -279,7 +315,7 @@ async function lookAt(pid: number): Promise<{ cpuMs: number; peakBytes: number }
   return { cpuMs: ticks.own * tickMs, peakBytes: Number(peak) * 1024 };
 }
 
-const nativeSubscription: Way = {
+export const nativeSubscription: Way = {
   name: 'native subscription',
   far: 'source',
   prepare: async ({ sourceUri, targetUri }) => {
@@ -297,6 +333,10 @@ const nativeSubscription: Way = {
     await execute(targetUri, 'alter subscription bench enable');
     await untilSome(targetUri, 'select from marker');
     return { ms: performance.now() - began };
+  },
+  run: async ({ targetUri }) => {
+    await execute(targetUri, 'alter subscription bench enable');
+    return { stop: () => Promise.resolve({}) };
   },
   cleanUp: async ({ targetUri }) => {
     await execute(targetUri, 'drop subscription bench');

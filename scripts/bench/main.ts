@@ -11,6 +11,7 @@ import { cloneCases, workloads as cloneWorkloads } from './clone.js';
 import { compareCases } from './compare.js';
 import { copyCases, copyRows } from './copy.js';
 import { farCases, followCases, tlsCases, workloads } from './follow.js';
+import { latencyCases } from './latency.js';
 import { measure, type Case, type CaseResult } from './measure.js';
 import { receiveCases } from './receive.js';
 import { watchedCases } from './watched.js';
@@ -43,6 +44,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   watched: {
     what: 'a copy of a database like pgbench that is looked at, or not; 2 jobs each',
     cases: watchedCases,
+  },
+  latency: {
+    what: 'lag from COMMIT on the source to the row on the target, 200 small transactions a second',
+    cases: latencyCases,
   },
   ...drain('follow', followCases),
   ...drain('follow-bulk', followCases),
@@ -160,6 +165,8 @@ const pageColumns: readonly {
   { title: 'median', of: (one) => inSeconds(one.medianMs) },
   { title: 'min', of: (one) => inSeconds(one.minMs) },
   { title: 'max', of: (one) => inSeconds(one.maxMs) },
+  { title: 'p50 ms', of: ({ p50Ms }) => p50Ms?.toFixed(1) },
+  { title: 'p99 ms', of: ({ p99Ms }) => p99Ms?.toFixed(1) },
   { title: 'draining', of: (one) => inSeconds(one.drainMs) },
   { title: 'client CPU', of: (one) => inSeconds(one.cpuMs) },
   { title: 'source CPU', of: (one) => inSeconds(one.sourceCpuMs) },

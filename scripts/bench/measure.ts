@@ -9,13 +9,24 @@ export type Sample = {
   readonly peakBytes?: number;
   /** Of the time, what the changes were under way: without the start and the end of programs. */
   readonly drainMs?: number;
+  /** Of what was measured many times in one run: the middle, and what one of a hundred exceeds. */
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
   /** User and system time of the servers meanwhile. */
   readonly sourceCpuMs?: number;
   readonly targetCpuMs?: number;
 };
 
 /** What a sample may have beside its time. */
-export const extras = ['cpuMs', 'peakBytes', 'drainMs', 'sourceCpuMs', 'targetCpuMs'] as const;
+export const extras = [
+  'cpuMs',
+  'peakBytes',
+  'drainMs',
+  'p50Ms',
+  'p99Ms',
+  'sourceCpuMs',
+  'targetCpuMs',
+] as const;
 
 /** One way to do the work. */
 export type Case = {
@@ -49,9 +60,13 @@ export async function measure(
       const sample = typeof taken === 'number' ? { ms: taken } : taken;
       runs.get(one.name)?.push(sample);
       const drain = sample.drainMs === undefined ? '' : `, draining ${(sample.drainMs / 1000).toFixed(2)} s`;
+      const lag =
+        sample.p99Ms === undefined
+          ? ''
+          : `, p50 ${sample.p50Ms?.toFixed(1)} ms, p99 ${sample.p99Ms.toFixed(1)} ms`;
       const cpu = sample.cpuMs === undefined ? '' : `, client CPU ${(sample.cpuMs / 1000).toFixed(2)} s`;
       log(
-        `round ${round + 1} of ${rounds}: ${one.name.padEnd(28)} ${(sample.ms / 1000).toFixed(2)} s${drain}${cpu}, equal`,
+        `round ${round + 1} of ${rounds}: ${one.name.padEnd(28)} ${(sample.ms / 1000).toFixed(2)} s${drain}${lag}${cpu}, equal`,
       );
     }
   }
