@@ -1,8 +1,12 @@
 /**
- * pgoutput, protocol version 1: one XLogData payload holds one message; its first byte says which.
+ * pgoutput, protocol versions 1 and 2: one XLogData payload holds one message; its first byte says which.
  * https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
  *
- *   B … C   a transaction, whole, at its commit; transactions never interleave in version 1
+ *   B … C   a transaction, whole, at its commit
+ *   S … E   some changes of a transaction in progress (version 2); blocks of several transactions and whole ones take
+ *           turns, and never stand in each other. In a block every change, message, table and type carries the xid of the
+ *           subtransaction that made it
+ *   c A     a transaction that came in blocks commits; it, or a subtransaction of it, is rolled back
  *   I U D T a change; M a logical message (also outside of a transaction)
  *   R       describes a table before its first change on this connection, and again after DDL
  *   Y O     a type's name, a transaction's origin: nothing that concerns us
@@ -18,16 +22,20 @@ import type { Cell, Key } from '../../src/model/row.js';
 import { unchanged } from '../../src/model/row.js';
 import { describeByte, PayloadReader } from './payload.js';
 
+const tagStreamAbort = 0x41;
 const tagBegin = 0x42;
 const tagCommit = 0x43;
 const tagDelete = 0x44;
+const tagStreamStop = 0x45;
 const tagInsert = 0x49;
 const tagMessage = 0x4d;
 const tagOrigin = 0x4f;
 const tagRelation = 0x52;
+const tagStreamStart = 0x53;
 const tagTruncate = 0x54;
 const tagUpdate = 0x55;
 const tagType = 0x59;
+const tagStreamCommit = 0x63;
 
 const tupleKey = 0x4b;
 const tupleNew = 0x4e;
@@ -54,13 +62,18 @@ export class PgoutputDecoder implements Decoder {
   // Most changes go to the table of the change before.
   #lastOid = -1;
   #lastRelation: Relation | null = null;
-  /** xid of the open transaction: version 1 says it once, in Begin. */
+  /** xid of the open transaction, or of the open block: said once, where it begins. */
   #xid: bigint | null = null;
+  /** Whether a block is open. */
+  #inBlock = false;
+  /** Transactions that come in blocks and have not ended. */
+  readonly #streamed = new Set<bigint>();
 
   decode(payload: Buffer, walStart: Lsn): PluginMessage | null {
     const reader = this.#reader;
     reader.begin(payload, walStart);
-    const message = this.#message(reader.uint8(), walStart);
+    const tag = reader.uint8();
+    const message = this.#inBlock ? this.#blockMessage(tag, walStart) : this.#message(tag, walStart);
     reader.end();
     return message;
   }
@@ -92,9 +105,88 @@ export class PgoutputDecoder implements Decoder {
         this.#reader.lsn();
         this.#reader.name();
         return null;
+      case tagStreamStart:
+        return this.#startBlock();
+      case tagStreamCommit:
+        return this.#commitStreamed();
+      case tagStreamAbort:
+        return this.#abortStreamed(walStart);
       default:
         return this.#reader.refuse('a message of this kind is not known', 0);
     }
+  }
+
+  /** What may stand in a block: all but its end and origins begins with the xid that it belongs to. */
+  #blockMessage(tag: number, walStart: Lsn): PluginMessage | null {
+    switch (tag) {
+      case tagStreamStop:
+        this.#inBlock = false;
+        this.#xid = null;
+        return null;
+      case tagOrigin:
+        return this.#message(tag, walStart);
+      case tagInsert:
+      case tagUpdate:
+      case tagDelete:
+      case tagTruncate:
+      case tagMessage:
+      case tagRelation:
+      case tagType: {
+        const sub = BigInt(this.#reader.uint32());
+        const message = this.#message(tag, walStart);
+        // Its own xid is the transaction's where no subtransaction made the change.
+        if (sub === this.#xid || message === null) return message;
+        return message.kind === 'change' || message.kind === 'message' ? { ...message, sub } : message;
+      }
+      default:
+        return this.#reader.refuse('a message of this kind does not belong into a stream block', 0);
+    }
+  }
+
+  #startBlock(): PluginMessage | null {
+    const reader = this.#reader;
+    if (this.#xid !== null) reader.refuse('the transaction before it has not ended', 0);
+    const xid = BigInt(reader.uint32());
+    const flag = reader.uint8();
+    if (flag > 1) reader.refuse(`flag ${flag} is not known`, reader.offset - 1);
+    const isFirst = flag === 1;
+    if (isFirst === this.#streamed.has(xid)) {
+      reader.refuse(isFirst ? `transaction ${xid} has begun already` : `transaction ${xid} has not begun`, 1);
+    }
+    this.#xid = xid;
+    this.#inBlock = true;
+    if (!isFirst) return null;
+    this.#streamed.add(xid);
+    return { kind: 'begin', xid, commitLsn: null, commitTime: null, streamed: true };
+  }
+
+  #commitStreamed(): PluginMessage {
+    const reader = this.#reader;
+    const xid = this.#streamedXid();
+    const flags = reader.uint8();
+    if (flags !== 0) reader.refuse(`flags ${flags} are not known`, 5);
+    const commitLsn = reader.lsn();
+    const endLsn = reader.lsn();
+    const commitTime = reader.int64();
+    this.#streamed.delete(xid);
+    return { kind: 'commit', xid, commitLsn, endLsn, commitTime };
+  }
+
+  #abortStreamed(lsn: Lsn): PluginMessage {
+    const xid = this.#streamedXid();
+    const sub = BigInt(this.#reader.uint32());
+    if (sub !== xid) return { kind: 'rollback', xid, sub, lsn };
+    this.#streamed.delete(xid);
+    return { kind: 'rollback', xid, lsn };
+  }
+
+  /** The transaction of a message that ends one which came in blocks, outside of any other. */
+  #streamedXid(): bigint {
+    const reader = this.#reader;
+    if (this.#xid !== null) reader.refuse('the transaction before it has not ended', 0);
+    const xid = BigInt(reader.uint32());
+    if (!this.#streamed.has(xid)) reader.refuse(`transaction ${xid} has not begun`, 1);
+    return xid;
   }
 
   #begin(): PluginMessage {

@@ -8,8 +8,11 @@ import { basename, dirname, join } from 'node:path';
 import { printSql } from '../apply/print-sql.js';
 import { Failure, throwIfStopped } from '../failure.js';
 import { RelationIntern } from '../journal/decode.js';
+import type { Header } from '../journal/format.js';
 import { JournalReader } from '../journal/reader.js';
+import { listSegments, loadSegments } from '../journal/segment.js';
 import { SegmentReader } from '../journal/segment-reader.js';
+import { StreamedReader, StreamedTransactions } from '../journal/streamed.js';
 import type { StreamMessage } from '../model/message.js';
 
 /** Takes a piece of the text; resolves when there is room for the next. */
@@ -20,19 +23,111 @@ async function print(messages: readonly StreamMessage[], write: WriteText): Prom
   if (text !== '') await write(text);
 }
 
-/** Prints one file. Throws `usage` when it cannot be read, `journal-damaged` when it is no whole transform file. */
+/**
+ * Prints one file: the transactions that commit in it. Of those that arrived while they ran, the changes may stand in
+ * earlier files beside it. Throws `usage` when a file cannot be read, `journal-damaged` when it is no whole transform file.
+ */
 export async function printTransformFile(file: string, write: WriteText, signal: AbortSignal): Promise<void> {
   await requireReadable(file);
-  const reader = new SegmentReader(dirname(file), basename(file), new RelationIntern());
+  const directory = dirname(file);
+  const name = basename(file);
+  const intern = new RelationIntern();
+  const streamed = new StreamedTransactions();
+  const elsewhere = await readBeginnings(directory, name, async (earlier) => {
+    for await (const messages of messagesOf(directory, earlier, intern, signal))
+      streamed.take(messages, earlier);
+  });
+  for await (const messages of messagesOf(directory, name, intern, signal)) {
+    for (const piece of streamed.take(messages, name)) {
+      if (piece.kind === 'messages') {
+        await print(elsewhere.leaveOut(piece.messages), write);
+        continue;
+      }
+      const reader = new StreamedReader(directory, intern, piece.transaction);
+      try {
+        for (;;) {
+          throwIfStopped(signal);
+          const whole = await reader.next();
+          if (whole === null) break;
+          await print(whole, write);
+        }
+      } finally {
+        await reader.close();
+      }
+    }
+  }
+}
+
+async function* messagesOf(
+  directory: string,
+  name: string,
+  intern: RelationIntern,
+  signal: AbortSignal,
+): AsyncGenerator<readonly StreamMessage[]> {
+  const reader = new SegmentReader(directory, name, intern);
   try {
     for (;;) {
       throwIfStopped(signal);
       const result = await reader.read(Infinity);
       if (result.kind !== 'messages') return;
-      await print(result.messages, write);
+      yield result.messages;
     }
   } finally {
     await reader.close();
+  }
+}
+
+/** Shows the files that hold the beginnings of what is unfinished where `name` begins; gives those that are not there. */
+async function readBeginnings(
+  directory: string,
+  name: string,
+  show: (earlier: string) => Promise<void>,
+): Promise<Elsewhere> {
+  const header = await headerOf(directory, name);
+  if (header === null || header.open.size === 0) return new Elsewhere(name, new Map());
+  const files = (await listSegments(directory)).filter((segment) => segment.name <= name);
+  const segments = await loadSegments(directory, files);
+  const there = new Set(segments.map((segment) => segment.name));
+  const first = [...header.open.values()].filter((file) => there.has(file)).sort()[0] ?? name;
+  for (const segment of segments) if (segment.name >= first && segment.name < name) await show(segment.name);
+  // Another plugin's transaction may go on from one file into the next, and is printed so.
+  const inBlocks = header.stream['plugin'] === 'pgoutput';
+  return new Elsewhere(name, new Map([...header.open].filter(([, file]) => inBlocks && !there.has(file))));
+}
+
+async function headerOf(directory: string, name: string): Promise<Header | null> {
+  const reader = new SegmentReader(directory, name, new RelationIntern());
+  try {
+    return await reader.open();
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Transactions that arrived while they ran and whose beginnings are in files that are not at hand. */
+class Elsewhere {
+  readonly #file: string;
+  readonly #beginnings: Map<bigint, string>;
+
+  constructor(file: string, beginnings: Map<bigint, string>) {
+    this.#file = file;
+    this.#beginnings = beginnings;
+  }
+
+  /** Leaves their lines out. Throws `usage` where one commits: a part of it would look like the whole. */
+  leaveOut(messages: readonly StreamMessage[]): readonly StreamMessage[] {
+    if (this.#beginnings.size === 0) return messages;
+    return messages.filter((message) => {
+      if (message.kind === 'connected') this.#beginnings.clear();
+      if (!('xid' in message) || message.xid === null) return true;
+      const beginning = this.#beginnings.get(message.xid);
+      if (beginning === undefined) return true;
+      if (message.kind !== 'commit') return false;
+      throw new Failure(
+        'usage',
+        `transaction ${message.xid}, which commits in ${this.#file}, began in ${beginning}, which is not in its directory`,
+      );
+    });
   }
 }
 

@@ -64,6 +64,18 @@ function flagOf(value: unknown, name: string): boolean | null {
   return typeof value === 'boolean' || value === null ? value : bad(`"${name}" is not true, false or null`);
 }
 
+function yes(value: unknown, name: string): true {
+  return value === true ? value : bad(`"${name}" is not true`);
+}
+
+/** A line of a streamed transaction that names its subtransaction. */
+function ofSubtransaction(message: StreamMessage | SwitchLine | null, sub: bigint): StreamMessage {
+  if (message?.kind === 'change' || message?.kind === 'message' || message?.kind === 'rollback') {
+    return { ...message, sub };
+  }
+  return bad('it cannot belong to a subtransaction');
+}
+
 function count(value: unknown, name: string): number {
   return Number.isSafeInteger(value) && (value as number) >= 0
     ? (value as number)
@@ -252,7 +264,9 @@ export class LineDecoder {
     const plain = this.#plainRow(line);
     if (plain !== null) return plain;
     try {
-      return this.#decode(parseFields(line));
+      const fields = parseFields(line);
+      const message = this.#decode(fields);
+      return fields['sub'] === undefined ? message : ofSubtransaction(message, xidOf(fields['sub']));
     } catch (error) {
       if (error instanceof BadLine) throw damaged(this.#file, offset, error.message);
       throw error;
@@ -315,6 +329,7 @@ export class LineDecoder {
           xid: this.#xid(xid),
           commitLsn: lsn === undefined ? null : this.#lsn(lsn),
           commitTime: timestamp === undefined ? null : this.#time(timestamp),
+          ...(fields['streamed'] === undefined ? {} : { streamed: yes(fields['streamed'], 'streamed') }),
         };
       }
       case 'C':

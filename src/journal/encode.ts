@@ -52,6 +52,11 @@ function describe(relation: Relation): string {
   );
 }
 
+/** The subtransaction that a line belongs to, which only lines of streamed transactions have. */
+function sub(message: { readonly sub?: bigint }): string {
+  return message.sub === undefined ? '' : `,"sub":"${message.sub}"`;
+}
+
 /** How the line of a row's change begins. */
 const actions = {
   insert: '{"action":"I","xid":"',
@@ -113,7 +118,8 @@ export class LineEncoder {
         return (
           `{"action":"B","xid":"${this.#xid(message.xid)}"` +
           (message.commitLsn === null ? '' : `,"lsn":"${this.#lsn(message.commitLsn)}"`) +
-          (message.commitTime === null ? '' : `,"timestamp":"${this.#time(message.commitTime)}"`)
+          (message.commitTime === null ? '' : `,"timestamp":"${this.#time(message.commitTime)}"`) +
+          (message.streamed === undefined ? '' : ',"streamed":true')
         );
       case 'commit':
         return (
@@ -124,12 +130,12 @@ export class LineEncoder {
         return this.#relation(message.relation, describe(message.relation), '');
       case 'message':
         return (
-          `{"action":"M"${message.xid === null ? '' : `,"xid":"${this.#xid(message.xid)}"`}` +
+          `{"action":"M"${message.xid === null ? '' : `,"xid":"${this.#xid(message.xid)}"${sub(message)}`}` +
           `,"lsn":"${this.#lsn(message.lsn)}","prefix":${JSON.stringify(message.prefix)}` +
           `,"content":${JSON.stringify(message.content)}`
         );
       case 'rollback':
-        return `{"action":"R","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"`;
+        return `{"action":"R","xid":"${this.#xid(message.xid)}"${sub(message)},"lsn":"${this.#lsn(message.lsn)}"`;
       case 'keepalive':
         return `{"action":"K","lsn":"${formatLsn(message.lsn)}","timestamp":"${this.#time(message.time)}"`;
       case 'connected':
@@ -151,7 +157,7 @@ export class LineEncoder {
     lines.next();
     lines.put(actions[change.kind]);
     lines.put(this.#xid(message.xid));
-    lines.put('","lsn":"');
+    lines.put(message.sub === undefined ? '","lsn":"' : `","sub":"${message.sub}","lsn":"`);
     lines.put(this.#lsn(message.lsn));
     lines.put('","rel":');
     lines.put(this.#lastIdText);
@@ -173,7 +179,7 @@ export class LineEncoder {
       return this.#lastId;
     });
     lines.add(
-      `{"action":"T","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.lsn)}"` +
+      `{"action":"T","xid":"${this.#xid(message.xid)}"${sub(message)},"lsn":"${this.#lsn(message.lsn)}"` +
         `,"rels":[${ids.join(',')}],"restart":${restartIdentity},"cascade":${cascade}`,
     );
   }

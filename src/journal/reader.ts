@@ -1,21 +1,23 @@
 /**
  * Reads the journal in order, from the oldest needed file on. There is one position; where the writer lives in this
  * process and has the messages after that position in memory, they are taken from there, else the files are read.
- * Both give the same messages in the same order.
+ * Both give the same messages in the same order. Transactions that arrived while they ran come out at their commit
+ * (streamed.ts): what is read here is whole transactions in the order of their commits.
  *
  * Looking ahead: after a batch from a file the next one is read already (or the end found), so that `level` is known
  * and not guessed: an applier that believes it is behind while there is nothing more would sit on what it gathered.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { throwIfStopped } from '../failure.js';
-import type { Lsn } from '../model/lsn.js';
+import { Failure, throwIfStopped } from '../failure.js';
+import { formatLsn, type Lsn } from '../model/lsn.js';
 import type { MessageSource } from '../model/message-source.js';
-import type { StreamMessage } from '../model/message.js';
+import type { Commit, StreamMessage } from '../model/message.js';
 import { RelationIntern } from './decode.js';
 import { damaged } from './format.js';
 import { countApplied, listSegments, loadSegments } from './segment.js';
 import type { Segment } from './segment.js';
 import { SegmentReader } from './segment-reader.js';
+import { isApplied, StreamedReader, StreamedTransactions, type Piece } from './streamed.js';
 import type { TailEntry } from './tail.js';
 import type { JournalWriter } from './writer.js';
 
@@ -46,7 +48,11 @@ export class JournalReader implements MessageSource {
   readonly #orphans: Set<bigint>;
   /** The writer's entry to take next, when the last messages came from its memory too. */
   #sequence = -1;
-  #ahead: readonly StreamMessage[] | null = null;
+  readonly #streamed = new StreamedTransactions();
+  #ahead: readonly Piece[] | null = null;
+  /** What is handed out before anything else: pieces taken, and the transaction that is being read. */
+  #pieces: Piece[] = [];
+  #transaction: StreamedReader | null = null;
   #failure: unknown = null;
   /** A file that ended without a switch line although it is not the newest; seen once, it may be a race. */
   #suspect: string | null = null;
@@ -71,6 +77,7 @@ export class JournalReader implements MessageSource {
   }
 
   get level(): boolean {
+    if (this.#pieces.length > 0 || this.#transaction !== null) return false;
     if (this.#ahead !== null || this.#failure !== null || this.#entry() !== undefined) return false;
     const published = this.#options.writer?.published;
     if (published === undefined) return true;
@@ -82,13 +89,15 @@ export class JournalReader implements MessageSource {
     for (;;) {
       throwIfStopped(signal);
       if (this.#closing.signal.aborted) return null;
+      const messages = await this.#takePiece();
+      if (messages !== null) return messages;
       const batch = this.#ahead === null ? await this.#takeEntry() : this.#ahead;
       if (batch !== null) {
+        this.#pieces.push(...batch);
         if (batch === this.#ahead) {
           this.#ahead = null;
           await this.#lookAhead();
         }
-        if (batch.length > 0) return batch;
         continue;
       }
       if (this.#failure !== null) throw this.#failure;
@@ -107,6 +116,7 @@ export class JournalReader implements MessageSource {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#options.writer?.tail.leave(this);
+    await this.#transaction?.close();
     await this.#current?.close();
   }
 
@@ -133,7 +143,22 @@ export class JournalReader implements MessageSource {
       this.#options.writer?.tail.readTo(this, { file: current.name, offset: current.offset });
   }
 
-  async #takeEntry(): Promise<readonly StreamMessage[] | null> {
+  /** What was taken and not handed out; null when there is nothing more of it. */
+  async #takePiece(): Promise<readonly StreamMessage[] | null> {
+    for (;;) {
+      const messages = await this.#transaction?.next();
+      if (messages !== undefined && messages !== null) return messages;
+      this.#transaction = null;
+      const piece = this.#pieces.shift();
+      if (piece === undefined) return null;
+      if (piece.kind === 'messages') return piece.messages;
+      const { directory, from } = this.#options;
+      if (from !== undefined && isApplied(piece.transaction, from)) continue;
+      this.#transaction = new StreamedReader(directory, this.#intern, piece.transaction);
+    }
+  }
+
+  async #takeEntry(): Promise<readonly Piece[] | null> {
     const entry = this.#entry();
     if (entry === undefined) {
       // Not written yet; or forgotten meanwhile: the files know, and lead back here.
@@ -151,7 +176,7 @@ export class JournalReader implements MessageSource {
       await current.open();
     }
     current.skipTo(entry.end, entry.sum, entry.described);
-    return this.#withoutOrphans(entry.messages);
+    return this.#streamed.take(this.#withoutOrphans(entry.messages), entry.file);
   }
 
   /** Reads on; a failure waits until what was read before it is taken. */
@@ -181,9 +206,9 @@ export class JournalReader implements MessageSource {
         case 'messages': {
           // What somebody who asked for `level` meanwhile found in memory may be part of it.
           this.#leaveMemory();
-          const messages = this.#withoutOrphans(result.messages);
-          if (messages.length === 0) break;
-          this.#ahead = messages;
+          const pieces = this.#streamed.take(this.#withoutOrphans(result.messages), current.name);
+          if (pieces.length === 0) break;
+          this.#ahead = pieces;
           return;
         }
         case 'switch':
@@ -252,7 +277,10 @@ export class JournalReader implements MessageSource {
         this.#orphans.clear();
         return false;
       case 'commit':
+        this.#refuseNeeded(message);
+        return this.#orphans.delete(message.xid);
       case 'rollback':
+        if (message.sub !== undefined) return this.#orphans.has(message.xid);
         return this.#orphans.delete(message.xid);
       case 'begin':
       case 'change':
@@ -264,5 +292,19 @@ export class JournalReader implements MessageSource {
         break;
     }
     return false;
+  }
+
+  /**
+   * A transaction whose beginning was pruned has ended at or before the position that the target was at by then. One that
+   * ends behind where it stands now was applied, and is not any more.
+   */
+  #refuseNeeded({ xid, endLsn }: Commit): void {
+    const { from } = this.#options;
+    if (from === undefined || endLsn <= from || !this.#orphans.has(xid)) return;
+    throw new Failure(
+      'target-set-back',
+      `the target's position is ${formatLsn(from)}, and the transform files no longer hold the beginning of ` +
+        `transaction ${xid}, which ends at ${formatLsn(endLsn)}: the target was set back`,
+    );
   }
 }

@@ -76,7 +76,7 @@ export class Progress {
         this.#advance(message.endLsn);
         return;
       case 'rollback':
-        this.#open.delete(message.xid);
+        if (message.sub === undefined) this.#open.delete(message.xid);
         return;
       case 'keepalive':
         this.#advance(message.lsn);

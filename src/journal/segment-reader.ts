@@ -23,10 +23,14 @@ export type ReadResult =
   | { readonly kind: 'end' }
   | { readonly kind: 'switch'; readonly next: string };
 
+/** Whether a line is wanted, told from its first bytes: what is not wanted is not decoded. */
+export type LineFilter = (buffer: Buffer, start: number) => boolean;
+
 export class SegmentReader {
   readonly name: string;
   readonly #directory: string;
   readonly #decoder: LineDecoder;
+  readonly #wanted: LineFilter | null;
   #handle: FileHandle | null = null;
   #header: Header | null = null;
   #scanner: LineScanner | null = null;
@@ -38,8 +42,10 @@ export class SegmentReader {
   #unverifiedSwitch: SwitchLine | null = null;
   #switch: SwitchLine | null = null;
 
-  constructor(directory: string, name: string, intern: RelationIntern) {
+  /** `wanted` must want the lines that describe relations, and the last line of a file. */
+  constructor(directory: string, name: string, intern: RelationIntern, wanted: LineFilter | null = null) {
     this.#directory = directory;
+    this.#wanted = wanted;
     this.name = name;
     this.#decoder = new LineDecoder(name, intern);
   }
@@ -119,8 +125,10 @@ export class SegmentReader {
     if ((await this.open()) === null || this.#handle === null) return null;
     const handle = this.#handle;
     const visitor = {
-      line: (buffer: Buffer, start: number, end: number, offset: number) =>
-        this.#line(buffer.toString('utf8', start, end), offset),
+      line: (buffer: Buffer, start: number, end: number, offset: number) => {
+        if (this.#wanted === null || this.#wanted(buffer, start))
+          this.#line(buffer.toString('utf8', start, end), offset);
+      },
       verified: () => this.#verify(),
     };
     const readAt = async (buffer: Buffer, offset: number, length: number, position: number) =>

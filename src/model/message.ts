@@ -9,18 +9,27 @@ import type { Change } from './change.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
 
-/** A transaction starts. `commitLsn` is where its commit record begins, null when the plugin does not know yet. */
+/**
+ * A transaction starts. `commitLsn` is where its commit record begins, null when the plugin does not know yet.
+ * `streamed`: its changes arrive while it is in progress, between those of others, up to its commit or rollback; any
+ * other transaction is sent whole.
+ */
 export type Begin = {
   readonly kind: 'begin';
   readonly xid: bigint;
   readonly commitLsn: Lsn | null;
   readonly commitTime: bigint | null;
+  readonly streamed?: true;
 };
 
-/** One change of the open transaction. `lsn` is its record's position: rows of one statement may share it. */
+/**
+ * One change of the open transaction. `lsn` is its record's position: rows of one statement may share it. `sub` is there
+ * in streamed transactions alone, where a subtransaction made the change: its own xid, by which it may be rolled back.
+ */
 export type ChangeMessage = {
   readonly kind: 'change';
   readonly xid: bigint;
+  readonly sub?: bigint;
   readonly lsn: Lsn;
   readonly change: Change;
 };
@@ -41,14 +50,21 @@ export type RelationMessage = { readonly kind: 'relation'; readonly relation: Re
 export type LogicalMessage = {
   readonly kind: 'message';
   readonly xid: bigint | null;
+  /** As in a change. */
+  readonly sub?: bigint;
   readonly lsn: Lsn;
   readonly prefix: string;
   /** Raw content, base64: it may be any bytes. */
   readonly content: string;
 };
 
-/** An unfinished transaction is given up (streamed transactions only). */
-export type Rollback = { readonly kind: 'rollback'; readonly xid: bigint; readonly lsn: Lsn };
+/** An unfinished streamed transaction is given up; with `sub`, only what that subtransaction of it has changed. */
+export type Rollback = {
+  readonly kind: 'rollback';
+  readonly xid: bigint;
+  readonly sub?: bigint;
+  readonly lsn: Lsn;
+};
 
 /** What a plugin makes of one payload. */
 export type PluginMessage = Begin | ChangeMessage | Commit | RelationMessage | LogicalMessage | Rollback;

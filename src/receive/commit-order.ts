@@ -1,6 +1,7 @@
 /**
- * What has to hold of a stream, whatever plugin wrote it: transactions come whole, one after the other, in the order
- * of their commits. It keeps no rows: two positions and an xid.
+ * What has to hold of a stream, whatever plugin wrote it: transactions come in the order of their commits, and whole, one
+ * after the other, but for those that are streamed while they run: their changes come between others, and never inside of
+ * one. It keeps no rows: two positions, an xid, and those of the streamed ones.
  */
 import { Failure } from '../failure.js';
 import type { Begin, Commit, PluginMessage } from '../model/message.js';
@@ -9,16 +10,13 @@ import { formatLsn, laterLsn, type Lsn } from '../model/lsn.js';
 /** Checks the messages of one connection, in order. */
 export class CommitOrder {
   #open: Begin | null = null;
+  /** Streamed transactions that have not ended. */
+  readonly #streamed = new Set<bigint>();
   #lastEnd: Lsn;
 
   /** `held` is where the stream was asked to start: whatever commits at or before it must not come. */
   constructor(held: Lsn) {
     this.#lastEnd = held;
-  }
-
-  /** Whether a transaction has begun and not ended. */
-  get open(): boolean {
-    return this.#open !== null;
   }
 
   /** Takes the next message. Throws `message-unreadable` when it cannot stand here. */
@@ -39,13 +37,16 @@ export class CommitOrder {
         if (message.xid !== null) this.#inside(message.xid, 'a transactional message');
         break;
       case 'rollback':
-        throw unreadable(
-          `transaction ${message.xid} is rolled back, and only whole transactions were asked for`,
-        );
+        if (!this.#isStreamed(message.xid)) {
+          throw unreadable(`transaction ${message.xid} is rolled back, and is not one that was streamed`);
+        }
+        if (message.sub === undefined) this.#streamed.delete(message.xid);
+        break;
     }
   }
 
   #inside(xid: bigint, what: string): void {
+    if (this.#isStreamed(xid)) return;
     if (this.#open === null)
       throw unreadable(`${what} of transaction ${xid} comes outside of any transaction`);
     if (this.#open.xid !== xid) {
@@ -56,6 +57,11 @@ export class CommitOrder {
   #begin(begin: Begin): void {
     if (this.#open !== null) {
       throw unreadable(`transaction ${begin.xid} begins inside of transaction ${this.#open.xid}`);
+    }
+    if (begin.streamed === true) {
+      if (this.#streamed.has(begin.xid)) throw unreadable(`transaction ${begin.xid} begins twice`);
+      this.#streamed.add(begin.xid);
+      return;
     }
     if (begin.commitLsn !== null && begin.commitLsn < this.#lastEnd) {
       throw unreadable(
@@ -82,7 +88,14 @@ export class CommitOrder {
       );
     }
     this.#lastEnd = commit.endLsn;
+    // Where a whole transaction is open, this is its commit: `#inside` has seen to it.
+    if (this.#open === null) this.#streamed.delete(commit.xid);
     this.#open = null;
+  }
+
+  /** Whether this is a streamed transaction in its place: outside of whole ones. */
+  #isStreamed(xid: bigint): boolean {
+    return this.#open === null && this.#streamed.has(xid);
   }
 }
 

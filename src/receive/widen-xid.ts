@@ -10,6 +10,8 @@ import type { PluginMessage } from '../model/message.js';
 export class XidWidener {
   #lastWide: bigint;
   #lastNarrow: bigint;
+  /** Of subtransactions, which take turns with their transactions: each has its own last one. */
+  #subs: XidWidener | null = null;
 
   /** `seed` is a 64-bit xid near to what will come. */
   constructor(seed: bigint) {
@@ -40,5 +42,8 @@ export class XidWidener {
     if (message.kind === 'relation' || message.xid === null) return;
     const wide = this.widen(message.xid);
     if (wide !== message.xid) (message as { xid: bigint }).xid = wide;
+    if (message.kind === 'begin' || message.kind === 'commit' || message.sub === undefined) return;
+    this.#subs ??= new XidWidener(wide);
+    (message as { sub: bigint }).sub = this.#subs.widen(message.sub);
   }
 }

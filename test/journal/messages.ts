@@ -78,6 +78,13 @@ const anyRelation: fc.Arbitrary<Relation> = plain({
 
 const nullable = fc.option(anyText, { nil: null });
 
+/** Some of them of a subtransaction, as in streamed transactions. */
+const withSub = <T>(messages: fc.Arbitrary<T>): fc.Arbitrary<T | (T & { sub: bigint })> =>
+  fc.oneof(
+    { weight: 3, arbitrary: messages },
+    fc.tuple(messages, anyXid).map(([message, sub]) => ({ ...message, sub })),
+  );
+
 /** A change of one of the relations. */
 function anyChange(relations: readonly Relation[]): fc.Arbitrary<StreamMessage> {
   const change = fc.constantFrom(...relations).chain((relation) => {
@@ -97,7 +104,7 @@ function anyChange(relations: readonly Relation[]): fc.Arbitrary<StreamMessage> 
       }),
     );
   });
-  return plain({ kind: fc.constant('change' as const), xid: anyXid, lsn: anyLsn, change });
+  return withSub(plain({ kind: fc.constant('change' as const), xid: anyXid, lsn: anyLsn, change }));
 }
 
 /** Any messages, in no order that a server would send. */
@@ -128,7 +135,7 @@ export const anyMessages: fc.Arbitrary<StreamMessage[]> = fc
           prefix: anyText,
           content: fc.base64String(),
         }),
-        plain({ kind: fc.constant('rollback' as const), xid: anyXid, lsn: anyLsn }),
+        withSub(plain({ kind: fc.constant('rollback' as const), xid: anyXid, lsn: anyLsn })),
         plain({ kind: fc.constant('keepalive' as const), lsn: anyLsn, time: anyTime }),
         plain({ kind: fc.constant('connected' as const), lsn: anyLsn }),
         plain({ kind: fc.constant('endpos' as const), lsn: anyLsn }),

@@ -21,6 +21,15 @@ const begin = (xid: number, commitLsn: number | null): StreamFrame =>
     commitLsn: commitLsn === null ? null : lsn(commitLsn),
     commitTime: 0n,
   });
+const streamed = (xid: number): StreamFrame =>
+  data({ kind: 'begin', xid: BigInt(xid), commitLsn: null, commitTime: null, streamed: true });
+const rollback = (xid: number, sub?: number): StreamFrame =>
+  data({
+    kind: 'rollback',
+    xid: BigInt(xid),
+    lsn: lsn(1),
+    ...(sub === undefined ? {} : { sub: BigInt(sub) }),
+  });
 const message = (xid: number | null): StreamFrame =>
   data({ kind: 'message', xid: xid === null ? null : BigInt(xid), lsn: lsn(1), prefix: '', content: '' });
 const commit = (xid: number, commitLsn: number, endLsn: number): StreamFrame =>
@@ -89,6 +98,15 @@ describe('the order of commits', () => {
       [begin(5, 200), data({ kind: 'rollback', xid: 5n, lsn: lsn(1) })],
       /rolled back/,
     ],
+    ['a streamed transaction that begins twice', [streamed(5), streamed(5)], /5 begins twice/],
+    ['one that begins inside of another', [begin(5, 200), streamed(6)], /6 begins inside of transaction 5/],
+    ['a change of one inside of another', [streamed(6), begin(5, 200), message(6)], /6 comes inside of/],
+    ['a change of one that has ended', [streamed(6), commit(6, 200, 210), message(6)], /outside of any/],
+    [
+      'a commit of one in front of the one before it',
+      [streamed(6), begin(5, 200), commit(5, 200, 210), commit(6, 205, 209)],
+      /ends at 0\/D1/,
+    ],
   ])('refuses %s', (_claim, frames, words) => {
     expect(() => reader().read(frames, zeroLsn, 0)).toThrow(
       expect.objectContaining({ code: 'message-unreadable', message: expect.stringMatching(words) }),
@@ -102,6 +120,23 @@ describe('the order of commits', () => {
       0,
     );
     expect(short(messages)).toEqual(['begin 5', 'commit 210', 'begin 6', 'commit 220']);
+  });
+
+  test('lets streamed transactions come between others, until they commit or are rolled back', () => {
+    const stream = reader();
+    const { messages } = stream.read(
+      [
+        ...[streamed(6), message(6), begin(5, 200), message(5), commit(5, 200, 210), streamed(7), message(7)],
+        ...[message(6), rollback(6, 8), message(6), rollback(7), commit(6, 220, 230), begin(9, 230)],
+      ],
+      zeroLsn,
+      0,
+    );
+    expect(short(messages)).toEqual([
+      ...['begin 6', 'message', 'begin 5', 'message', 'commit 210', 'begin 7', 'message'],
+      ...['message', 'rollback', 'message', 'rollback', 'commit 230', 'begin 9'],
+    ]);
+    expect(stream.position).toBe(lsn(230));
   });
 
   test('says nothing of messages outside of transactions', () => {
@@ -193,6 +228,14 @@ describe('the end position', () => {
     const stream = reader();
     expect(stream.read([begin(5, null), message(5)], zeroLsn, 0).reached).toBe(false);
     expect(stream.read([keepalive(150)], lsn(150), 0).reached).toBe(true);
+  });
+
+  test('falls behind the beginning of a streamed transaction: its commit tells, or a keepalive', () => {
+    const stream = reader();
+    const first = stream.read([streamed(6), message(6)], lsn(205), 0);
+    expect([short(first.messages), first.reached]).toEqual([['begin 6', 'message'], false]);
+    expect(stream.read([message(6), commit(6, 210, 220)], lsn(205), 0).reached).toBe(true);
+    expect(reader().read([streamed(6), message(6), keepalive(205)], lsn(205), 0).reached).toBe(true);
   });
 
   test('may be moved back to what was taken already', () => {

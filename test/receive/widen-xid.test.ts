@@ -45,3 +45,10 @@ test('a message is widened where it stands; one without a transaction is left al
   expect(begin.xid).toBe(0x1_0000_0005n);
   expect(outside.xid).toBeNull();
 });
+
+test('a subtransaction is widened for itself: it may stand on the other side of a turn', () => {
+  const widener = new XidWidener(0x1_ffff_fff0n);
+  const change = { kind: 'rollback', xid: 0xffff_ffffn, sub: 3n, lsn: zeroLsn } as const;
+  widener.widenMessage(change);
+  expect([change.xid, change.sub]).toEqual([0x1_ffff_ffffn, 0x2_0000_0003n]);
+});

@@ -373,7 +373,7 @@ describe('any message', () => {
   });
 
   test('of garbage is refused or read, never anything else', () => {
-    const tags = fc.constantFrom('B', 'C', 'R', 'Y', 'O', 'I', 'U', 'D', 'T', 'M');
+    const tags = fc.constantFrom('B', 'C', 'R', 'Y', 'O', 'I', 'U', 'D', 'T', 'M', 'S', 'E', 'c', 'A');
     fc.assert(
       fc.property(tags, fc.uint8Array({ maxLength: 60 }), (tag, garbage) => {
         const decoder = opened(table('default', ['id', 'note'], [0]));
@@ -385,6 +385,93 @@ describe('any message', () => {
       }),
       { numRuns: 2000 },
     );
+  });
+});
+
+describe('a transaction in progress', () => {
+  const people = table('default', ['id', 'note'], [0]);
+  const inBlock = (xid: number, ...payloads: Buffer[]) => [
+    wire.streamStart(700, false),
+    ...payloads.map((payload) => wire.ofSubtransaction(xid, payload)),
+    wire.streamStop(),
+  ];
+
+  test('comes in blocks, between others, and each change says which subtransaction made it', () => {
+    const decoder = new PgoutputDecoder();
+    const payloads = [
+      wire.streamStart(700, true),
+      wire.ofSubtransaction(700, wire.relation(1, people)),
+      wire.ofSubtransaction(700, wire.type(9, 'public', 'mood')),
+      wire.origin(1n, 'elsewhere'),
+      wire.ofSubtransaction(700, wire.insert(1, ['1', null])),
+      wire.ofSubtransaction(702, wire.remove(1, 'K', ['2', null])),
+      wire.ofSubtransaction(702, wire.logicalMessage(true, 7n, 'app', Buffer.alloc(0))),
+      wire.streamStop(),
+      wire.begin(0x500n, 1n, 701),
+      wire.insert(1, ['3', null]),
+      wire.commit(0x500n, 0x530n, 1n),
+      ...inBlock(703, wire.update(1, ['1', 'x'])),
+      wire.streamAbort(700, 702),
+      wire.streamCommit(700, 0x600n, 0x630n, 2n),
+      wire.streamStart(705, true),
+      wire.streamStop(),
+      wire.streamAbort(705, 705),
+    ];
+    const read = payloads.map((payload) => decoder.decode(payload, lsn(0x400n)));
+    const change = { kind: 'change', lsn: 0x400n };
+    expect(read.filter((message) => message !== null)).toEqual([
+      { kind: 'begin', xid: 700n, commitLsn: null, commitTime: null, streamed: true },
+      { kind: 'relation', relation: people },
+      { ...change, xid: 700n, change: { kind: 'insert', relation: people, row: ['1', null] } },
+      { ...change, xid: 700n, sub: 702n, change: { kind: 'delete', relation: people, key: ['2'] } },
+      { kind: 'message', xid: 700n, sub: 702n, lsn: 7n, prefix: 'app', content: '' },
+      { kind: 'begin', xid: 701n, commitLsn: 0x500n, commitTime: 1n },
+      { ...change, xid: 701n, change: { kind: 'insert', relation: people, row: ['3', null] } },
+      { kind: 'commit', xid: 701n, commitLsn: 0x500n, endLsn: 0x530n, commitTime: 1n },
+      {
+        ...change,
+        xid: 700n,
+        sub: 703n,
+        change: { kind: 'update', relation: people, key: null, row: ['1', 'x'] },
+      },
+      { kind: 'rollback', xid: 700n, sub: 702n, lsn: 0x400n },
+      { kind: 'commit', xid: 700n, commitLsn: 0x600n, endLsn: 0x630n, commitTime: 2n },
+      { kind: 'begin', xid: 705n, commitLsn: null, commitTime: null, streamed: true },
+      { kind: 'rollback', xid: 705n, lsn: 0x400n },
+    ]);
+  });
+
+  test.each<[claim: string, Buffer[], RegExp]>([
+    [
+      'a block inside of a transaction',
+      [wire.begin(1n, 1n, 9), wire.streamStart(700, true)],
+      /has not ended/,
+    ],
+    ['a block inside of a block', [wire.streamStart(700, true), wire.streamStart(701, true)], /stream block/],
+    [
+      'a second first block',
+      [wire.streamStart(700, true), wire.streamStop(), wire.streamStart(700, true)],
+      /begun already/,
+    ],
+    ['a block of an unknown transaction', [wire.streamStart(700, false)], /700 has not begun/],
+    ['the end of a block outside of one', [wire.streamStop()], /not known/],
+    [
+      'a commit inside of a block',
+      [wire.streamStart(700, true), wire.streamCommit(700, 1n, 2n, 3n)],
+      /stream block/,
+    ],
+    ['the commit of an unknown transaction', [wire.streamCommit(700, 1n, 2n, 3n)], /700 has not begun/],
+    ['the rollback of an unknown transaction', [wire.streamAbort(700, 701)], /700 has not begun/],
+    [
+      'a change outside of a block',
+      [wire.streamStart(700, true), wire.streamStop(), wire.insert(1, [])],
+      /no transaction is open/,
+    ],
+  ])('is refused where it cannot stand: %s', (_, payloads, message) => {
+    const decoder = new PgoutputDecoder();
+    const last = payloads.at(-1) ?? Buffer.alloc(0);
+    for (const payload of payloads.slice(0, -1)) decoder.decode(payload, lsn(1n));
+    expect(refusal(() => decoder.decode(last, lsn(1n)))).toMatch(message);
   });
 });
 
@@ -403,16 +490,18 @@ describe('what the server is asked for', () => {
     [
       150_020,
       [
-        ['proto_version', '1'],
+        ['proto_version', '2'],
         ['publication_names', '"walferry"'],
+        ['streaming', 'on'],
         ['messages', 'true'],
       ],
     ],
     [
       160_000,
       [
-        ['proto_version', '1'],
+        ['proto_version', '2'],
         ['publication_names', '"walferry"'],
+        ['streaming', 'on'],
         ['messages', 'true'],
         ['origin', 'any'],
       ],

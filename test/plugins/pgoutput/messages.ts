@@ -87,3 +87,13 @@ export const logicalMessage = (
   content: Buffer,
 ): Buffer =>
   concat(byte('M'), byte(transactional ? 1 : 0), int64(lsn), name(prefix), int32(content.length), content);
+
+export const streamStart = (xid: number, first: boolean): Buffer =>
+  concat(byte('S'), int32(xid), byte(first ? 1 : 0));
+export const streamStop = (): Buffer => byte('E');
+export const streamCommit = (xid: number, commitLsn: bigint, endLsn: bigint, time: bigint): Buffer =>
+  concat(byte('c'), int32(xid), byte(0), int64(commitLsn), int64(endLsn), int64(time));
+export const streamAbort = (xid: number, sub: number): Buffer => concat(byte('A'), int32(xid), int32(sub));
+/** A message as it stands in a block: its letter, an xid, the rest. */
+export const ofSubtransaction = (xid: number, message: Buffer): Buffer =>
+  concat(message.subarray(0, 1), int32(xid), message.subarray(1));
