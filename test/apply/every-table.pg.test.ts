@@ -19,6 +19,8 @@ const schema = `
   create table swapped (id int primary key, u int unique, v text);
   create table equal_rows (a int, v text); alter table equal_rows replica identity full;
   create table no_equality (j json, p point, x xml); alter table no_equality replica identity full;
+  create table numbered (id int generated always as identity primary key, v text);
+  insert into numbered (v) select 'n' from generate_series(1, 4);
   create materialized view seen as select id, v from only parent;
   create unique index on seen (id);
   insert into parent select i, 'p' from generate_series(1, 5) i;
@@ -42,6 +44,8 @@ const changes = [
   // Rows that move to another partition, and back.
   `update root set region = 2 where id in (1, 2); update root set region = 1, v = 'back' where id = 2`,
   `truncate emptied; insert into emptied values (7)`,
+  // The key of a GENERATED ALWAYS identity: left alone beside a change, and changed to what its sequence gives.
+  `update numbered set v = 'other' where id = 1; update numbered set id = default where id in (2, 3); delete from numbered where id = 4`,
   // Keys that swap places, by a third; values of a second constraint too, in both orders.
   `update swapped set id = 100 where id = 1; update swapped set id = 1 where id = 2; update swapped set id = 2 where id = 100`,
   `update swapped set u = 100 where id = 1; update swapped set u = 2 where id = 2;
@@ -82,9 +86,13 @@ test('tables of odd kinds, partition moves, swaps and prepared transactions arri
     'root_1',
     'root_2',
     'swapped',
+    'numbered',
     'bare',
   ]) {
     const rows = `select t::text as row from ${table} t order by 1`;
     expect([table, await target.sql(rows)]).toEqual([table, await source.sql(rows)]);
   }
+  // The publications are the source's: they are not copied, and the target publishes nothing.
+  expect(await source.sql('select from pg_publication')).not.toEqual([]);
+  expect(await target.sql('select from pg_publication')).toEqual([]);
 });
