@@ -61,7 +61,7 @@ export async function surviveTroubles(options: Troubles): Promise<Survived> {
   let process: WalferryProcess = run(migration, cloneFollow(migration, '--no-owner'));
   let ended = watch(process);
   let restarts = 0;
-  await process.waitForOutput(/applying changes from/);
+  await process.waitForOutput(/applying changes from/, { timeoutMs: 200_000 });
   const again = async () => {
     if (ended.code === undefined) return;
     expect([...resumable, null], process.stderr).toContain(ended.code);

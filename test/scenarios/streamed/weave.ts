@@ -29,12 +29,16 @@ function insert(
   );
 }
 
+export type WeaveOptions = {
+  /** Something that is to happen while transactions are open, twice. */
+  readonly between?: () => Promise<void>;
+  /** Not while tables are copied: a snapshot does not see the rows of a table that was truncated after it. */
+  readonly truncate?: boolean;
+};
+
 /** Four transactions side by side; `round` keeps the keys of several calls apart. */
-export async function weave(
-  source: TestDatabase,
-  round: number,
-  between: () => Promise<void> = async () => {},
-): Promise<void> {
+export async function weave(source: TestDatabase, round: number, options: WeaveOptions = {}): Promise<void> {
+  const { between = async () => {}, truncate = true } = options;
   const base = round * 1_000_000;
   let smalls = round * 1000;
   const small = () => source.sql(`insert into small values (${(smalls += 1)}, 'between')`);
@@ -66,7 +70,7 @@ export async function weave(
   await insert(c, 'c', base + 200_000);
   await d.sql(`begin; insert into cleared select i from generate_series(1, 50) i on conflict do nothing`);
   await insert(d, 'd', base + 300_000);
-  await d.sql(`truncate cleared; insert into cleared values (${round})`);
+  if (truncate) await d.sql(`truncate cleared; insert into cleared values (${round})`);
   await small();
   await insert(c, 'c', base + 210_000);
   await c.sql('rollback');
