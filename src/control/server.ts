@@ -149,7 +149,10 @@ export class ControlServer implements AsyncDisposable {
     this.#server.on('listening', () => {
       this.#troubled = false;
       log.info(`remote control: listening on ${controlLabel(plan)}`);
-      if (this.#pages !== null) log.info(`monitor: http://${controlLabel(plan)}/`);
+      if (this.#pages === null) return;
+      const token =
+        plan.token === null ? `the token is in ${directory}/token` : 'the token is WALFERRY_TOKEN';
+      log.info(`monitor: http://${controlLabel(plan)}/ (to set things there, ${token})`);
     });
   }
 

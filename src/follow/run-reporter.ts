@@ -40,6 +40,10 @@ export interface StreamReport {
 
 const tellEveryMs = 1000;
 
+/** Another process may hold the catalog's write lock: telling is left for the next second, but not how it all ended. */
+const briefMs = 100;
+const patientMs = 5000;
+
 export class RunReporter {
   readonly #options: RunReporterOptions;
   readonly #catalog: Catalog;
@@ -59,6 +63,7 @@ export class RunReporter {
   constructor(options: RunReporterOptions) {
     this.#options = options;
     this.#catalog = openCatalog(options.directory, 'status');
+    this.#catalog.database.pragma(`busy_timeout = ${briefMs}`);
     this.#timer = setInterval(() => this.#tell(), tellEveryMs).unref();
     this.#tell();
   }
@@ -106,6 +111,7 @@ export class RunReporter {
 
   #end(phase: RunPhase): void {
     clearInterval(this.#timer);
+    this.#catalog.database.pragma(`busy_timeout = ${patientMs}`);
     this.enter(phase);
     closeCatalog(this.#catalog);
   }

@@ -155,3 +155,35 @@ test('times are printed as strftime does', () => {
     '2026-02-03 04:05:06|2026-02-03 04:05:06|26 34 % %Q',
   );
 });
+
+describe('the end of the log that is kept for whoever looks on', () => {
+  test('holds what an operator sees, without passwords, and each line once', () => {
+    const secrets = new Secrets();
+    secrets.add('hunter22');
+    const { log } = capture({ level: 'debug' }, { secrets });
+    log.info('connecting as me:hunter22');
+    log.notice('a table');
+    log.warn('slow');
+    const first = log.tail.linesAfter(0);
+    expect(first.lines.map(({ severity, message }) => [severity, message])).toEqual([
+      ['INFO', 'connecting as me:****'],
+      ['WARN', 'slow'],
+    ]);
+    expect(log.tail.linesAfter(first.count).lines).toEqual([]);
+    log.error('failed');
+    expect(log.tail.linesAfter(first.count).lines.map(({ message }) => message)).toEqual(['failed']);
+    expect(log.tail.redact('hunter22')).toBe('****');
+  });
+
+  test('is bounded: who has not looked for long gets the last three hundred', () => {
+    const { log } = capture({});
+    for (let nth = 1; nth <= 1000; nth += 1) log.info(`line ${nth}`);
+    const { lines, count } = log.tail.linesAfter(5);
+    expect([lines.length, lines.at(0)?.message, lines.at(-1)?.message, count]).toEqual([
+      300,
+      'line 701',
+      'line 1000',
+      1000,
+    ]);
+  });
+});

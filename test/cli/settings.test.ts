@@ -206,6 +206,21 @@ describe('every built option reaches its setting', () => {
     ['clone', ['--host', 'h'], { control: { host: 'h', port: 5442 } }],
     ['clone', ['--port', '7'], { control: { host: '127.0.0.1', port: 7 } }],
     ['stream prune', ['--host', 'h', '--port', '7'], { control: { host: 'h', port: 7 } }],
+    ['clone', ['--monitor'], { control: { host: '127.0.0.1', port: 5442 }, monitor: true }],
+    ['clone', ['--monitor', '[::1]:7'], { control: { host: '::1', port: 7 }, monitor: true }],
+    [
+      'clone',
+      ['--monitor=7', '--heartbeat', '0'],
+      { control: { host: '127.0.0.1', port: 7 }, heartbeatSeconds: 0 },
+    ],
+    ['clone', ['--monitor', '--host', 'h'], { control: { host: 'h', port: 5442 }, monitor: true }],
+    [
+      'monitor',
+      ['--host', 'h', '--interval', '5'],
+      { control: { host: 'h', port: 5442 }, intervalSeconds: 5 },
+    ],
+    ['monitor', ['--web', '--listen', 'h:7'], { control: null, web: true, listen: { host: 'h', port: 7 } }],
+    ['monitor', ['--web', '--listen', '7'], { listen: { host: '127.0.0.1', port: 7 } }],
     ['stream sentinel get', ['-H', 'h'], { control: { host: 'h', port: 5442 } }],
     ['stream sentinel set apply', ['-H', 'h', '-P', '7'], { control: { host: 'h', port: 7 } }],
     ['stream sentinel get', [], { sentinelField: null }],
@@ -436,5 +451,24 @@ describe('the log', () => {
       file: '/tmp/x.log',
       fileFormat: 'json',
     });
+  });
+});
+
+describe('where a run listens', () => {
+  test.each<[string, string[], RegExp]>([
+    ['clone', ['--monitor', 'h:99999'], /Failed to parse --monitor: "h:99999", expected host:port/],
+    ['clone', ['--monitor', 'http://h:1/'], /Failed to parse --monitor: .*, expected host:port/],
+    ['clone', ['--monitor', 'h:1', '--port', '2'], /--monitor names another address than --host and --port/],
+    ['clone', ['--monitor', '--all-databases'], /Options --all-databases and --monitor exclude each other/],
+    ['monitor', ['--listen', 'a b'], /Failed to parse --listen: "a b", expected host:port/],
+    [
+      'monitor',
+      ['--web', '--host', 'h'],
+      /--web and --host, --port exclude each other: that run serves its page itself/,
+    ],
+    ['monitor', ['--interval', '0'], /Failed to parse --interval: "0", expected an integer >= 1/],
+  ])('%s %j is refused in one sentence', (path, words, sentence) => {
+    const { problems } = path === 'clone' ? clone(words) : read(path, words);
+    expect(problems).toEqual([expect.stringMatching(sentence)]);
   });
 });
