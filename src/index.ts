@@ -2,6 +2,7 @@
  * walferry as a library: the commands as functions, their options as data, what happens as typed events.
  * See docs/library.md.
  */
+export { check } from './library/check.js';
 export { clone, follow } from './library/clone.js';
 export { cutover, planCutover } from './library/cutover.js';
 export { sentinel, setEndpos } from './library/sentinel.js';
@@ -11,6 +12,8 @@ export type { CloneSettings, CutoverSettings, FollowSettings, SentinelSettings }
 export { Failure, type FailureCode } from './failure.js';
 export { formatLsn, parseLsn, type Lsn } from './model/lsn.js';
 export type { Sentinel } from './model/progress.js';
+export type { CheckReport } from './check/check.js';
+export type { Finding } from './check/finding.js';
 export type { CloneProgress } from './clone/options.js';
 export type { CutoverPlan } from './cutover/plan.js';
 export type { CutoverReport } from './cutover/report.js';

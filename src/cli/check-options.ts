@@ -1,6 +1,8 @@
 /** The run that the settings mean, for its preflight. */
+import type { CheckOptions } from '../check/check.js';
 import type { RunWish, StreamWish } from '../check/options.js';
 import type { CloneRunOptions, Preflight } from '../follow/clone-run.js';
+import { Failure } from '../failure.js';
 import { defaultPlugin } from '../model/plugin.js';
 import type { CommandContext } from './command.js';
 import { streamChoices } from './stream-options.js';
@@ -8,7 +10,7 @@ import { streamChoices } from './stream-options.js';
 type Context = Pick<CommandContext, 'settings' | 'environment'>;
 
 /** Of a run's options what its preflight asks by. */
-export function wishOf(
+function wishOf(
   { settings, environment }: Context,
   options: Omit<CloneRunOptions, 'preflight'>,
 ): Omit<RunWish, 'own'> {
@@ -36,6 +38,19 @@ function streamWish(settings: Context['settings']): StreamWish {
     publicationName,
     maxJournalBytes: settings.maxJournalBytes,
   };
+}
+
+/** A check of the run that a clone with these settings would be. Throws `usage`. */
+export async function checkOptions(
+  context: Omit<CommandContext, 'stdout' | 'progress' | 'terminal'>,
+): Promise<CheckOptions> {
+  if (context.settings.allDatabases) {
+    throw new Failure('usage', 'check looks at one database: name each in --source and --target');
+  }
+  const { cloneRunOptions } = await import('./clone-options.js');
+  const options = await cloneRunOptions(context);
+  const { directory, journalDirectory, request } = options;
+  return { ...wishOf(context, options), place: { directory, journalDirectory, ...request } };
 }
 
 /** The blocking part, asked by a run right before it makes anything; undefined with --skip-check. */

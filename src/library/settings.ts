@@ -87,6 +87,8 @@ export type CloneSettings = SidesSettings &
     readonly skipDbProperties?: boolean;
     readonly skipVacuum?: boolean;
     readonly failFast?: boolean;
+    /** Begin without asking first for what would end the run later. */
+    readonly skipCheck?: boolean;
     /** With `resume`: go on with another snapshot where the one of the beginning is gone. */
     readonly notConsistent?: boolean;
   };

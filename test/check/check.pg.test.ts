@@ -4,6 +4,7 @@ import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import type { CheckReport } from '../../src/check/check.js';
 import { examine } from '../../src/check/examine.js';
+import { check as checkAsFunction, clone } from '../../src/index.js';
 import { Session } from '../../src/postgres/connect.js';
 import { canary, runWatched } from '../scenarios/refused/canary.js';
 import { openMigration, runToEnd, streamOptions, uris, type Migration } from '../support/live-migration.js';
@@ -130,6 +131,17 @@ describe('a pair that is fit', () => {
     expect(of(dropped.report, 'fail')).toEqual([]);
     expect(dropped.report.findings.find(({ id }) => id === 'target.tables')?.reason).toMatch(/DROPPED/);
   });
+});
+
+test('as a function it resolves with what it finds, and a clone with the same settings rejects with it', async () => {
+  await using migration = await openMigration({ schema });
+  await migration.target.sql('create table log ()');
+  const { PGCOPYDB_SOURCE_PGURI: source, PGCOPYDB_TARGET_PGURI: target } = uris(migration);
+  const settings = { source, target, dir: migration.directory, noOwner: true };
+  const report = await checkAsFunction(settings);
+  expect(of(report, 'fail')).toEqual(['target.tables']);
+  await expect(clone(settings)).rejects.toMatchObject({ code: 'target-not-empty' });
+  await expect(checkAsFunction({ source })).rejects.toMatchObject({ code: 'usage' });
 });
 
 test('several things that fail are told by a clone at once, and nothing was made', async () => {
