@@ -44,8 +44,8 @@ function isLocal(host: string): boolean {
 
 function describeLogin({ login }: ServerFacts): string {
   if (login.tls === null) return 'not encrypted (same machine)';
-  const certificate = login.verified ? 'certificate checked' : 'certificate not checked';
-  return `${login.tls.protocol} (${certificate}${login.bound ? ', login bound to the channel' : ''})`;
+  const binding = login.bound ? ' with channel binding' : '';
+  return `${login.tls.protocol}${binding}, certificate ${login.verified ? 'checked' : 'not checked'}`;
 }
 
 /** Whether the two versions go together. Null where there is nothing to say. */

@@ -144,6 +144,6 @@ export function judgeEstimate(estimate: Estimate, jobs: RunWish['jobs']): Findin
   const basis =
     bytesPerSecond === null
       ? `assumed: ${secondsPerTable * 1000} ms a table`
-      : `measured: ${prettySize(bytesPerSecond)}/s over one connection; assumed: indexes at that speed, and between none and all of the gain of ${jobs.table} + ${jobs.index} jobs`;
+      : `measured: ${prettySize(bytesPerSecond)}/s over one connection; assumed: indexes alike, ${jobs.table} + ${jobs.index} jobs gain all or nothing`;
   return pass(id, title, `${time} for ${what} (${basis})`);
 }

@@ -77,12 +77,7 @@ const brief = (finding: Finding | null) => (finding === null ? null : [finding.v
 
 describe('a server', () => {
   test.each<[string, Changes, string, RegExp]>([
-    [
-      'over TLS',
-      {},
-      'pass',
-      /16\.2 as "mover", TLSv1\.3 \(certificate checked, login bound to the channel\), 24 ms/,
-    ],
+    ['over TLS', {}, 'pass', /16\.2 as "mover", TLSv1\.3 with channel binding, certificate checked, 24 ms/],
     [
       'on this machine',
       { host: '127.0.0.1', login: { ...server().login, tls: null } },
