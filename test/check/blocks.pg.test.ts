@@ -5,8 +5,9 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { failurePolicies, type FailureCode } from '../../src/failure.js';
-import { openMigration, runToEnd, slotOf, streamOptions, type Migration } from '../support/live-migration.js';
+import { Failure, failurePolicies, type FailureCode } from '../../src/failure.js';
+import { clone, type CloneSettings } from '../../src/index.js';
+import { openMigration, runToEnd, slotOf, uris, type Migration } from '../support/live-migration.js';
 import { failing, wishOf, type WishChanges } from './wish.js';
 
 type Case = {
@@ -21,7 +22,7 @@ type Case = {
   readonly target?: (migration: Migration) => string;
   readonly wish?: (migration: Migration) => WishChanges;
   /** Options of the clone that is to fail. */
-  readonly options?: (migration: Migration) => string[];
+  readonly options?: (migration: Migration) => CloneSettings;
   /** Where the run ends with another code than the one foretold: further on, it looks like this. */
   readonly endsWith?: FailureCode;
   /** Takes away what is not of the databases. */
@@ -30,7 +31,10 @@ type Case = {
 
 const schema = `create table item (id int primary key, body text); insert into item values (1, 'one')`;
 const follow = (): WishChanges => ({ follow: true });
-const followOptions = (migration: Migration) => ['--follow', ...streamOptions(migration)];
+const followOptions = (migration: Migration): CloneSettings => ({
+  follow: true,
+  slotName: slotOf(migration),
+});
 
 /** A file of the test's own, whose name says nothing. */
 function file({ directory }: Migration, text: string): string {
@@ -77,7 +81,7 @@ const onSource: readonly Case[] = [
     id: 'objects.filters',
     code: 'filter-mismatch',
     wish: () => ({ filters: '[include-only-table]\npublic.nothing\n' }),
-    options: (migration) => ['--filters', file(migration, '[include-only-table]\npublic.nothing\n')],
+    options: (migration) => ({ filters: file(migration, '[include-only-table]\npublic.nothing\n') }),
     says: /the source has no table public\.nothing/,
     remedy: /clone --plan/,
   },
@@ -141,7 +145,7 @@ const forStream: readonly Case[] = [
     id: 'stream.publication',
     code: 'source-setup',
     wish: () => ({ follow: { publication: 'nobodys' } }),
-    options: (migration) => [...followOptions(migration), '--publication', 'nobodys'],
+    options: (migration) => ({ ...followOptions(migration), publication: 'nobodys' }),
     says: /no publication named "nobodys"/,
     remedy: /Check --publication/,
   },
@@ -151,7 +155,7 @@ const forStream: readonly Case[] = [
     code: 'source-setup',
     source: () => 'create publication partial for table item where (id > 5)',
     wish: () => ({ follow: { publication: 'partial' } }),
-    options: (migration) => [...followOptions(migration), '--publication', 'partial'],
+    options: (migration) => ({ ...followOptions(migration), publication: 'partial' }),
     says: /has row filters or column lists/,
     remedy: /whole tables/,
   },
@@ -160,10 +164,10 @@ const forStream: readonly Case[] = [
     id: 'stream.plugin',
     code: 'usage',
     wish: () => ({ follow: { publication: 'any', plugin: 'test_decoding' } }),
-    options: (migration) => [
+    options: (migration) => ({
       ...followOptions(migration),
-      ...['--publication', 'any', '--plugin', 'test_decoding'],
-    ],
+      ...{ publication: 'any', plugin: 'test_decoding' },
+    }),
     says: /--publication has no meaning with --plugin test_decoding/,
     remedy: /^/,
   },
@@ -228,7 +232,7 @@ const onTarget: readonly Case[] = [
     code: 'target-not-empty',
     target: () => 'create view item as select 1 as id',
     wish: () => ({ dropIfExists: true }),
-    options: () => ['--drop-if-exists'],
+    options: () => ({ dropIfExists: true }),
     says: /views or other relations have the names of 1 table: public\.item/,
     remedy: /Drop or rename them/,
     endsWith: 'target-statement',
@@ -265,7 +269,7 @@ const ofObjects: readonly Case[] = [
         requirements: [{ name: 'citext', version: '99.0' }],
       },
     }),
-    options: (migration) => ['--requirements', file(migration, '[{"name": "citext", "version": "99.0"}]')],
+    options: (migration) => ({ requirements: file(migration, '[{"name": "citext", "version": "99.0"}]') }),
     says: /citext is required in version 99\.0/,
     remedy: /Install it on the target/,
   },
@@ -338,10 +342,19 @@ async function expectBlocked(one: Case): Promise<void> {
     expect(failed[0]?.reason).toMatch(one.says);
     expect(failed[0]?.remedy ?? '').toMatch(one.remedy);
 
-    const options =
-      one.options?.(migration) ?? (one.id.startsWith('stream.') ? followOptions(migration) : []);
-    const exit = await runToEnd(migration, ['clone', '--no-owner', '--no-acl', '--skip-check', ...options]);
-    expect(exit.code, exit.stderr).toBe(failurePolicies[one.endsWith ?? one.code].exit);
+    const { PGCOPYDB_SOURCE_PGURI, PGCOPYDB_TARGET_PGURI } = uris(migration);
+    const ended = await clone({
+      ...{ source: PGCOPYDB_SOURCE_PGURI, target: PGCOPYDB_TARGET_PGURI, dir: migration.directory },
+      ...{ noOwner: true, noAcl: true, skipCheck: true },
+      ...(one.options?.(migration) ?? (one.id.startsWith('stream.') ? followOptions(migration) : {})),
+    }).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    expect(ended).toBeInstanceOf(Failure);
+    const { code, message } = ended as Failure;
+    const foretold = failurePolicies[one.endsWith ?? one.code].exit;
+    expect(failurePolicies[code].exit, message).toBe(foretold);
   } finally {
     if (one.undo !== undefined) await source.sql(one.undo(migration));
   }
