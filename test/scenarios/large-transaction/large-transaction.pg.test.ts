@@ -2,26 +2,16 @@
  * One transaction that is much larger than the memory the program may use. Nothing of it may be gathered whole: not
  * what arrives, not what is written, not what is applied.
  */
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { follow, openMigration, run, setEndpos, setupStream } from '../../support/live-migration.js';
+import { MemoryWatch } from './memory.js';
 
 const rows = 300_000;
 const heapMegabytes = 128;
 
 /** The heap's limit, and what node, SQLite, sockets and buffers need beside it. */
 const mostMegabytes = heapMegabytes + 250;
-
-/** The most memory that the process has had resident, in megabytes; null once it is gone (or where Linux is not). */
-function peakMegabytes(pid: number): number | null {
-  try {
-    const kilobytes = /VmHWM:\s*(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    return kilobytes === undefined ? null : Math.round(Number(kilobytes) / 1024);
-  } catch {
-    return null;
-  }
-}
 
 // Half a minute when nothing else runs.
 const timeout = 300_000;
@@ -39,27 +29,20 @@ test(`a transaction of ${rows} rows passes with a heap of ${heapMegabytes} MB`, 
     NODE_OPTIONS: `--max-old-space-size=${heapMegabytes}`,
   });
   await following.waitForOutput(/applying changes from/);
-  let peak = 0;
-  const watching = setInterval(() => {
-    peak = Math.max(peak, peakMegabytes(following.pid) ?? 0);
-  }, 50);
-  try {
-    // 300,000 inserts, updates of a third and deletes of some: half a million changes, some 200 bytes each.
-    await source.sql(`begin;
-      insert into many select i, repeat(md5(i::text), 5) from generate_series(1, ${rows}) i;
-      update many set body = reverse(body) where id % 3 = 0;
-      delete from many where id % 10 = 0;
-      commit;
-      insert into one values (1)`);
-    await setEndpos(migration);
-    const exit = await following.exit;
-    expect(exit.code, exit.stderr).toBe(0);
-  } finally {
-    clearInterval(watching);
-  }
+  using memory = new MemoryWatch(following.pid);
+  // 300,000 inserts, updates of a third and deletes of some: half a million changes, some 200 bytes each.
+  await source.sql(`begin;
+    insert into many select i, repeat(md5(i::text), 5) from generate_series(1, ${rows}) i;
+    update many set body = reverse(body) where id % 3 = 0;
+    delete from many where id % 10 = 0;
+    commit;
+    insert into one values (1)`);
+  await setEndpos(migration);
+  const exit = await following.exit;
+  expect(exit.code, exit.stderr).toBe(0);
   await expectEqual(source, target);
   expect(await target.sql('select count(*) as n from many')).toEqual([{ n: String(rows - rows / 10) }]);
-  if (peak === 0) return;
-  process.stdout.write(`a transaction of ${rows} rows: ${peak} MB resident at most\n`);
-  expect(peak).toBeLessThan(mostMegabytes);
+  if (memory.peak === 0) return;
+  process.stdout.write(`a transaction of ${rows} rows: ${memory.peak} MB resident at most\n`);
+  expect(memory.peak).toBeLessThan(mostMegabytes);
 });
