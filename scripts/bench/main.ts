@@ -13,6 +13,7 @@ import { copyCases, copyRows } from './copy.js';
 import { farCases, followCases, tlsCases, workloads } from './follow.js';
 import { latencyCases } from './latency.js';
 import { measure, type Case, type CaseResult } from './measure.js';
+import { receiveJournalCases } from './receive-journal.js';
 import { receiveCases } from './receive.js';
 import { watchedCases } from './watched.js';
 import { execute, serverSettings, startServers, type BenchServers } from './servers.js';
@@ -40,6 +41,10 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   receive: {
     what: 'one backlog of 100,000 transactions of two changes each, received and not looked into',
     cases: receiveCases,
+  },
+  'receive-journal': {
+    what: '50,000 transactions of 4 changes each, received, decoded and written to transform files with fsync',
+    cases: receiveJournalCases,
   },
   watched: {
     what: 'a copy of a database like pgbench that is looked at, or not; 2 jobs each',
