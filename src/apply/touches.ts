@@ -44,6 +44,9 @@ export function touchedRows(run: Exclude<Run, { kind: 'truncate' }>): TouchedRow
       const cell = change.row[at];
       return cell === unchanged || cell === undefined ? (before?.[nth] ?? null) : cell;
     });
+    // A key without a value names no row.
+    if (after.includes(null) || before?.includes(null) === true)
+      return { schema, name, columns: null, keys: [] };
     if (before === null || after.some((cell, nth) => cell !== before[nth])) keys.push(JSON.stringify(after));
   }
   return { schema, name, columns: columns.map(({ target }) => target.name), keys };

@@ -166,6 +166,14 @@ export function saveProof(catalog: Catalog, proof: Proof): void {
   })();
 }
 
+/** Takes back what was proven of a table: it was found to differ. */
+export function deleteProof(
+  catalog: Catalog,
+  table: { readonly schema: string; readonly name: string },
+): void {
+  catalog.database.prepare('delete from proof where schema = ? and name = ?').run(table.schema, table.name);
+}
+
 /** Everything that a comparison needs to know, from one moment of the catalog. */
 export type TouchRecord = {
   readonly state: TouchState | null;

@@ -36,7 +36,7 @@ import {
 import { describeDifferingRows, findDifferingRows } from './differing.js';
 import { fetchBounds } from './bounds.js';
 import { Moments, TargetPosition } from './moments.js';
-import { Proofs } from './proofs.js';
+import { forgetProofs, Proofs } from './proofs.js';
 import { addOutcomes, compareMoving, type MovingOutcome } from './moving.js';
 import {
   blockConditions,
@@ -85,8 +85,8 @@ export type CompareDataOptions = {
    */
   readonly following?: StreamKey | null;
   /**
-   * The work directory of that stream: what is proven is kept there, so that `compareTouched` at the end need not read
-   * again what was not written since. Absent: nothing is kept.
+   * The work directory of the stream: what is proven while the target follows is kept there, so that `compareTouched` at
+   * the end need not read again what was not written since; what differs is taken back. Absent: nothing is kept.
    */
   readonly directory?: string | null;
 };
@@ -229,9 +229,12 @@ async function compareWith(
     proofs?.close();
   }
 
+  const tables = plan.tables.map((table) => progress.results.get(table) ?? unread(table));
+  const different = tables.filter(({ difference }) => difference !== null);
+  if ((options.directory ?? null) !== null) forgetProofs(options.directory ?? '', different);
   return {
     database,
-    tables: plan.tables.map((table) => progress.results.get(table) ?? unread(table)),
+    tables,
     onlyOnTarget: plan.onlyOnTarget,
   };
 }

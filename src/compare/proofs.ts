@@ -3,8 +3,9 @@
  * its rows are known to be equal (catalog/touches.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import {
+  deleteProof,
   keepTouchRequestAlive,
   loadTouchState,
   makeTouchTables,
@@ -89,6 +90,18 @@ export class Proofs {
   close(): void {
     clearInterval(this.#timer);
     closeCatalog(this.#catalog);
+  }
+}
+
+/** What is known to differ is proven no more, whatever was said before. */
+export function forgetProofs(directory: string, tables: readonly TableName[]): void {
+  if (tables.length === 0 || !catalogExists(directory)) return;
+  const catalog = openCatalog(directory);
+  try {
+    makeTouchTables(catalog);
+    for (const table of tables) deleteProof(catalog, table);
+  } finally {
+    closeCatalog(catalog);
   }
 }
 

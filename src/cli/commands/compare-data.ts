@@ -82,7 +82,7 @@ async function compareOne(
     depth: settings.rows ? 'rows' : 'checksums',
     keeps,
     following,
-    directory: following === null ? null : directory,
+    directory,
     log,
     signal,
     onProgress: show,
