@@ -23,6 +23,8 @@ const saveEveryMs = 250;
 const requestAliveMs = 10_000;
 /** Of one table, since the last request: what can be looked up one by one in a second or two. */
 const mostRows = 50_000;
+/** Of all tables together: about 50 MB here and in the catalog. */
+const mostRowsOfAll = 500_000;
 
 type Table = { readonly schema: string; readonly name: string };
 type Noted = Table & { readonly columns: readonly string[]; readonly keys: Set<string>; lsn: Lsn };
@@ -40,6 +42,7 @@ export class TouchTracker implements TouchLog {
   readonly #rows = new Map<string, Noted>();
   /** Rows noted of a table since the last request; tables beyond the bound are noted as a whole. */
   readonly #counts = new Map<string, number>();
+  #countOfAll = 0;
   #sent: Lsn = zeroLsn;
   #eagerUntil = 0;
   #opened = false;
@@ -94,7 +97,7 @@ export class TouchTracker implements TouchLog {
     const { schema, name } = run.plan.relation;
     const table = keyOf(schema, name);
     if (this.#openTables.has(table)) return;
-    if ((this.#counts.get(table) ?? 0) >= mostRows) {
+    if ((this.#counts.get(table) ?? 0) >= mostRows || this.#countOfAll >= mostRowsOfAll) {
       this.#openTables.set(table, { schema, name });
       return;
     }
@@ -109,6 +112,7 @@ export class TouchTracker implements TouchLog {
     if (open === undefined) this.#openRows.set(noted, (open = { schema, name, columns, keys: new Set() }));
     for (const key of keys) open.keys.add(key);
     this.#counts.set(table, (this.#counts.get(table) ?? 0) + keys.length);
+    this.#countOfAll += keys.length;
   }
 
   end(to: Lsn): void {
@@ -171,6 +175,7 @@ export class TouchTracker implements TouchLog {
     if (request.number === this.#state.collecting) return;
     this.#state = { ...this.#state, collecting: request.number };
     this.#counts.clear();
+    this.#countOfAll = 0;
     this.#changed = true;
   }
 }
