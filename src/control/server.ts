@@ -17,7 +17,7 @@ import { BlockList, isIP } from 'node:net';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { requireSentinel, setApply, setEndpos, setStartpos } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
-import { requireCatalog } from '../catalog/work-directory.js';
+import { requireCatalog, requireCatalogToRead } from '../catalog/work-directory.js';
 import { asFailure, Failure } from '../failure.js';
 import { pruneJournal } from '../journal/prune.js';
 import type { Log } from '../log.js';
@@ -277,12 +277,12 @@ export class ControlServer implements AsyncDisposable {
   }
 
   #status(): ControlStatus {
-    return this.#withCatalog(readStatusOf);
+    return withCatalog(requireCatalogToRead(this.#options.directory), readStatusOf);
   }
 
   #change(change: SentinelChange): ControlStatus {
     const { log } = this.#options;
-    return this.#withCatalog((catalog) => {
+    return withCatalog(requireCatalog(this.#options.directory), (catalog) => {
       requireSentinel(catalog);
       if ('endpos' in change) {
         setEndpos(catalog, change.endpos);
@@ -308,18 +308,17 @@ export class ControlServer implements AsyncDisposable {
   }
 
   async #prune(dryRun: boolean): Promise<PruneResult> {
-    const applied = this.#withCatalog(requireSentinel).replayLsn;
+    const { replayLsn: applied } = this.#status().sentinel;
     const pruned = await pruneJournal(this.#options.journalDirectory, applied, { dryRun, keepBytes: 0 });
     return { ...pruned, applied };
   }
+}
 
-  #withCatalog<Result>(work: (catalog: Catalog) => Result): Result {
-    const catalog = requireCatalog(this.#options.directory);
-    try {
-      return work(catalog);
-    } finally {
-      closeCatalog(catalog);
-    }
+function withCatalog<Result>(catalog: Catalog, work: (catalog: Catalog) => Result): Result {
+  try {
+    return work(catalog);
+  } finally {
+    closeCatalog(catalog);
   }
 }
 

@@ -5,7 +5,7 @@
 import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { requireSentinel, setApply, setEndpos, setStartpos, setupSentinel } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
-import { requireCatalog } from '../catalog/work-directory.js';
+import { requireCatalog, requireCatalogToRead } from '../catalog/work-directory.js';
 import { markSource } from '../control/mark.js';
 import { fetchStatus, sendChange, sendPrune, type ControlTarget } from '../control/client.js';
 import {
@@ -40,7 +40,7 @@ function withCatalog<Result>(catalog: Catalog, work: (catalog: Catalog) => Resul
 
 /** The sentinel of a work directory as it stands. Throws when nothing was set up in the directory. */
 export function readSentinelOf(directory: string): Sentinel {
-  return withCatalog(requireCatalog(directory), requireSentinel);
+  return withCatalog(requireCatalogToRead(directory), requireSentinel);
 }
 
 /** The sentinel as it stands. When nobody listens any more it is read from the work directory, which is said. */
@@ -83,7 +83,7 @@ export async function setSentinel(place: SentinelPlace, change: SentinelChange):
 export async function markEndpos(place: SentinelPlace, source: Conninfo, signal: AbortSignal): Promise<Lsn> {
   const { directory, control, log } = place;
   const status =
-    control === null ? withCatalog(requireCatalog(directory), statusOf) : await fetchStatus(control);
+    control === null ? withCatalog(requireCatalogToRead(directory), statusOf) : await fetchStatus(control);
   return await markSource({ source, systemIdentifier: status.systemIdentifier, log, signal });
 }
 
