@@ -16,6 +16,7 @@ import { Events } from './events.js';
 import { judgeHealth, Looks, type Seen } from './look.js';
 import { metricsText, metricsType } from './metrics.js';
 import { loadAssets, type Asset } from './page/assets.js';
+import type { RunDetails, RunStatus } from './status.js';
 
 /**
  * Nothing from anywhere else, nothing inline, no frame around it, no form that goes elsewhere. The chart sets sizes and
@@ -39,14 +40,35 @@ function answer(response: ServerResponse, status: number, type: string, body: st
     'content-type': type,
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
-    connection: 'close',
   });
   response.end(body);
 }
 
 const jsonType = 'application/json';
 
+/** What was made of a reading is made once, however many ask for it. */
+class Made<T> {
+  readonly #make: (value: T) => string;
+  #of: Seen<T> | null = null;
+  #text = '';
+
+  constructor(make: (value: T) => string) {
+    this.#make = make;
+  }
+
+  text(seen: Extract<Seen<T>, { readonly kind: 'seen' }>): string {
+    if (seen !== this.#of) this.#text = this.#make(seen.value);
+    this.#of = seen;
+    return this.#text;
+  }
+}
+
+const asJson = (value: object) => `${JSON.stringify(value)}\n`;
+
 class MonitorPages implements ControlPages {
+  readonly #status = new Made<RunStatus>(asJson);
+  readonly #details = new Made<RunDetails>(asJson);
+  readonly #metricsText = new Made<RunStatus>(metricsText);
   readonly #looks: Looks;
   readonly #events: Events;
   readonly #pages: ReadonlyMap<string, Page>;
@@ -58,11 +80,17 @@ class MonitorPages implements ControlPages {
     this.#pages = new Map<string, Page>([
       [
         statusPath,
-        { open: false, serve: (_request, response) => this.#json(response, this.#looks.status.get()) },
+        {
+          open: false,
+          serve: (_request, response) => this.#json(response, this.#looks.status.get(), this.#status),
+        },
       ],
       [
         detailsPath,
-        { open: false, serve: (_request, response) => this.#json(response, this.#looks.details.get()) },
+        {
+          open: false,
+          serve: (_request, response) => this.#json(response, this.#looks.details.get(), this.#details),
+        },
       ],
       ['/v1/events', { open: false, serve: (request, response) => this.#events.serve(request, response) }],
       ['/metrics', { open: false, serve: (_request, response) => this.#metrics(response) }],
@@ -85,14 +113,14 @@ class MonitorPages implements ControlPages {
   }
 
   /** JSON, or what is wrong with the work directory. */
-  #json(response: ServerResponse, seen: Seen<object>): void {
-    if (seen.kind === 'seen') answer(response, 200, jsonType, `${JSON.stringify(seen.value)}\n`);
-    else answer(response, 503, jsonType, `${JSON.stringify(failureFields(seen.failure))}\n`);
+  #json<T>(response: ServerResponse, seen: Seen<T>, made: Made<T>): void {
+    if (seen.kind === 'seen') answer(response, 200, jsonType, made.text(seen));
+    else answer(response, 503, jsonType, asJson(failureFields(seen.failure)));
   }
 
   #metrics(response: ServerResponse): void {
     const seen = this.#looks.status.get();
-    if (seen.kind === 'seen') answer(response, 200, metricsType, metricsText(seen.value));
+    if (seen.kind === 'seen') answer(response, 200, metricsType, this.#metricsText.text(seen));
     else answer(response, 503, 'text/plain', `${seen.failure.message}\n`);
   }
 
