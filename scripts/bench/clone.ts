@@ -6,8 +6,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findProgram, runMeasured } from './client-cost.js';
 import type { Case, Sample } from './measure.js';
+import { serverCpuMs } from './server-cost.js';
 import { createDatabase, dropDatabase, execute, expectEqual, type BenchServers } from './servers.js';
 
 const jobs = 2;
@@ -91,6 +93,12 @@ export const workloads: Readonly<Record<string, Workload>> = {
   },
 };
 
+// Plain connections: what TLS costs hides what the programs do themselves.
+const parameters = { sslmode: 'disable' };
+
+// A server's processes end a moment after their clients; between its end and that it is noticed none is counted.
+const goodbyeMs = 300;
+
 /** Fills the source and gives the cases. */
 export async function cloneCases(
   workload: Workload,
@@ -98,7 +106,7 @@ export async function cloneCases(
   scale: number,
 ): Promise<readonly Case[]> {
   const database = await createDatabase(source, 'clone');
-  const sourceUri = source.uri({ database });
+  const sourceUri = source.uri({ database, parameters });
   await execute(sourceUri, ...workload.fill(scale), 'vacuum analyze');
   const tables = (
     await execute(
@@ -114,9 +122,10 @@ export async function cloneCases(
       const into = await createDatabase(target, 'clone');
       const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
       try {
-        const targetUri = target.uri({ database: into });
+        const targetUri = target.uri({ database: into, parameters });
         // Whatever the last run left to be written is not for this one to wait for.
         await execute(targetUri, 'checkpoint');
+        const before = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
         const sample = await runMeasured(script, {
           ...environment,
           PATH: `${source.address.programs}:${process.env['PATH'] ?? ''}`,
@@ -124,8 +133,10 @@ export async function cloneCases(
           TARGET: targetUri,
           DIRECTORY: directory,
         });
+        await sleep(goodbyeMs);
+        const after = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
         await expectEqual(sourceUri, targetUri);
-        return sample;
+        return { ...sample, sourceCpuMs: after[0] - before[0], targetCpuMs: after[1] - before[1] };
       } finally {
         await dropDatabase(target, into);
         await rm(directory, { recursive: true, force: true });

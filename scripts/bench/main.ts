@@ -206,7 +206,11 @@ function page(result: Result): string {
     cells(['seconds', ...columns.map(({ title }) => title), 'against the first']),
     `|${'---|'.repeat(columns.length + 2)}`,
     ...result.cases.map((one) =>
-      cells([one.name, ...columns.map(({ of }) => of(one) ?? ''), ratioWords(one)]),
+      cells([
+        one.name.replaceAll('|', String.raw`\|`),
+        ...columns.map(({ of }) => of(one) ?? ''),
+        ratioWords(one),
+      ]),
     ),
     '',
     `\`${result.command}\``,

@@ -78,7 +78,7 @@ export const options: readonly Option[] = [
     value: jobs,
     default: 'as --index-jobs',
     variable: 'RESTORE_JOBS',
-    about: 'pg_restore --jobs',
+    about: 'pg_restore programs side by side, and foreign keys validated at the same time',
   }),
   option(['large-objects-jobs'], {
     groups: { K: '-b' },

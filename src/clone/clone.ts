@@ -68,13 +68,14 @@ import { fetchPresentIndexes } from './present-indexes.js';
 import { expectNoTables, expectReadable, listLabels } from './requirements.js';
 import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
-import { restoreStage, splitStage } from './restore-stage.js';
+import { lookAndRestoreStage, restoreStage, splitStage } from './restore-stage.js';
 import type { StageRestore } from './restore-stage.js';
 import { copyRoles } from './roles.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { setSequences } from './sequences.js';
 import { openInSnapshot, openTarget, withoutWaiting } from './sessions.js';
+import { lendTarget, SpareTarget } from './spare-target.js';
 import { withSplits } from './split-schema.js';
 import { loadCloneSummary, stepLabels } from './summary.js';
 import type { CloneSummary } from './summary.js';
@@ -95,8 +96,10 @@ export function listRelations(session: Session): Promise<TableFacts[]> {
 }
 
 /** Clones the source into the target, or goes on with it. */
-export async function cloneDatabase(options: CloneOptions): Promise<CloneSummary> {
+export async function cloneDatabase(given: CloneOptions): Promise<CloneSummary> {
   const began = performance.now();
+  await using spare = new SpareTarget();
+  const options: CloneOptions = { ...given, spare };
   const { directory } = options;
   const progress = new ProgressTeller(options.onProgress);
   await makeSchemaFolder(directory);
@@ -159,7 +162,8 @@ async function timed<Result>(
 
 /** The target's own tables, and what it holds of this clone: nothing when the run starts from nothing. */
 async function prepareTarget(options: CloneOptions): Promise<Map<string, DoneTask>> {
-  await using target = await openTarget(options.target, 'clone', options);
+  await using lent = await lendTarget(options);
+  const target = lent.session;
   await ensureTargetSchema(target);
   if (options.resume) return await fetchOwnTasks(target, options);
   forgetTasks(options.catalog);
@@ -274,8 +278,8 @@ async function readSchema(source: Session, options: SchemaOptions): Promise<Read
   const isKept = (classOid: number, oid: number) => filter === null || !filter.leavesOut(classOid, oid);
   const extensions = all.filter(({ oid }) => isKept(catalogOids.extension, oid));
   if (options.target !== null) {
-    await using target = await openTarget(options.target, 'clone', options);
-    await expectExtensions(source, target, extensions, options, isKept);
+    await using lent = await lendTarget({ ...options, target: options.target });
+    await expectExtensions(source, lent.session, extensions, options, isKept);
   }
   return {
     ...read,
@@ -348,7 +352,11 @@ export async function restorePreData(
   plan: ClonePlan,
   done: ReadonlyMap<string, DoneTask>,
 ): Promise<void> {
-  await using target = await openTarget(options.target, 'clone', options);
+  await using lent = await lendTarget(options);
+  const target = lent.session;
+  // A statement for each of thousands of objects, each a commit: that pre-data is complete is recorded durably.
+  const notWaiting = withoutWaiting(options.target, options);
+  notWaiting.catch(() => {});
   const clean = options.dropIfExists;
   // Whoever is refused leaves all as it was, the tasks of another run too.
   if (!done.has(lookTask) && !clean) {
@@ -362,8 +370,7 @@ export async function restorePreData(
     await dropTables(target, file.schema);
   }
   const objects = await fetchTargetObjects(target);
-  // A statement for each of thousands of objects, each a commit: that pre-data is complete is recorded durably.
-  const work = { ...options, target: await withoutWaiting(options.target, options) };
+  const work = { ...options, target: await notWaiting };
   const restore = { work, file, plan, stage: 'pre-data', target: objects, clean } as const;
   if (!done.has(lookTask)) {
     sayWhatIsThere(options, restore);
@@ -383,12 +390,14 @@ export async function restorePreData(
   // Sessions that are opened from here on have them.
   recordProblems(directory, await setDatabaseProperties(target, file.properties, 'before'));
   const requirements = options.requirements ?? [];
+  let nowThere = objects;
   if (file.extensions.some(({ name }) => firstExtensions.has(name) || requires(requirements, name))) {
     await restoreStage({ ...restore, onlySchemas: true });
     const made = await createExtensions(target, file.extensions, requirements, firstExtensions);
     recordProblems(directory, [...made, ...(await pauseTimescale(target, file.extensions))]);
+    nowThere = await fetchTargetObjects(target);
   }
-  await restoreStage({ ...restore, target: await fetchTargetObjects(target) });
+  await restoreStage({ ...restore, target: nowThere });
   recordProblems(directory, await distributeTables(target, file.citusTables));
   if (options.follow) await relaxAlwaysIdentities(target, file);
   failpoint('clone.pre-data');
@@ -432,7 +441,8 @@ export async function copyEverything(
   await runCopyPhase({ options, schema, plan, progress, done, present, afterTables });
   if (done.has(copyPhaseTask)) return;
   await copyConfigurationRows(options, file);
-  await using target = await openTarget(options.target, 'clone', options);
+  await using lent = await lendTarget(options);
+  const target = lent.session;
   await expectAllCopied(target, options, plan);
   if (!options.skipVacuum) await analyzeParents(target, schema);
   // A commit that waits for the disk, after those of the workers that did not.
@@ -450,10 +460,10 @@ async function copyConfigurationRows(options: CloneOptions, { extensions }: Sche
 }
 
 async function lookUpCopied(options: CloneOptions): Promise<Pick<CopyPhase, 'done' | 'present'>> {
-  await using target = await openTarget(options.target, 'clone', options);
+  await using lent = await lendTarget(options);
   return {
-    done: await fetchDoneTasks(target, options.key),
-    present: await fetchPresentIndexes(target),
+    done: await fetchDoneTasks(lent.session, options.key),
+    present: await fetchPresentIndexes(lent.session),
   };
 }
 
@@ -472,7 +482,7 @@ export async function restoreBeforeChanges(
   file: SchemaFile,
   plan: ClonePlan,
 ): Promise<void> {
-  await using target = await openTarget(options.target, 'clone', options);
-  const objects = await fetchTargetObjects(target);
-  await restoreStage({ work: options, file, plan, stage: 'before-changes', target: objects });
+  await using lent = await lendTarget(options);
+  const restore = { work: options, file, plan, stage: 'before-changes' } as const;
+  await lookAndRestoreStage(restore, () => Promise.resolve(lent.session));
 }

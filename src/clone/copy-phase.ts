@@ -21,7 +21,7 @@ import type { CloneOptions } from './options.js';
 import type { ClonePlan, FormatChoice } from './plan.js';
 import type { PresentIndexes } from './present-indexes.js';
 import type { ProgressTeller } from './progress.js';
-import { openTarget } from './sessions.js';
+import { lendTarget } from './spare-target.js';
 import { runTableWorkers } from './table-workers.js';
 
 export type CopyPhase = {
@@ -46,6 +46,7 @@ export type CopyPhaseInput = Omit<CopyPhase, 'targets' | 'format'>;
 export async function runCopyPhase(input: CopyPhaseInput): Promise<void> {
   const phase: CopyPhase = { ...input, ...(await lookAtTarget(input)) };
   const { options } = phase;
+  await options.spare?.close();
   const failures = new Failures({ failFast: options.failFast, log: options.log, signal: options.signal });
   const recorder = new TaskRecorder(options.catalog);
   const indexWork = new IndexWork(phase, failures, recorder);
@@ -66,7 +67,8 @@ async function lookAtTarget({
   options,
   schema,
 }: CopyPhaseInput): Promise<Pick<CopyPhase, 'targets' | 'format'>> {
-  await using target = await openTarget(options.target, 'clone', options);
+  await using lent = await lendTarget(options);
+  const target = lent.session;
   return {
     targets: await fetchCopyTargets(target),
     format: {

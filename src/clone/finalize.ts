@@ -18,7 +18,6 @@ import { Failure, throwIfStopped } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
-import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { analyzeViews } from './analyze.js';
 import { setDatabaseProperties } from './database-properties.js';
@@ -28,7 +27,7 @@ import type { Problem, TargetWork } from './options.js';
 import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
 import type { ForeignKeyPlan } from './plan.js';
 import { loadProblems, recordProblems } from './problems.js';
-import { restoreStage } from './restore-stage.js';
+import { lookAndRestoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { HeldSession, openTarget } from './sessions.js';
@@ -48,7 +47,9 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
   const plan = planClone(file.schema, new Set(file.withoutRows));
   const failures = new Failures({ failFast: work.failFast, log: work.log, signal: work.signal });
   await using held = new HeldSession(
-    () => openTarget(work.target, 'finalize', { log: work.log, signal: failures.signal }),
+    async () =>
+      work.spare?.take() ??
+      (await openTarget(work.target, 'finalize', { log: work.log, signal: failures.signal })),
     failures.signal,
   );
   const step = async (what: () => Promise<Problem[] | void>) => {
@@ -61,7 +62,7 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
     }
   };
   const restore = (stage: 'refresh' | 'finalize' | 'event-triggers') => async () =>
-    restoreStage({ work, file, plan, stage, target: await fetchTargetObjects(await held.get()) });
+    lookAndRestoreStage({ work, file, plan, stage }, () => held.get());
   const keys = planForeignKeys(file.schema.foreignKeys, (await held.get()).serverVersion);
   const recorder = new TaskRecorder(work.catalog);
   planTasks(

@@ -10,6 +10,7 @@ import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { SplitOptions } from '../postgres/table-splits.js';
 import type { ExtensionRequirement } from './extensions.js';
+import type { SpareTarget } from './spare-target.js';
 
 /** How objects are restored: pgcopydb's options of the same names. */
 export type RestoreChoices = {
@@ -60,6 +61,8 @@ export type TargetWork = RestoreChoices & {
   readonly skipVacuum: boolean;
   /** Objects of the source that are the run's own. */
   readonly leaveOut: { readonly publications: readonly string[] };
+  /** A session that steps share; without, each opens its own. */
+  readonly spare?: SpareTarget | undefined;
   /** Told by `finalizeTarget` once an application may write: what is left then keeps nobody from it. */
   readonly onWritable?: (() => void) | undefined;
   readonly log: Log;

@@ -4,15 +4,18 @@
  */
 import { join } from 'node:path';
 import { Failure } from '../failure.js';
+import type { Session } from '../postgres/connect.js';
 import { restoreEntries } from '../postgres/dump.js';
-import type { DumpEntry } from '../postgres/dump.js';
+import type { DumpEntry, RestoreError } from '../postgres/dump.js';
+import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { loadProblems, recordProblems } from './problems.js';
 import { judgeRestoreErrors } from './restore-errors.js';
 import { isPresent, placeEntries, entriesOfStage } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
+import { planWaves } from './restore-waves.js';
 import { schemaPaths } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
-import type { Problem, TargetWork } from './options.js';
+import type { CloneJobs, Problem, TargetWork } from './options.js';
 import type { ClonePlan } from './plan.js';
 
 export type StageRestore = {
@@ -30,22 +33,22 @@ export type StageRestore = {
 /** Restores the stage and returns what was refused. Throws `target-statement` for what cannot be done without. */
 export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
   const { work, file, stage } = restore;
-  const { folder, dump } = schemaPaths(work.directory);
   const { wanted } = splitStage(restore);
-  const errors = await restoreEntries({
-    target: work.target,
-    file: dump,
-    serverVersion: file.schema.serverVersion,
-    listFile: join(folder, `${stage}.list`),
-    entries: wanted,
-    noOwner: work.noOwner,
-    noAcl: work.noAcl,
-    noComments: work.noComments,
-    noTablespaces: work.noTablespaces,
-    clean: restore.clean === true,
-    log: work.log,
-    signal: work.signal,
-  });
+  const errors: RestoreError[] = [];
+  // DROPs of one program could meet what another has made.
+  const atOnce = stage === 'pre-data' && restore.clean !== true ? preDataJobs(work.jobs) : 1;
+  const waves = planWaves(wanted, atOnce);
+  for (const [number, wave] of waves.entries()) {
+    const lists = wave.map((entries, share) => {
+      const alone = waves.length === 1 && wave.length === 1;
+      return restoreList(restore, entries, alone ? stage : `${stage}-${number + 1}-${share + 1}`);
+    });
+    // All are waited for, so that none goes on behind a failure.
+    for (const result of await Promise.allSettled(lists)) {
+      if (result.status === 'rejected') throw result.reason;
+      errors.push(...result.value);
+    }
+  }
   const { problems, fatal } = judgeRestoreErrors(
     errors,
     new Map(file.entries.map((one) => [one.dumpId, one])),
@@ -74,9 +77,58 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
   return problems;
 }
 
+/** As many as will have connections once rows are copied. */
+function preDataJobs({ restore, table, index }: CloneJobs): number {
+  return Math.min(restore, table + index);
+}
+
+function restoreList(
+  { work, file, clean }: StageRestore,
+  entries: readonly DumpEntry[],
+  name: string,
+): Promise<RestoreError[]> {
+  const { folder, dump } = schemaPaths(work.directory);
+  return restoreEntries({
+    target: work.target,
+    file: dump,
+    serverVersion: file.schema.serverVersion,
+    listFile: join(folder, `${name}.list`),
+    entries,
+    noOwner: work.noOwner,
+    noAcl: work.noAcl,
+    noComments: work.noComments,
+    noTablespaces: work.noTablespaces,
+    clean: clean === true,
+    log: work.log,
+    signal: work.signal,
+  });
+}
+
+/** As `restoreStage`, after a look at what the target has: of a stage without entries it is not even asked. */
+export async function lookAndRestoreStage(
+  restore: Omit<StageRestore, 'target'>,
+  session: () => Promise<Session>,
+): Promise<Problem[]> {
+  if (stageEntries(restore).length === 0) return [];
+  return await restoreStage({ ...restore, target: await fetchTargetObjects(await session()) });
+}
+
 /** The stage's entries: those to be restored, and those that the target has. */
 export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; present: DumpEntry[] } {
-  const { file, plan, work, target } = restore;
+  const { file, target } = restore;
+  const identities = new Map(file.identities);
+  const wanted: DumpEntry[] = [];
+  const present: DumpEntry[] = [];
+  for (const entry of stageEntries(restore)) {
+    if (restore.onlySchemas === true && entry.kind !== 'SCHEMA') continue;
+    const mayStay = restore.clean !== true || entry.kind === 'SCHEMA' || entry.kind === 'EXTENSION';
+    if (mayStay && isPresent(entry, identities, target, file.schema)) present.push(entry);
+    else wanted.push(entry);
+  }
+  return { wanted, present };
+}
+
+function stageEntries({ file, plan, work, stage }: Omit<StageRestore, 'target'>): DumpEntry[] {
   const placements = placeEntries(file.entries, {
     schema: file.schema,
     ownIndexes: plan.ownIndexes,
@@ -84,14 +136,5 @@ export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; presen
     ownPublications: new Set(work.leaveOut.publications),
     leftOut: new Set(file.leftOut),
   });
-  const identities = new Map(file.identities);
-  const wanted: DumpEntry[] = [];
-  const present: DumpEntry[] = [];
-  for (const entry of entriesOfStage(file.entries, placements, restore.stage)) {
-    if (restore.onlySchemas === true && entry.kind !== 'SCHEMA') continue;
-    const mayStay = restore.clean !== true || entry.kind === 'SCHEMA' || entry.kind === 'EXTENSION';
-    if (mayStay && isPresent(entry, identities, target, file.schema)) present.push(entry);
-    else wanted.push(entry);
-  }
-  return { wanted, present };
+  return entriesOfStage(file.entries, placements, stage);
 }

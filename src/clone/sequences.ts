@@ -12,7 +12,8 @@ import { quoteLiteral, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { sqlState } from '../postgres/sqlstate.js';
-import { openSource, openTarget } from './sessions.js';
+import { openSource } from './sessions.js';
+import { lendTarget, type SpareTarget } from './spare-target.js';
 import { stepLabels } from './summary.js';
 
 export type SequenceOptions = {
@@ -23,6 +24,7 @@ export type SequenceOptions = {
   readonly headroom?: number | undefined;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
+  readonly spare?: SpareTarget | undefined;
 };
 
 type SequenceValue = {
@@ -56,8 +58,8 @@ export async function setSequences(options: SequenceOptions): Promise<{ readonly
   await using source = await openSource(options.source, 'sequences', options);
   const scope = loadFilter(options.catalog)?.scope ?? null;
   const values = await fetchValues(source, scope === null ? () => true : keptSequencesOf(scope));
-  await using target = await openTarget(options.target, 'sequences', options);
-  const set = await setValues(target, values, options.headroom ?? 0);
+  await using target = await lendTarget(options);
+  const set = await setValues(target.session, values, options.headroom ?? 0);
   const missing = values.filter((one) => !set.has(quoteQualified(one.schema, one.name)));
   for (const one of missing) {
     options.log.warn(

@@ -1,0 +1,92 @@
+/**
+ * In which order pre-data is restored by several pg_restore at once. pg_restore itself takes pre-data one statement after
+ * the other, each with its round trip and its files on the disk: with thousands of tables that is longer than their
+ * rows. Pure.
+ *
+ *     … functions, types ─▶ │ tables │ tables │ ─▶ views ─▶ │ tables │ tables │ ─▶ …
+ *
+ * Tables and what belongs to them follow from nothing but their dependencies, which the dump tells; runs of them are dealt out,
+ * with everything that hangs together in one hand and in the dump's order. Every other kind of object waits for all
+ * before it, and is waited for by all after it.
+ */
+import type { DumpEntry } from '../postgres/dump.js';
+
+/** Lists of entries that may be restored side by side. */
+export type RestoreWave = readonly (readonly DumpEntry[])[];
+
+const dealtKinds = new Set([
+  'TABLE',
+  'TABLE ATTACH',
+  'SEQUENCE',
+  'SEQUENCE OWNED BY',
+  'DEFAULT',
+  'COMMENT',
+  'SECURITY LABEL',
+]);
+
+/** Fewer entries than this are restored by the time that another program is started. */
+const worthwhile = 100;
+
+/** Waves in their order; with one job a single one, which is pg_restore's own way. */
+export function planWaves(entries: readonly DumpEntry[], jobs: number): RestoreWave[] {
+  if (jobs < 2) return [[entries]];
+  const waves: RestoreWave[] = [];
+  let serial: DumpEntry[] = [];
+  for (const run of runsOf(entries)) {
+    const dealt = run.dealt && run.entries.length >= worthwhile ? deal(run.entries, jobs) : [];
+    if (dealt.length < 2) {
+      serial.push(...run.entries);
+      continue;
+    }
+    if (serial.length > 0) waves.push([serial]);
+    serial = [];
+    waves.push(dealt);
+  }
+  if (serial.length > 0) waves.push([serial]);
+  return waves;
+}
+
+type Run = { readonly dealt: boolean; readonly entries: DumpEntry[] };
+
+/** Neighbours of the kinds that can be dealt out, and those between them. */
+function runsOf(entries: readonly DumpEntry[]): Run[] {
+  const runs: Run[] = [];
+  for (const entry of entries) {
+    const dealt = dealtKinds.has(entry.kind);
+    const last = runs.at(-1);
+    if (last?.dealt === dealt) last.entries.push(entry);
+    else runs.push({ dealt, entries: [entry] });
+  }
+  return runs;
+}
+
+/** Entries of one run in as many shares; those that need one another, directly or not, in the same. */
+function deal(entries: readonly DumpEntry[], jobs: number): DumpEntry[][] {
+  const leaders = new Map(entries.map(({ dumpId }) => [dumpId, dumpId]));
+  const leaderOf = (id: number): number => {
+    let at = id;
+    for (let up = leaders.get(at) ?? at; up !== at; up = leaders.get(at) ?? at) {
+      leaders.set(at, leaders.get(up) ?? up);
+      at = up;
+    }
+    return at;
+  };
+  for (const { dumpId, dependencies } of entries) {
+    // What is needed and not of this run is there already.
+    for (const needed of dependencies)
+      if (leaders.has(needed)) leaders.set(leaderOf(dumpId), leaderOf(needed));
+  }
+  const sizes = new Map<number, number>();
+  for (const { dumpId } of entries) sizes.set(leaderOf(dumpId), (sizes.get(leaderOf(dumpId)) ?? 0) + 1);
+  const shares = Array.from({ length: jobs }, (): DumpEntry[] => []);
+  const loads = shares.map(() => 0);
+  const shareOf = new Map<number, number>();
+  // The largest first, each to who has least.
+  for (const [leader, size] of [...sizes].toSorted((a, b) => b[1] - a[1])) {
+    const least = loads.indexOf(Math.min(...loads));
+    shareOf.set(leader, least);
+    loads[least] = (loads[least] ?? 0) + size;
+  }
+  for (const entry of entries) shares[shareOf.get(leaderOf(entry.dumpId)) ?? 0]?.push(entry);
+  return shares.filter((share) => share.length > 0);
+}

@@ -1,0 +1,62 @@
+/**
+ * One session on the target for the short steps before and after the copy, each of which would otherwise open its own:
+ * a login costs several round trips. It is given up while the copy runs: a connection that lies idle for hours may be
+ * cut on the way without anybody telling.
+ */
+import type { Session } from '../postgres/connect.js';
+import { isIdle } from '../postgres/raw-session.js';
+import type { TargetWork } from './options.js';
+import { openTarget } from './sessions.js';
+
+/** A session that is given back, or closed, at the end of the block. */
+export type LentTarget = AsyncDisposable & { readonly session: Session };
+
+export class SpareTarget implements AsyncDisposable {
+  #free: Session | null = null;
+
+  /** The spare session, or a new one; for one step at a time, two steps at once get one each. */
+  async lend(work: Pick<TargetWork, 'target' | 'log' | 'signal'>): Promise<LentTarget> {
+    const session = this.take() ?? (await openTarget(work.target, 'clone', work));
+    return {
+      session,
+      [Symbol.asyncDispose]: async () => {
+        // After a failure it may be anywhere.
+        if (!isGood(session) || this.#free !== null) await session.close();
+        else this.#free = session;
+      },
+    };
+  }
+
+  /** The spare session, for good; null when there is none. */
+  take(): Session | null {
+    const free = this.#free;
+    this.#free = null;
+    if (free === null || isGood(free)) return free;
+    void free.close();
+    return null;
+  }
+
+  /** Gives up the session; the next step opens a new one. */
+  async close(): Promise<void> {
+    const free = this.#free;
+    this.#free = null;
+    await free?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function isGood(session: Session): boolean {
+  return session.lost === null && isIdle(session.client) && session.client.getTransactionStatus() === 'I';
+}
+
+/** The run's spare session, or a session of the step's own. */
+export async function lendTarget(
+  work: Pick<TargetWork, 'target' | 'log' | 'signal' | 'spare'>,
+): Promise<LentTarget> {
+  if (work.spare !== undefined) return await work.spare.lend(work);
+  const session = await openTarget(work.target, 'clone', work);
+  return { session, [Symbol.asyncDispose]: () => session.close() };
+}
