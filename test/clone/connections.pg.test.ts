@@ -1,5 +1,6 @@
 /** How many connections a clone has at most: the servers themselves are told to refuse one more. */
 import { expect, test } from 'vitest';
+import { startServer } from '../support/clusters.js';
 import { createDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
 import { walferry } from '../support/walferry.js';
@@ -20,13 +21,16 @@ const schema = `
 const complaint = /no more connections|trying again|after \d+ attempts/;
 
 test('at most table jobs + 2 connections to the source, and table jobs + index jobs + 2 to the target', async () => {
-  await using source = await createDatabase('source');
-  await using target = await createDatabase('target');
+  // Servers of its own, since it is the roles that are limited: a database's limit counts autovacuum as well.
+  await using sourceServer = await startServer('source');
+  await using targetServer = await startServer('target');
+  await using source = await createDatabase('source', { server: sourceServer });
+  await using target = await createDatabase('target', { server: targetServer });
   await using directory = await temporaryDirectory();
   await source.sqlAsOwner(schema);
   // The test's own session of the owner is one of them.
-  await source.sql(`alter database ${source.name} connection limit ${jobs.table + 2 + 1}`);
-  await target.sql(`alter database ${target.name} connection limit ${jobs.table + jobs.index + 2}`);
+  await source.sql(`alter role ${sourceServer.owner.name} connection limit ${jobs.table + 2 + 1}`);
+  await target.sql(`alter role ${targetServer.owner.name} connection limit ${jobs.table + jobs.index + 2}`);
   const args = ['clone', '--no-owner', '--dir', directory.path, '--source', source.neonUri];
   const counts = ['--table-jobs', String(jobs.table), '--index-jobs', String(jobs.index)];
 

@@ -48,7 +48,7 @@ type Task = Record<string, string | null>;
 
 async function copiedTasks(target: TestDatabase): Promise<Task[]> {
   const [there] = await target.sql(`select to_regclass('walferry.task') as task`);
-  return there?.['task'] == null ? [] : await target.sql(tasksQuery);
+  return (there?.['task'] ?? null) === null ? [] : await target.sql(tasksQuery);
 }
 
 export async function killCloneAgainAndAgain({ kills, tables, longestLifeMs }: CloneKills): Promise<void> {
