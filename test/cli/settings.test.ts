@@ -245,6 +245,18 @@ describe('a variable', () => {
     [{ WALFERRY_TABLE_JOBS: '9' }, { tableJobs: 9 }],
     [{ PGCOPYDB_INDEX_JOBS: '9' }, { indexJobs: 9, restoreJobs: 9 }],
     [{ PGCOPYDB_RESTORE_JOBS: '9' }, { restoreJobs: 9 }],
+    [{ PGCOPYDB_LARGE_OBJECTS_JOBS: '9' }, { largeObjectJobs: 9 }],
+    [
+      { PGCOPYDB_SPLIT_TABLES_LARGER_THAN: '10 MB', PGCOPYDB_SPLIT_MAX_PARTS: '3' },
+      { split: { largerThanBytes: 10 * 1024 ** 2, maxParts: 3, byCtid: true } },
+    ],
+    [
+      { PGCOPYDB_SPLIT_TABLES_LARGER_THAN: '1', PGCOPYDB_SKIP_CTID_SPLIT: 'yes' },
+      { split: { largerThanBytes: 1, maxParts: null, byCtid: false } },
+    ],
+    [{ PGCOPYDB_ESTIMATE_TABLE_SIZES: 'on' }, { estimateTableSizes: true }],
+    [{ PGCOPYDB_USE_COPY_BINARY: '1' }, { useCopyBinary: true }],
+    [{ PGCOPYDB_SKIP_DB_PROPERTIES: 'true' }, { skipDatabaseProperties: true }],
     [{ PGCOPYDB_DROP_IF_EXISTS: 'yes' }, { dropIfExists: true }],
     [{ PGCOPYDB_FAIL_FAST: 'on' }, { failFast: true }],
     [{ PGCOPYDB_SKIP_VACUUM: '1' }, { skipVacuum: true }],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { finalizeTarget, setSequences } from '../../src/clone/clone.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
 import { expectEqual } from '../support/equal.js';
@@ -99,6 +100,33 @@ describe('a clone of a rich schema', () => {
     await expectEqual(source, target);
     expect(await sequences(target)).toEqual(await sequences(source));
     expect(await contentsOfViews(target)).toEqual(await contentsOfViews(source));
+  });
+
+  test('by a role that has its database and nothing else, on the target', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await makeRich(source, 'owner');
+    await source.sql('alter table app.egg no force row level security');
+    const weak = `weak_${target.name}`;
+    await target.sql(
+      `create role ${weak} login password 'weak'; alter database ${target.name} owner to ${weak}`,
+    );
+    const uri = new URL(target.uri);
+    uri.username = weak;
+    uri.password = 'weak';
+    try {
+      await using run = await cloneFor(source, target, { as: 'owner' });
+
+      const summary = await run.clone({ target: readConninfo(uri.href, {}) });
+
+      expect(summary.problems).toEqual([]);
+      const plain = ['--no-owner'];
+      expect(ownerless(await dumpText(target, ...plain))).toBe(ownerless(await dumpText(source, ...plain)));
+      await expectEqual(source, target);
+      expect(await contentsOfViews(target)).toEqual(await contentsOfViews(source));
+    } finally {
+      await target.sql(`reassign owned by ${weak} to postgres; drop owned by ${weak}; drop role ${weak}`);
+    }
   });
 
   test('with follow leaves nothing that fires until finalize, which may be run again', async () => {
