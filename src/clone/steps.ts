@@ -58,7 +58,7 @@ async function requireSchema(directory: string): Promise<{ file: SchemaFile; pla
 /** A step's options in the shape of a clone's, for parts that read nothing from the source. */
 function withoutSource(
   work: TargetWork,
-  choices: Pick<CloneOptions, 'resume' | 'dropIfExists'>,
+  choices: Pick<CloneOptions, 'resume' | 'dropIfExists' | 'onBegin'>,
 ): CloneOptions {
   return { ...work, ...choices, source: work.target, snapshot: '', follow: false, skipLargeObjects: true };
 }
@@ -69,7 +69,7 @@ function withoutSource(
  */
 export async function restorePreDataOnly(
   work: TargetWork,
-  choices: Pick<CloneOptions, 'resume' | 'dropIfExists'>,
+  choices: Pick<CloneOptions, 'resume' | 'dropIfExists' | 'onBegin'>,
 ): Promise<void> {
   const { file, plan } = await requireSchema(work.directory);
   const options = withoutSource(work, choices);

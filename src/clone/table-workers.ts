@@ -218,14 +218,14 @@ class TableWorker {
     const { signal } = work.failures;
     this.#work = work;
     const bytes = work.phase.schema.encoding === 'SQL_ASCII';
-    this.#source = new HeldSession(
-      async () => asBytes(await openInSnapshot(source, snapshot, 'copy', { log, signal, bulk: true }), bytes),
-      signal,
-    );
-    this.#target = new HeldSession(
-      async () => asBytes(await openBulkTarget(target, 'copy', { log, signal }), bytes),
-      signal,
-    );
+    this.#source = new HeldSession(async () => {
+      const session = await openInSnapshot(source, snapshot, 'copy', { log, signal, bulk: true });
+      return bytes ? await asBytes(session, `'SQL_ASCII'`) : session;
+    }, signal);
+    this.#target = new HeldSession(async () => {
+      const session = await openBulkTarget(target, 'copy', { log, signal });
+      return bytes ? await asBytes(session, 'pg_catalog.getdatabaseencoding()') : session;
+    }, signal);
   }
 
   async copy(piece: CopyPiece): Promise<void> {
@@ -321,8 +321,12 @@ class TableWorker {
   }
 }
 
-/** A source without an encoding is copied as bytes: the target's server checks them against its own. */
-async function asBytes(session: Session, wanted: boolean): Promise<Session> {
-  if (wanted) await session.query(`set client_encoding to 'SQL_ASCII'`);
+/**
+ * A source without an encoding is copied as bytes, which must be the target's own encoding. Its session has to say so:
+ * what a COPY is told to be SQL_ASCII is not checked at all, and a database in UTF8 would then hold what is none (shown
+ * on 15.20; statements other than COPY are checked either way).
+ */
+async function asBytes(session: Session, encoding: string): Promise<Session> {
+  await session.query(`select pg_catalog.set_config('client_encoding', ${encoding}, false)`);
   return session;
 }

@@ -314,9 +314,12 @@ class StepRun {
     const { request, dropIfExists } = this.#options;
     const resume = this.#isGoingOn('pre-data');
     await this.#schema(key, false);
-    if (!resume) reopenPhases(this.#catalog, stepPhases);
-    startPhase(this.#catalog, 'pre-data');
-    await restorePreDataOnly(this.#work(key), { resume, dropIfExists: dropIfExists || request.restart });
+    const onBegin = () => {
+      if (!resume) reopenPhases(this.#catalog, stepPhases);
+      startPhase(this.#catalog, 'pre-data');
+    };
+    const choices = { resume, dropIfExists: dropIfExists || request.restart, onBegin };
+    await restorePreDataOnly(this.#work(key), choices);
     endPhase(this.#catalog, 'pre-data');
   }
 

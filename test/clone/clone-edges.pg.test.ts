@@ -263,6 +263,39 @@ describe('what one side refuses', () => {
   });
 });
 
+describe('a source without an encoding', () => {
+  const properties = `encoding 'SQL_ASCII' locale 'C'`;
+  const bytes = `select id, encode(v::bytea, 'hex') as v from t order by id`;
+  // The session that makes the rows converts nothing: the bytes are written as octal escapes.
+  const setup = `create table good (v text); insert into good values (E'\\303\\251');
+    create table t (id integer, v text); insert into t values (1, 'plain'), (2, E'\\351t\\351')`;
+
+  test('has the same bytes on a target without one', async () => {
+    await using source = await createDatabase('source', { properties });
+    await using target = await createDatabase('target', { properties });
+    await source.sql(setup);
+    await using run = await cloneFor(source, target);
+
+    await run.clone();
+
+    expect(await target.sql(bytes)).toEqual(await source.sql(bytes));
+  });
+
+  test('is not copied into another encoding where its bytes are none of that', async () => {
+    await using source = await createDatabase('source', { properties });
+    await using target = await createDatabase('target');
+    await source.sql(setup);
+    await using run = await cloneFor(source, target);
+
+    const failure = await failureOf(run.clone());
+
+    expect(failure.code).toBe('target-statement');
+    expect(failure.message).toMatch(/public\.t\b.*invalid byte sequence for encoding/);
+    expect(await target.sql('select * from t')).toEqual([]);
+    expect(await target.sql('select v from good')).toEqual([{ v: 'é' }]);
+  });
+});
+
 test('an invalid index is not built, and said', async () => {
   await using source = await createDatabase('source');
   await using target = await createDatabase('target');
