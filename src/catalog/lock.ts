@@ -62,9 +62,12 @@ function takeLock(directory: string, name: LockName, { note = true } = {}): Lock
         `another walferry process${readPid(pidFile)} works in ${directory} (lock "${name}")`,
       );
     }
-    throw new Failure('work-directory-broken', `the lock "${name}" in ${directory} cannot be taken`, {
-      cause: error,
-    });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Failure(
+      'work-directory-broken',
+      `the work directory ${directory} cannot be used (lock "${name}"): ${reason}`,
+      { remedy: 'Name a directory that can be made and written with --dir.', cause: error },
+    );
   }
   if (note) writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
   const open = database;
