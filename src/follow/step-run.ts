@@ -53,6 +53,7 @@ import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { connect } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
+import { expectTwoDatabases, oneDatabase } from '../postgres/same-database.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { restoreChoices } from './clone-run.js';
@@ -314,6 +315,7 @@ class StepRun {
     const { request, dropIfExists } = this.#options;
     const resume = this.#isGoingOn('pre-data');
     await this.#schema(key, false);
+    await this.#expectTwoDatabases();
     const onBegin = () => {
       if (!resume) reopenPhases(this.#catalog, stepPhases);
       startPhase(this.#catalog, 'pre-data');
@@ -347,6 +349,7 @@ class StepRun {
     const { request, dropIfExists, snapshot, log } = this.#options;
     const source = this.#source();
     const resume = this.#isGoingOn(phase);
+    await this.#expectTwoDatabases();
     await this.#schema(key, false);
     const setting = `${phase} snapshot`;
     // One that has ended copied everything: what is left for it to do is not of that time.
@@ -389,6 +392,21 @@ class StepRun {
     const snapshot = await exportSnapshot(holder);
     log.info(`Exported snapshot "${snapshot}" from the source database`);
     return await work(snapshot);
+  }
+
+  /** Where both sides are named: what is dropped or emptied on the target must not be the source's. */
+  async #expectTwoDatabases(): Promise<void> {
+    const { source, target, log, signal } = this.#options;
+    if (target === null) return;
+    // Without a source there is only what the directory says of it.
+    if (source === null) {
+      if (loadSetup(this.#catalog)?.source !== describeConninfo(target)) return;
+      throw oneDatabase();
+    }
+    const options = { applicationName: 'walferry step', log, signal } as const;
+    await using from = await connect(source, { side: 'source', ...options });
+    await using to = await connect(target, { side: 'target', ...options });
+    await expectTwoDatabases(from, to);
   }
 
   #source(): Conninfo {

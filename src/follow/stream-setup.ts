@@ -33,6 +33,7 @@ import {
   refusePartialPublication,
   type PublishedTable,
 } from '../postgres/publication.js';
+import { expectTwoDatabases } from '../postgres/same-database.js';
 import { fetchTables, type TableFacts } from '../postgres/schema.js';
 import {
   checkSlotFacts,
@@ -86,8 +87,10 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
   const { catalog, choices, log } = options;
   const recorded = loadStream(catalog);
   // Before there is a slot: a target that cannot be used is found out first.
-  if (recorded === null && options.target !== null)
+  if (recorded === null && options.target !== null) {
+    await expectTwo(options, options.target);
     await makeTargetSchema(options.target, log, options.signal);
+  }
   const setup = recorded === null ? await makeStream(options) : { stream: recorded, created: null };
   try {
     if (recorded !== null) {
@@ -139,6 +142,13 @@ async function checkSlot({ source, log, signal }: StreamSetupOptions, stream: St
     plugin: stream.plugin,
     database: stream.key.database,
   });
+}
+
+async function expectTwo({ source, log, signal }: StreamSetupOptions, target: Conninfo): Promise<void> {
+  const options = { applicationName: 'walferry setup', log, signal } as const;
+  await using from = await connect(source, { side: 'source', ...options });
+  await using to = await connect(target, { side: 'target', ...options });
+  await expectTwoDatabases(from, to);
 }
 
 async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {

@@ -22,10 +22,28 @@ export async function isSameDatabase(one: Session, other: Session): Promise<bool
   }
 }
 
+const identityQuery = `
+  select s.system_identifier || ' ' || pg_catalog.current_database() as identity from pg_catalog.pg_control_system() s`;
+
+/** Whether the target is the primary of the source: what is dropped there, the source loses too. Locks do not tell. */
+async function isOwnPrimary(source: Session, target: Session): Promise<boolean> {
+  if (!source.inRecovery) return false;
+  const [own, other] = [await source.query(identityQuery), await target.query(identityQuery)];
+  return own[0]?.['identity'] === other[0]?.['identity'];
+}
+
 /** A clone into its own source would drop what it is to copy. Throws `target-setup`. */
 export async function expectTwoDatabases(source: Session, target: Session): Promise<void> {
-  if (!(await isSameDatabase(source, target))) return;
-  throw new Failure('target-setup', 'source and target are one and the same database', {
+  if (await isOwnPrimary(source, target)) {
+    throw new Failure('target-setup', 'the target is the database that the source, a standby, replicates', {
+      remedy: 'Check --source and --target: host, port and database.',
+    });
+  }
+  if (await isSameDatabase(source, target)) throw oneDatabase();
+}
+
+export function oneDatabase(): Failure {
+  return new Failure('target-setup', 'source and target are one and the same database', {
     remedy: 'Check --source and --target: host, port and database.',
   });
 }

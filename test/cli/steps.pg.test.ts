@@ -235,6 +235,34 @@ describe('rows', () => {
   });
 });
 
+test('nothing is dropped or emptied where source and target are one database', async () => {
+  await using source = await createDatabase('source');
+  await using temporary = await temporaryDirectory();
+  await source.sql(shop);
+  const all = await count(source);
+  const commands = [
+    'clone --drop-if-exists',
+    'clone --restart',
+    'clone --follow --drop-if-exists',
+    'copy schema --drop-if-exists',
+    'copy data --drop-if-exists',
+    'copy table-data --restart',
+    'restore pre-data --drop-if-exists',
+    'stream setup',
+  ];
+  for (const [index, words] of commands.entries()) {
+    const work = { source, target: source, directory: `${temporary.path}/${index}` };
+    if (words.startsWith('restore')) await good(work, 'dump schema', 'source');
+    const exit = await step(work, words, words.startsWith('restore') ? 'target' : 'both');
+    expect([words, exit.code, exit.stderr]).toEqual([
+      words,
+      7,
+      expect.stringContaining('source and target are one and the same database'),
+    ]);
+  }
+  expect([await count(source), await rowsOf(source)]).toEqual([all, 900]);
+});
+
 describe('a work directory', () => {
   test('of another source is refused, and taken with --restart', async () => {
     await using source = await createDatabase('source');

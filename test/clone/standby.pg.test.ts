@@ -53,6 +53,17 @@ test('a streaming standby is cloned like its primary, which meanwhile goes on; i
     ),
   );
 
+  // What is dropped on its own primary, the standby would lose as well.
+  await using own = walferry([
+    ...['clone', '--drop-if-exists', '--source', uri, '--target', source.uri],
+    ...['--dir', `${directory.path}/own`],
+  ]);
+  expect(await own.exit).toMatchObject({
+    code: 7,
+    stderr: expect.stringContaining('that the source, a standby, replicates') as string,
+  });
+  await expectEqual(source, target);
+
   await using other = walferry([
     'clone',
     '--follow',

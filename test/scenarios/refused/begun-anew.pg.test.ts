@@ -1,6 +1,7 @@
 /**
  * A clone that was refused, or stopped before any row was copied: what the next line does, in the same directory and in
- * another one. Whoever follows the advice on the terminal must not lose what is theirs.
+ * another one. Whoever follows the advice on the terminal must not lose what is theirs. Without the check that a run
+ * begins with, which finds most of this earlier.
  */
 import { expect, test } from 'vitest';
 import { temporaryDirectory } from '../../support/directory.js';
@@ -15,12 +16,12 @@ test('a target with tables of others: no advice drops them, and with --drop-if-e
   const { target } = migration;
   await target.sqlAsOwner(theirs);
 
-  const refused = await runToEnd(migration, ['clone', '--no-owner']);
+  const refused = await runToEnd(migration, ['clone', '--no-owner', '--skip-check']);
   expect(refused.code, refused.stderr).toBe(7);
   expect(refused.stderr).toContain('--drop-if-exists');
   expect(refused.stderr).not.toMatch(/--restart|--resume/);
   // Nothing was begun, so there is nothing to go on with.
-  const again = await runToEnd(migration, ['clone', '--no-owner', '--resume']);
+  const again = await runToEnd(migration, ['clone', '--no-owner', '--skip-check', '--resume']);
   expect(again.code, again.stderr).toBe(7);
   expect(await target.sql('select * from item')).toEqual([{ id: '7', body: 'not ours' }]);
 
@@ -61,7 +62,7 @@ test('a directory does not take the copy of another one for its own, nor disturb
   await using other = await temporaryDirectory();
   const { source, target } = migration;
   const inOther = async (...more: string[]) => {
-    await using process = walferry(['clone', '--no-owner', '--dir', other.path, ...more], {
+    await using process = walferry(['clone', '--no-owner', '--skip-check', '--dir', other.path, ...more], {
       env: uris(migration),
     });
     return await process.exit;
