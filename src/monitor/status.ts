@@ -2,6 +2,7 @@
  * How a run stands, as data: read from its work directory, in one short look that disturbs nothing. The terminal, the
  * page, the metrics and `list progress` all show this.
  */
+import { loadCutoverHold } from '../catalog/cutover.js';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { loadPhases, type PhaseRecord } from '../catalog/phases.js';
 import {
@@ -170,6 +171,7 @@ export function loadStatus(catalog: Catalog, nowMs: number): RunStatus {
       lagMs: facts.lagMs,
       resting: stream?.resting === true,
       copyBraked: copy?.braked === true,
+      cutover: loadCutoverHold(catalog)?.state ?? null,
       slot,
     }),
     phase: main?.phase ?? null,

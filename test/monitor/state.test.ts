@@ -129,6 +129,7 @@ describe('warnings', () => {
     lagMs: 0,
     resting: false,
     copyBraked: false,
+    cutover: null,
     slot: null,
   } as const;
   const slot = { name: 's', secondsLeft: 1200, retainedBytes: 1024 ** 3 };
@@ -143,6 +144,9 @@ describe('warnings', () => {
     ['the slot is lost', { ...none, slot: { ...slot, verdict: 'lost' } }, [/"s" is lost/]],
     ['the danger is over with the run', { ...none, state: 'done', slot: { ...slot, verdict: 'danger' } }, []],
     ['the run is gone', { ...none, state: 'gone' }, [/--resume/]],
+    ['a cutover is at work', { ...none, cutover: 'running' }, [/writes on the source may be stopped/]],
+    ['a cutover is undone', { ...none, cutover: 'undoing' }, [/may still be stopped/]],
+    ['a cutover is over', { ...none, cutover: 'done' }, []],
     [
       'it does not converge',
       { ...none, state: 'catching-up', catchUp: { kind: 'growing', bytesPerSecond: 1 } },
