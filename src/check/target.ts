@@ -10,7 +10,7 @@ import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier } from '../model/sql.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
 import { userSchema } from '../postgres/schema.js';
-import { holdsTargetSchema } from '../postgres/target-schema.js';
+import { holdsTargetSchema, targetSchemaStatements } from '../postgres/target-schema.js';
 import type { Session } from '../postgres/connect.js';
 import { asked, counted, fail, pass, warn, type Finding } from './finding.js';
 import type { RunWish, SourceView } from './options.js';
@@ -28,6 +28,14 @@ export async function inTrial<Result>(target: Session, work: () => Promise<Resul
   } finally {
     await target.query('rollback').catch(() => []);
   }
+}
+
+/** As attemptStatement, and takes it back at once: another run must not wait for what is only tried. */
+async function tryStatement(target: Session, sql: string): Promise<string | null> {
+  await target.query('savepoint walferry_trial');
+  const refused = await attemptStatement(target, sql);
+  await target.query('rollback to savepoint walferry_trial');
+  return refused;
 }
 
 /** Whether sessions can write at all: pg_restore's do not switch this off, as ours do. Pure. */
@@ -123,17 +131,6 @@ export async function tryTargetRights(
   const database = quoteIdentifier(facts.database.name);
   const findings: Finding[] = own.verdict === 'fail' ? [own] : [];
   const ownIsThere = own.reason === ownSchemaThere;
-  const unwritten = ownIsThere ? await attemptStatement(target, recordStatement) : null;
-  if (unwritten !== null) {
-    const failure = new Failure(
-      'target-rights',
-      `our role may not write to the schema walferry: ${unwritten}`,
-      {
-        remedy: `Use the role that made it, or drop the schema walferry if no run needs it any more.`,
-      },
-    );
-    findings.push(fail(own.id, own.title, failure));
-  }
   const existing = await fetchSchemas(
     target,
     schemas.map(({ name }) => name),
@@ -148,9 +145,17 @@ export async function tryTargetRights(
     });
     findings.push(fail('target.schemas', 'new schemas', failure));
   }
+  const unmade = await tryStatement(target, ownIsThere ? recordStatement : targetSchemaStatements);
+  // Where no schema can be made, that is the line above.
+  if (unmade !== null && own.verdict !== 'fail' && (ownIsThere || made === null)) {
+    const failure = new Failure('target-rights', `our role may not write to the schema walferry: ${unmade}`, {
+      remedy: 'Use the role that made it, or drop the schema walferry if no run needs it any more.',
+    });
+    findings.push(fail(own.id, own.title, failure));
+  }
   const refused: (UsedSchema & { words: string })[] = [];
   for (const schema of there) {
-    const words = await attemptStatement(
+    const words = await tryStatement(
       target,
       `create table ${quoteIdentifier(schema.name)}.${trialSchema} (id int primary key)`,
     );

@@ -15,13 +15,8 @@ const targetSchemaVersion = 1;
 /** Any number that no other program is likely to lock: the bytes of `walferry`. */
 const lockKey = '8602275950298821241';
 
-/**
- * One simple query, so one transaction. The lock makes two at once wait for each other: `if not exists` alone fails
- * with a unique violation in pg_namespace when both find nothing. The version is written only where there is none.
- */
-const createStatements = `
-  begin;
-  select pg_catalog.pg_advisory_xact_lock(${lockKey});
+/** What makes the schema and its tables where they are missing. */
+export const targetSchemaStatements = `
   create schema if not exists walferry;
   create table if not exists walferry.version (version int not null);
   create table if not exists walferry.position (
@@ -43,7 +38,16 @@ const createStatements = `
     primary key (stream, system_identifier, database, name)
   );
   insert into walferry.version
-    select ${targetSchemaVersion} where not exists (select from walferry.version);
+    select ${targetSchemaVersion} where not exists (select from walferry.version)`;
+
+/**
+ * One simple query, so one transaction. The lock makes two at once wait for each other: `if not exists` alone fails
+ * with a unique violation in pg_namespace when both find nothing. The version is written only where there is none.
+ */
+const createStatements = `
+  begin;
+  select pg_catalog.pg_advisory_xact_lock(${lockKey});
+  ${targetSchemaStatements};
   commit;`;
 
 const existsQuery = `select pg_catalog.to_regclass('walferry.version')::pg_catalog.text as version`;
