@@ -10,6 +10,7 @@ import { silentLog, type Log } from '../log.js';
 import { quoteLiteral } from '../model/sql.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { isSameDatabase } from '../postgres/same-database.js';
 
 export type Pair = Readonly<Record<Side, Session>>;
 
@@ -36,13 +37,19 @@ export class Sides {
 
   /** The sessions whose view of their side all others share. */
   async first(): Promise<Pair> {
-    return await this.#pair(async (side) => {
+    const pair = await this.#pair(async (side) => {
       const session = await this.#connect(side);
       if (!this.#options.still) return session;
       await session.query(beginSql);
       if (this.#options.shareSnapshot) this.#snapshots[side] = await this.#exportSnapshot(session);
       return session;
     });
+    if (await isSameDatabase(pair.source, pair.target)) {
+      this.#options.log?.warn(
+        'source and target are one and the same database: that it is equal to itself proves nothing',
+      );
+    }
+    return pair;
   }
 
   async another(): Promise<Pair> {

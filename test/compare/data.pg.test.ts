@@ -546,6 +546,14 @@ describe('the command', () => {
     expect(stdout).toMatch(new RegExp(`${source.name}\\.public\\.t \\|   \\| ([0-9a-f]{64}) \\| \\1\\n`));
   });
 
+  test('a database compared with itself is equal, and that this proves nothing is said', async () => {
+    await using source = await createDatabase('source');
+    await source.sqlAsOwner(owned);
+    const { code, stderr } = await walferry(['compare', 'data'], { env: uris(source, source) }).exit;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/WARN +source and target are one and the same database/);
+  });
+
   test('different sides: exit 21, the tables named, JSON on stdout with --json', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
