@@ -155,8 +155,12 @@ function drainBacklog(
       'set synchronous_commit = on',
       'insert into marker values (1)',
     );
+    const { source, target } = servers;
+    const before = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
     const drained = watchDrain(near);
-    return { ...(await way.drain(place)), drainMs: await drained };
+    const sample = { ...(await way.drain(place)), drainMs: await drained };
+    const after = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
+    return { ...sample, sourceCpuMs: after[0] - before[0], targetCpuMs: after[1] - before[1] };
   });
 }
 
@@ -195,12 +199,10 @@ export async function inPlace(
       execute(near.targetUri, tables, 'vacuum analyze', 'checkpoint'),
     ]);
     await way.prepare(place);
-    const before = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
     const sample = await work(near, place);
-    const after = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
     await expectEqual(near.sourceUri, near.targetUri);
     await way.cleanUp(place);
-    return { ...sample, sourceCpuMs: after[0] - before[0], targetCpuMs: after[1] - before[1] };
+    return sample;
   } finally {
     // After a failure a slot or a subscription may hold it; the servers go in the end.
     await dropDatabase(target, into).catch(() => {});

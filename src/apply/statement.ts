@@ -30,7 +30,7 @@ export type Statement = {
 };
 
 export type Copy = {
-  readonly data: Iterable<string>;
+  readonly data: Iterable<Buffer>;
   /** To be executed behind it: fails when rows may have been left out or altered on their way. */
   readonly check: string;
   /** Once in a transaction is enough: the lock that the COPY has taken keeps every table as it is. */

@@ -158,7 +158,7 @@ export class LineEncoder {
     lines.put(actions[change.kind]);
     lines.put(this.#xid(message.xid));
     lines.put(message.sub === undefined ? '","lsn":"' : `","sub":"${message.sub}","lsn":"`);
-    lines.put(this.#lsn(message.lsn));
+    lines.putLsn(message.lsn);
     lines.put('","rel":');
     lines.put(this.#lastIdText);
     if (change.kind !== 'insert') {

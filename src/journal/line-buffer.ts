@@ -5,6 +5,8 @@
  * Text of ASCII is put character by character: a call into the engine costs more than the few characters that most
  * values have. Everything else is left to the engine.
  */
+import { writeLsn } from '../model/lsn.js';
+import type { Lsn } from '../model/lsn.js';
 import { crc32, formatSum } from './checksum.js';
 import { sumIntervalBytes } from './format.js';
 
@@ -17,6 +19,9 @@ const longText = 128;
 
 /** What stands between quotes in JSON as it is, in one byte each. */
 const plain = /^[ !#-[\]-~]*$/;
+
+/** The longest that a position is. */
+const lsnBytes = 17;
 
 const quote = 0x22;
 const backslash = 0x5c;
@@ -88,6 +93,12 @@ export class LineBuffer {
   /** Puts text as it is: a part of a line that is JSON already. */
   put(text: string): void {
     if (text.length >= longText || !this.#putPlain(text, false)) this.#putLong(text);
+  }
+
+  /** Puts a position as it is printed. */
+  putLsn(lsn: Lsn): void {
+    this.#makeRoom(lsnBytes);
+    this.#used = writeLsn(this.#buffer, this.#used, lsn);
   }
 
   /** Puts a string of JSON, or null. */

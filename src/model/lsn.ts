@@ -73,6 +73,24 @@ export function formatLsn(lsn: Lsn): string {
   return `${formatHex(halves[high] as number)}/${formatHex(halves[low] as number)}`;
 }
 
+/** Writes an LSN, as `formatLsn` prints it, into a buffer that has room for 17 bytes at `at`. Returns the place behind. */
+export function writeLsn(buffer: Uint8Array, at: number, lsn: Lsn): number {
+  wide[0] = lsn;
+  let end = writeHex(buffer, at, halves[high] as number);
+  buffer[end++] = 0x2f;
+  end = writeHex(buffer, end, halves[low] as number);
+  return end;
+}
+
+function writeHex(buffer: Uint8Array, at: number, value: number): number {
+  let end = at;
+  for (let shift = value === 0 ? 0 : (31 - Math.clz32(value)) & ~3; shift >= 0; shift -= 4) {
+    const digit = (value >>> shift) & 0xf;
+    buffer[end++] = digit < 10 ? 0x30 + digit : 0x37 + digit;
+  }
+  return end;
+}
+
 function formatHex(value: number): string {
   const [first, second, third] = [value >>> 24, (value >>> 12) & 0xfff, value & 0xfff];
   if (first > 0) return digits[first]! + padded[second]! + padded[third]!;

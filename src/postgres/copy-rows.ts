@@ -4,8 +4,17 @@
  * https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-TEXT-FORMAT
  */
 
-/** About how many characters one piece has. */
-const pieceCharacters = 32 * 1024;
+/** About how many bytes one piece has. */
+const pieceBytes = 32 * 1024;
+
+/** From this length on a text is looked through and copied by the engine; a call into it costs more than short ones. */
+const longText = 128;
+
+const tab = 0x09;
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+const backslash = 0x5c;
+const letterN = 0x4e;
 
 // A lone `\.` would be the end of the data: its backslash is doubled like any other.
 const special = /[\\\t\n\r]/;
@@ -24,24 +33,75 @@ function escape(character: string): string {
   }
 }
 
-/** The rows as pieces of text; `cellOf` gives column `column` of row `row`. There is at least one column. */
+/**
+ * The rows as pieces of text, in UTF-8; `cellOf` gives column `column` of row `row`. There is at least one column. A
+ * piece is valid until the next one is asked for.
+ */
 export function* copyText(
   rows: number,
   columns: number,
   cellOf: (row: number, column: number) => string | null,
-): Generator<string> {
-  let piece = '';
+): Generator<Buffer> {
+  const piece = new Piece();
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
-      const cell = cellOf(row, column);
-      if (column > 0) piece += '\t';
-      if (cell === null) piece += '\\N';
-      else piece += special.test(cell) ? cell.replace(specials, escape) : cell;
+      if (column > 0) piece.byte(tab);
+      piece.cell(cellOf(row, column));
     }
-    piece += '\n';
-    if (piece.length < pieceCharacters) continue;
-    yield piece;
-    piece = '';
+    piece.byte(lineFeed);
+    if (piece.used < pieceBytes) continue;
+    yield piece.take();
   }
-  if (piece !== '') yield piece;
+  if (piece.used > 0) yield piece.take();
+}
+
+class Piece {
+  used = 0;
+  #buffer = Buffer.allocUnsafe(pieceBytes + 4096);
+
+  take(): Buffer {
+    const { used } = this;
+    this.used = 0;
+    return this.#buffer.subarray(0, used);
+  }
+
+  byte(byte: number): void {
+    this.#makeRoom(1);
+    this.#buffer[this.used++] = byte;
+  }
+
+  cell(cell: string | null): void {
+    if (cell === null) {
+      this.byte(backslash);
+      this.byte(letterN);
+    } else if (cell.length >= longText || !this.#plain(cell)) {
+      const text = special.test(cell) ? cell.replace(specials, escape) : cell;
+      this.#makeRoom(text.length < pieceBytes ? text.length * 3 : Buffer.byteLength(text));
+      this.used += this.#buffer.write(text, this.used);
+    }
+  }
+
+  /** Puts ASCII that needs no escape; false, and nothing is put, where it is anything else. */
+  #plain(text: string): boolean {
+    const { length } = text;
+    this.#makeRoom(length);
+    const buffer = this.#buffer;
+    const { used } = this;
+    for (let at = 0; at < length; at += 1) {
+      const code = text.charCodeAt(at);
+      if (code > 0x7f || code === backslash || code === tab || code === lineFeed || code === carriageReturn)
+        return false;
+      buffer[used + at] = code;
+    }
+    this.used = used + length;
+    return true;
+  }
+
+  #makeRoom(bytes: number): void {
+    const needed = this.used + bytes;
+    if (needed <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2));
+    this.#buffer.copy(grown, 0, 0, this.used);
+    this.#buffer = grown;
+  }
 }

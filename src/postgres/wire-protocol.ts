@@ -96,10 +96,10 @@ export class MessageWriter {
   }
 
   /** CopyData: a piece of the data of a COPY FROM STDIN that was executed before. Pieces may end anywhere. */
-  copyData(text: string): void {
-    this.#reserve(16 + utf8BytesAtMost(text));
+  copyData(piece: Buffer): void {
+    this.#reserve(16 + piece.length);
     const lengthAt = this.#open(frontend.copyData);
-    this.#end += this.#buffer.write(text, this.#end, 'utf8');
+    this.#end += piece.copy(this.#buffer, this.#end);
     this.#close(lengthAt);
   }
 

@@ -143,7 +143,7 @@ export class WireSession {
    * failed, the server skips the data like everything else up to the Sync, and where the COPY itself fails, the rest of
    * the data. CopyDone stands before any Sync, which a server that reads COPY data would not see.
    */
-  sendCopy(sql: string, data: Iterable<string>): void {
+  sendCopy(sql: string, data: Iterable<Buffer>): void {
     this.send({ sql, parameters: [] });
     const unit = this.#open;
     if (unit !== null) unit.copies += 1;

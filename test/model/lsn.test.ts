@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatLsn, parseLsn, readLsn, walSegmentName } from '../../src/model/lsn.js';
+import { formatLsn, parseLsn, readLsn, walSegmentName, writeLsn } from '../../src/model/lsn.js';
 
 const segmentBytes = 16n * 1024n * 1024n;
 
@@ -7,6 +7,15 @@ describe('an LSN', () => {
   test.each(['0/0', '0/1', '1/0', '16/B374D848', 'FFFFFFFF/FFFFFFFF'])('%s prints as it was read', (text) => {
     expect(formatLsn(readLsn(text))).toBe(text);
   });
+
+  test.each(['0/0', '0/1', '1/0', '16/B374D848', '10/F', 'FFFFFFFF/FFFFFFFF'])(
+    '%s is written as printed',
+    (text) => {
+      const buffer = Buffer.alloc(20, '-');
+      const end = writeLsn(buffer, 1, readLsn(text));
+      expect(buffer.toString('latin1', 0, end + 1)).toBe(`-${text}-`);
+    },
+  );
 
   test('is read without regard to case and leading zeros', () => {
     expect(readLsn('0000000a/00ff')).toBe(readLsn('A/FF'));
