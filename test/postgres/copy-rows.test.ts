@@ -1,0 +1,43 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { copyText } from '../../src/postgres/copy-rows.js';
+
+const cell = fc.oneof(
+  fc.constant(null),
+  fc.string({ unit: 'binary', maxLength: 300 }),
+  fc.constantFrom('', '\\', '\\.', '\\N', '\t', '\n', '\r', 'é', '\u{1f600}', '\u007f', '\u0001'),
+  fc.tuple(fc.nat({ max: 60_000 }), fc.constantFrom('x', 'ä', '\t', '\\')).map(([n, text]) => text.repeat(n)),
+);
+
+/** As the documentation of COPY has it, one character after the other. */
+function written(text: string | null): string {
+  if (text === null) return '\\N';
+  const names: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+  return Array.from(text, (character) => names[character] ?? character).join('');
+}
+
+test('any rows are written as COPY reads them', () => {
+  const table = fc
+    .integer({ min: 1, max: 4 })
+    .chain((columns) =>
+      fc.array(fc.array(cell, { minLength: columns, maxLength: columns }), { maxLength: 20 }),
+    );
+  fc.assert(
+    fc.property(table, (rows) => {
+      const columns = rows[0]?.length ?? 1;
+      const pieces: Buffer[] = [];
+      for (const piece of copyText(rows.length, columns, (row, column) => rows[row]?.[column] ?? null)) {
+        pieces.push(Buffer.from(piece));
+      }
+      const expected = rows.map((row) => `${row.map(written).join('\t')}\n`).join('');
+      expect(Buffer.concat(pieces).toString('utf8')).toBe(Buffer.from(expected).toString('utf8'));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a piece ends soon after 32 KiB', () => {
+  const sizes = [...copyText(10_000, 2, (row) => `row ${row}`)].map((piece) => piece.length);
+  expect(Math.max(...sizes)).toBeLessThan(33 * 1024);
+  expect(Math.min(...sizes.slice(0, -1))).toBeGreaterThanOrEqual(32 * 1024);
+});
