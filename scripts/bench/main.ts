@@ -84,14 +84,16 @@ type Result = {
 };
 
 async function main(args: readonly string[]): Promise<number> {
-  const { names, rounds, scale } = readArguments(args);
+  const { names, without, rounds, scale } = readArguments(args);
   const all = Object.keys(benchmarks);
   // `clone` is all of its workloads.
   const wanted = names.flatMap((name) =>
     benchmarks[name] === undefined ? all.filter((one) => one.startsWith(`${name}-`)) : [name],
   );
   if (names.length > wanted.length || !Number.isInteger(rounds) || rounds < 1 || !(scale > 0)) {
-    console.error(`usage: npm run bench -- [${all.join('] [')}] [clone] [--rounds N] [--scale X]`);
+    console.error(
+      `usage: npm run bench -- [${all.join('] [')}] [clone] [--rounds N] [--scale X] [--without CASE]`,
+    );
     return 1;
   }
   await using servers = await startServers();
@@ -99,7 +101,8 @@ async function main(args: readonly string[]): Promise<number> {
     const benchmark = benchmarks[name];
     if (benchmark === undefined) continue;
     console.log(`${name}: ${benchmark.what}`);
-    const prepared = await benchmark.cases(servers, scale);
+    const possible = await benchmark.cases(servers, scale);
+    const prepared = possible.filter((one) => !without.some((words) => one.name.startsWith(words)));
     const cases = await measure(prepared, rounds, (line) => console.log(`  ${line}`));
     const result = await describe(name, benchmark.what, { rounds, scale }, cases, servers, args);
     const file = await save(result);
@@ -110,17 +113,21 @@ async function main(args: readonly string[]): Promise<number> {
 
 function readArguments(args: readonly string[]): {
   readonly names: readonly string[];
+  /** Beginnings of the names of cases that are left out. */
+  readonly without: readonly string[];
   readonly rounds: number;
   readonly scale: number;
 } {
   const names: string[] = [];
+  const without: string[] = [];
   const numbers: Record<string, number> = { '--rounds': 3, '--scale': 1 };
   for (let at = 0; at < args.length; at += 1) {
     const word = args[at] ?? '';
     if (word in numbers) numbers[word] = Number(args[(at += 1)]);
+    else if (word === '--without') without.push(args[(at += 1)] ?? '');
     else names.push(word);
   }
-  return { names, rounds: numbers['--rounds'] ?? 3, scale: numbers['--scale'] ?? 1 };
+  return { names, without, rounds: numbers['--rounds'] ?? 3, scale: numbers['--scale'] ?? 1 };
 }
 
 async function describe(
