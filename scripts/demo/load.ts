@@ -6,7 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 
 /** What was committed. A change is one row inserted, updated or deleted, those of triggers and cascades included. */
-export type LoadFigures = { readonly transactions: number; readonly changes: number };
+export type LoadFigures = {
+  readonly transactions: number;
+  readonly changes: number;
+  /** Times that a connection was ended by the server, or told that it takes no writes. */
+  readonly refusals: number;
+  /** When the last transaction was committed, in milliseconds of the epoch. */
+  readonly lastCommitAt: number;
+};
 
 export type Load = {
   /** Up to now. */
@@ -24,43 +31,65 @@ export type LoadOptions = {
   readonly products: number;
 };
 
-/** Starts writing. */
+/** Starts writing. A connection that is cut comes back, as a pool's would. */
 export async function startLoad(options: LoadOptions): Promise<Load> {
   let running = true;
   let transactions = 0;
   let changes = 0;
-  const writer = async (client: pg.Client) => {
-    try {
-      while (running) {
-        const written = await transact(client, options);
-        if (written > 0) {
-          transactions += 1;
-          changes += written;
-        }
-        await sleep(Math.random() * 2 * options.pauseMs);
+  let refusals = 0;
+  let lastCommitAt = 0;
+  const connect = async () => {
+    const client = new pg.Client({ connectionString: options.uri, application_name: 'shop' });
+    // A connection that is cut while it rests: its next statement says so.
+    client.on('error', () => {});
+    await client.connect();
+    return client;
+  };
+  const write = async (client: pg.Client) => {
+    while (running) {
+      const written = await transact(client, options);
+      if (written > 0) {
+        transactions += 1;
+        changes += written;
+        lastCommitAt = Date.now();
       }
-    } finally {
-      await client.end();
+      await sleep(Math.random() * 2 * options.pauseMs);
     }
   };
-  const clients = await Promise.all(
-    Array.from({ length: options.connections }, async () => {
-      const client = new pg.Client({ connectionString: options.uri, application_name: 'shop' });
-      await client.connect();
-      return client;
-    }),
-  );
+  const writer = async (first: pg.Client) => {
+    for (let client = first; running; client = await connect()) {
+      try {
+        await write(client);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        refusals += 1;
+        await sleep(comesBackMs);
+      } finally {
+        await client.end().catch(() => {});
+      }
+    }
+  };
+  const clients = await Promise.all(Array.from({ length: options.connections }, connect));
   const writers = Promise.allSettled(clients.map(writer));
+  const figures = () => ({ transactions, changes, refusals, lastCommitAt });
   return {
-    figures: () => ({ transactions, changes }),
+    figures,
     stop: async () => {
       running = false;
       for (const result of await writers) {
         if (result.status === 'rejected') throw result.reason;
       }
-      return { transactions, changes };
+      return figures();
     },
   };
+}
+
+const comesBackMs = 100;
+
+/** A source that is frozen: the session was ended, or may only read. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof pg.DatabaseError) return ['57P01', '25006'].includes(error.code ?? '');
+  return error instanceof Error && /^Connection terminated|connection error|ECONNRESET/.test(error.message);
 }
 
 function random(below: number): number {

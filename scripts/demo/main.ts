@@ -3,7 +3,7 @@
  * would type, and both sides are compared at the end. `npm run demo` comes here through start.mjs.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -65,29 +65,32 @@ async function main(signal: AbortSignal): Promise<void> {
   const observed = await watch(migration, environment, servers, load, signal);
   throwIfAborted(signal);
 
-  step('The shop closes for a moment, and the end position is set');
-  const written = await load.stop();
-  const closedAt = Date.now();
+  step('The switch, while customers order');
   const lag = await behind(servers);
-  say(`all writers have stopped; they committed ${count(written.transactions)} transactions in all`);
-  typed('walferry stream sentinel set endpos --current');
-  const endpos = await walferry(['stream', 'sentinel', 'set', 'endpos', '--current'], environment, signal);
-  expectSuccess('walferry stream sentinel set endpos --current', endpos);
-  quoted(endpos.stdout);
-
+  typed('walferry cutover');
+  await using switching = new Program(['cutover'], environment, {
+    signal,
+    onLine: (line) => quoted(logLine(line)),
+  });
+  const switched = await within(patienceMs, 'cutover ended', switching.exit);
+  expectSuccess('walferry cutover', { ...switched, stderr: '' });
+  quoted(switched.stdout);
+  const pauseMs = await measuredPause(path.join(workDirectory.path, 'walferry', 'cutover.json'));
   const end = await within(patienceMs, 'clone --follow ended', migration.exit);
   expectSuccess('walferry clone --follow', { ...end, stderr: '' });
+  const written = await load.stop();
   say(
-    `clone --follow ended with exit status 0, ${seconds(Date.now() - closedAt)} after the last write. Its summary:`,
+    `the shop committed ${count(written.transactions)} transactions on the source, and was refused ${written.refusals} times since;`,
   );
+  say('clone --follow ended by itself, with exit status 0. Its summary:');
   quoted(end.stdout);
 
-  step('Are both sides equal?');
+  step('Are both sides equal? Nobody has written to either since');
   typed('walferry compare data');
   const comparison = await walferry(['compare', 'data'], environment, signal);
   if (comparison.code === 21) quoted(comparison.stdout);
   expectSuccess('walferry compare data', comparison);
-  const equalMs = Date.now() - closedAt;
+  const equalMs = Date.now() - written.lastCommitAt;
   quoted(narrow(comparison.stdout));
   say('(the checksums are shortened here)');
 
@@ -103,12 +106,20 @@ async function main(signal: AbortSignal): Promise<void> {
     ['rows copied', count(applied.copied)],
     ['changes applied while the shop was open', count(applied.changes)],
     ['furthest behind while watched', `${bytes(observed.furthestBehind)} of WAL`],
-    ['behind just before the shop closed', `${bytes(observed.lastBehind)} of WAL`],
-    ['behind when the end position was set', `${bytes(lag)} of WAL`],
-    ['from the last write to proven equality', seconds(equalMs)],
+    ['behind at the last look before the switch', `${bytes(observed.lastBehind)} of WAL`],
+    ['behind when the switch began', `${bytes(lag)} of WAL`],
+    ['nobody could write for (measured by cutover)', `${count(pauseMs)} ms`],
+    ['from the last write to the second comparison', seconds(equalMs)],
     ['the whole demo', seconds(Date.now() - started)],
   ];
-  for (const [name, value] of figures) console.log(`   ${name.padEnd(42)} ${value}`);
+  for (const [name, value] of figures) console.log(`   ${name.padEnd(46)} ${value}`);
+}
+
+/** The write pause, by cutover's own report. */
+async function measuredPause(file: string): Promise<number> {
+  const report = JSON.parse(await readFile(file, 'utf8')) as { readonly pause_ms: number | null };
+  if (report.pause_ms === null) throw new Problem('the cutover has measured no pause');
+  return report.pause_ms;
 }
 
 /** Looks for the server programs, and has them installed where that is possible. */
