@@ -10,6 +10,7 @@ import path from 'node:path';
 import { cloneCases, workloads as cloneWorkloads } from './clone.js';
 import { compareCases } from './compare.js';
 import { copyCases, copyRows } from './copy.js';
+import { cutoverCases } from './cutover.js';
 import { farCases, followCases, tlsCases, workloads } from './follow.js';
 import { latencyCases } from './latency.js';
 import { measure, type Case, type CaseResult } from './measure.js';
@@ -53,6 +54,9 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   latency: {
     what: 'lag from COMMIT on the source to the row on the target, 200 small transactions a second',
     cases: latencyCases,
+  cutover: {
+    what: 'the write pause of a cutover under load, 2 GB at scale 1',
+    cases: cutoverCases,
   },
   ...drain('follow', followCases),
   ...drain('follow-bulk', followCases),

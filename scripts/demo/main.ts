@@ -127,9 +127,7 @@ function ensurePrograms(): void {
   const openssl = spawnSync('openssl', ['version'], { stdio: 'ignore' }).status === 0;
   const ps = spawnSync('ps', ['-A'], { stdio: 'ignore' }).status === 0;
   if (findPrograms() !== null && openssl && ps) return;
-  const { status } = spawnSync(process.execPath, ['build/scripts/setup/main.js', '--no-browser'], {
-    stdio: 'inherit',
-  });
+  const { status } = spawnSync(process.execPath, ['build/scripts/setup/main.js'], { stdio: 'inherit' });
   if (status !== 0) throw new Problem('The demo needs PostgreSQL on this machine.');
 }
 

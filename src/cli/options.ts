@@ -394,7 +394,7 @@ export const options: readonly Option[] = [
   }),
   option(['verify'], {
     commands: ['cutover'],
-    value: word(['full', 'counts', 'none'], ['touched']),
+    value: word(['full', 'touched', 'counts', 'none'], []),
     default: 'full',
     about: 'what is compared before the target takes writes',
   }),

@@ -493,7 +493,7 @@ function readCutover(reader: Reader): Settings['cutover'] {
     dryRun: reader.flag('cutover-dry-run'),
     choices: {
       freeze: reader.word<FreezeKind, null>('freeze', ['read-only', 'revoke', 'none'], null),
-      verify: reader.word<VerifyMode, null>('verify', ['full', 'counts', 'none'], null),
+      verify: reader.word<VerifyMode, null>('verify', ['full', 'touched', 'counts', 'none'], null),
       maxPauseMs: milliseconds('max-pause'),
       maxLagBytes: reader.size('max-lag'),
       sequenceHeadroom: reader.integer('sequence-headroom', null),

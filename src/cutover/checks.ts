@@ -2,6 +2,7 @@
  * Whether a cutover can be done now: facts from the work directory and both servers, judged all at once. A line that
  * blocks says what stands in the way; the others say what the operator should know.
  */
+import { loadCutover } from '../catalog/cutover.js';
 import { isLocked } from '../catalog/lock.js';
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel } from '../catalog/sentinel.js';
@@ -39,8 +40,17 @@ export function isFollowed(directory: string): boolean {
   return isLocked(directory, 'receive') && isLocked(directory, 'apply');
 }
 
-/** Who completes the target: the run of a clone, or nobody but us. */
+/**
+ * Who completes the target: the run of `clone --follow`, or nobody but us beside a `follow`. A cutover that goes on
+ * knows it; else the run that is there tells, and without one what the work directory was made for.
+ */
 export function runKind(catalog: Catalog): 'clone' | 'follow' {
+  const record = loadCutover(catalog);
+  const known = record?.settings['run'];
+  const goesOn = record !== null && ['running', 'finalizing', 'open'].includes(record.state);
+  if (goesOn && (known === 'clone' || known === 'follow')) return known;
+  if (isLocked(catalog.directory, 'clone')) return 'clone';
+  if (isFollowed(catalog.directory)) return 'follow';
   return loadSetup(catalog)?.settings['follow'] === true ? 'clone' : 'follow';
 }
 

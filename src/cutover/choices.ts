@@ -6,7 +6,7 @@ export const freezeKinds = ['read-only', 'revoke', 'none'] as const;
 export type FreezeKind = (typeof freezeKinds)[number];
 
 /** How much is compared before the application may write to the target. */
-export const verifyModes = ['full', 'counts', 'none'] as const;
+export const verifyModes = ['full', 'touched', 'counts', 'none'] as const;
 export type VerifyMode = (typeof verifyModes)[number];
 
 export type CutoverChoices = {

@@ -52,6 +52,13 @@ export function predictPause(facts: PauseFacts, choices: CutoverChoices): Predic
         why: `${facts.tables} tables of ${facts.tableBytes} bytes are read on both sides`,
       });
       break;
+    case 'touched':
+      steps.push({
+        step: 'verify',
+        ms: 500,
+        why: 'rows written since their table was proven; tables that cannot be proven are read as a whole',
+      });
+      break;
     case 'counts':
       steps.push({ step: 'verify', ms: 100 + ms(compared / 5), why: `${facts.tables} tables are counted` });
       break;

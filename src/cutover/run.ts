@@ -31,6 +31,7 @@ import {
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { loadFilter } from '../catalog/filter-record.js';
 import { isLocked, takeLocks } from '../catalog/lock.js';
+import { loadSentinel } from '../catalog/sentinel.js';
 import { phaseDone } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
@@ -40,7 +41,7 @@ import { failpoint } from '../failpoint.js';
 import { keepsOf, type Keeps } from '../filter/scope.js';
 import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
-import { formatLsn } from '../model/lsn.js';
+import { formatLsn, zeroLsn } from '../model/lsn.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
@@ -57,7 +58,7 @@ import { Pause } from './pause.js';
 import { reportJson, reportOf, type CutoverReport } from './report.js';
 import { fetchOtherSessions } from './sessions.js';
 import { Steps } from './steps.js';
-import { verify } from './verify.js';
+import { prove, verify, type VerifyOptions } from './verify.js';
 import { untilDrained, untilQuiet, untilWritable } from './waits.js';
 
 export type CutoverOptions = {
@@ -83,7 +84,7 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
     const stream = requireStream(catalog);
     const locks = takeLocks(directory, ['cutover']);
     try {
-      const record = loadCutover(catalog);
+      const record = followsAgain(catalog, request) ? null : loadCutover(catalog);
       const decision = decideCutover(record, request);
       if (decision.kind === 'nothing-to-do') {
         log.info(decision.why);
@@ -100,6 +101,12 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
   } finally {
     closeCatalog(catalog);
   }
+}
+
+/** After a cutover that is complete somebody may have followed on: then the next one is another. */
+function followsAgain(catalog: Catalog, request: CutoverRequest): boolean {
+  const done = loadCutover(catalog)?.state === 'done';
+  return done && request === 'begin' && loadSentinel(catalog)?.endpos === zeroLsn;
 }
 
 /** Which tables the run copies. */
@@ -175,16 +182,40 @@ class Cutover {
   }
 
   async begin(): Promise<void> {
-    const { source, target, log, signal } = this.#options;
+    const { source, log, signal } = this.#options;
     const choices = this.#choices;
     await using session = await openStreamSource(source, this.#stream, { log, signal });
-    const facts = await gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
-    const checks = judgeChecks(facts, choices);
-    for (const { level, text } of checks) if (level !== 'block') log.info(`check: ${text}`);
-    expectReady(checks);
+    await this.#expectReady(session, (line) => log.info(line));
+    if (choices.verify === 'touched') {
+      await this.#steps.do('prove', () => prove(this.#verifyOptions(signal)));
+      await this.#expectReady(session, () => {});
+    }
     log.info(`writes on the source will be stopped by --freeze ${choices.freeze}`);
-    beginCutover(this.#catalog, { ...choices });
+    beginCutover(this.#catalog, { ...choices, run: runKind(this.#catalog) });
     await this.#undoneOnFailure(() => this.#run('running', session));
+  }
+
+  async #expectReady(session: Session, say: (line: string) => void): Promise<void> {
+    const { target, log, signal } = this.#options;
+    const facts = await gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
+    const checks = judgeChecks(facts, this.#choices);
+    for (const { level, text } of checks) if (level !== 'block') say(`check: ${text}`);
+    expectReady(checks);
+  }
+
+  #verifyOptions(signal: AbortSignal): VerifyOptions {
+    const { source, target, directory, jobs, log } = this.#options;
+    return {
+      mode: this.#choices.verify,
+      source,
+      target,
+      directory,
+      key: this.#stream.key,
+      jobs,
+      keeps: keptTables(this.#catalog),
+      log,
+      signal,
+    };
   }
 
   async goOn(from: 'running' | 'finalizing' | 'open'): Promise<void> {
@@ -285,16 +316,10 @@ class Cutover {
   }
 
   async #verify(session: Session): Promise<void> {
-    const { source, target, jobs, log } = this.#options;
-    const mode = this.#choices.verify;
-    const signal = this.#pause.signal;
     this.#pause.waitingFor = 'both sides are compared';
     await this.#steps.do('verify', async () => {
-      const keeps = keptTables(this.#catalog);
-      const { tables, rows, difference } = await verify({ mode, source, target, jobs, keeps, log, signal });
-      if (difference === null) {
-        return mode === 'none' ? 'not asked for' : `${mode}: ${tables} tables, ${rows} rows, equal`;
-      }
+      const { detail, difference } = await verify(this.#verifyOptions(this.#pause.signal));
+      if (difference === null) return detail;
       // Somebody who still writes makes the sides differ too, and is another thing to mend.
       await this.#expectNoLateWrites(session);
       throw difference;

@@ -6,7 +6,7 @@ import type { Log } from '../log.js';
 
 /** In the order in which they are done. */
 export const stepNames = [
-  'checks',
+  'prove',
   'before-freeze',
   'freeze',
   'quiet',
@@ -24,7 +24,7 @@ export const stepNames = [
 export type StepName = (typeof stepNames)[number];
 
 const sentences: Readonly<Record<StepName, string>> = {
-  checks: 'looking whether it can be done',
+  prove: 'comparing both sides while changes flow, before the pause',
   'before-freeze': 'running the command before the freeze',
   freeze: 'stopping writes on the source',
   quiet: 'waiting until no transaction writes any more',

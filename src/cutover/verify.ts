@@ -2,12 +2,18 @@
  * The comparison inside of the pause: both sides stand still, the target at the end position. Behind it is whatever
  * compare/ can do; a cutover wants to know whether the sides are equal, and if not, which rows are not.
  */
-import { rowLines, sidesDiffer } from '../compare/comparison.js';
-import { compareData } from '../compare/data.js';
+import { closeCatalog, openCatalog } from '../catalog/database.js';
+import { loadTouchRecord, makeTouchTables } from '../catalog/touches.js';
+import { rowLines, sidesDiffer, type DataComparison, type TableName } from '../compare/comparison.js';
+import { compareData, openComparison, type CompareDataOptions } from '../compare/data.js';
+import { filesOf } from '../compare/proofs.js';
+import { compareTouched, judgeTouched } from '../compare/touched.js';
 import type { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
+import { zeroLsn } from '../model/lsn.js';
 import { relationLabel } from '../model/relation.js';
+import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { VerifyMode } from './choices.js';
 
@@ -15,6 +21,9 @@ export type VerifyOptions = {
   readonly mode: VerifyMode;
   readonly source: Conninfo;
   readonly target: Conninfo;
+  /** The work directory, where proofs are kept. */
+  readonly directory: string;
+  readonly key: StreamKey;
   readonly jobs: number;
   readonly keeps: Keeps | null;
   readonly log: Log;
@@ -22,32 +31,105 @@ export type VerifyOptions = {
 };
 
 export type Verification = {
-  readonly mode: VerifyMode;
-  readonly tables: number;
-  readonly rows: bigint;
+  /** What was looked at, in words. */
+  readonly detail: string;
   /** Null where both sides are equal. */
   readonly difference: Failure | null;
 };
 
 /** A difference is looked at once more, for the rows: what differs is known by its keys then. */
 export async function verify(options: VerifyOptions): Promise<Verification> {
-  const { mode, source, target, jobs, keeps, log, signal } = options;
-  if (mode === 'none') return { mode, tables: 0, rows: 0n, difference: null };
-  const compare = { source, target, jobs, keeps, log, signal };
-  const depth = mode === 'counts' ? 'counts' : 'checksums';
-  const comparison = await compareData({ ...compare, depth });
-  const different = comparison.tables.filter(({ difference }) => difference !== null);
-  const result = {
-    mode,
-    tables: comparison.tables.length,
-    rows: comparison.tables.reduce((sum, table) => sum + (table.source?.rows ?? 0n), 0n),
-  };
-  if (different.length === 0) return { ...result, difference: null };
-  const named = await compareData({ ...compare, tables: different, depth: 'rows' });
-  // The rows one by one; the failure has their numbers.
-  for (const table of named.tables) {
-    if (table.rows === undefined) continue;
-    for (const line of rowLines(table.rows)) log.error(`${relationLabel(table)}: ${line}`);
+  switch (options.mode) {
+    case 'none':
+      return { detail: 'not asked for', difference: null };
+    case 'touched': {
+      const comparison = await compareTouched(options);
+      const { untouched, rows, whole } = comparison.reused;
+      const detail = `touched: ${untouched} tables not written since they were proven, ${rows} in the rows written since, ${whole} as a whole`;
+      return { detail, difference: await differenceOf(comparison, options) };
+    }
+    case 'counts':
+    case 'full': {
+      const depth = options.mode === 'counts' ? 'counts' : 'checksums';
+      const comparison = await compareStill(options, { depth });
+      const rows = comparison.tables.reduce((sum, table) => sum + (table.source?.rows ?? 0n), 0n);
+      const detail = `${options.mode}: ${comparison.tables.length} tables, ${rows} rows`;
+      return { detail, difference: await differenceOf(comparison, options) };
+    }
   }
-  return { ...result, difference: sidesDiffer(named) ?? sidesDiffer(comparison) };
+}
+
+function compareStill(
+  { source, target, jobs, keeps, log, signal }: VerifyOptions,
+  how: Pick<CompareDataOptions, 'depth' | 'tables'>,
+): Promise<DataComparison> {
+  return compareData({ source, target, jobs, keeps, log, signal, ...how });
+}
+
+/** The failure, after the rows that differ were named one by one. */
+async function differenceOf(comparison: DataComparison, options: VerifyOptions): Promise<Failure | null> {
+  const different = comparison.tables.filter(({ difference }) => difference !== null);
+  if (different.length === 0) return null;
+  const unnamed = different.filter(({ rows }) => rows === undefined);
+  const looked =
+    unnamed.length === 0 ? [] : (await compareStill(options, { depth: 'rows', tables: unnamed })).tables;
+  const again = new Map(looked.map((table) => [relationLabel(table), table]));
+  const tables = comparison.tables.map((table) => again.get(relationLabel(table)) ?? table);
+  for (const table of tables) {
+    if (table.rows === undefined) continue;
+    for (const line of rowLines(table.rows)) options.log.error(`${relationLabel(table)}: ${line}`);
+  }
+  return sidesDiffer({ ...comparison, tables }) ?? sidesDiffer(comparison);
+}
+
+/**
+ * Before the pause, while changes flow: tables of which it is not proven that they are equal are compared, so that the
+ * comparison in the pause has only to look at what is written from now on. Throws `sides-differ`.
+ */
+export async function prove(options: VerifyOptions): Promise<string> {
+  const { source, target, jobs, keeps, key, directory, log, signal } = options;
+  const tables = await fetchUnproven(options);
+  if (tables.length === 0) return 'every table is proven already';
+  const comparison = await compareData({
+    source,
+    target,
+    jobs,
+    keeps,
+    log,
+    signal,
+    tables,
+    following: key,
+    directory,
+    depth: 'rows',
+  });
+  const difference = await differenceOf(comparison, options);
+  if (difference !== null) throw difference;
+  return `${tables.length} tables compared`;
+}
+
+async function fetchUnproven({
+  source,
+  target,
+  jobs,
+  keeps,
+  directory,
+  log,
+  signal,
+}: VerifyOptions): Promise<TableName[]> {
+  const catalog = openCatalog(directory);
+  try {
+    makeTouchTables(catalog);
+    const record = loadTouchRecord(catalog);
+    return await openComparison({ source, target, jobs, keeps, log, signal }, ({ plan }) => {
+      const covered = record.state?.covered ?? zeroLsn;
+      const unproven = plan.tables.filter(
+        (table) =>
+          table.kind !== 'read' ||
+          judgeTouched(record, { ...table, files: filesOf(table) }, covered).kind === 'whole',
+      );
+      return Promise.resolve(unproven.map(({ schema, name }) => ({ schema, name })));
+    });
+  } finally {
+    closeCatalog(catalog);
+  }
 }

@@ -43,6 +43,23 @@ describe('a cutover under load', () => {
     );
   });
 
+  test('with --verify touched, what was proven before the pause is not read again in it', async () => {
+    await using migration = await openMigration({ schema: shopSchema });
+    await using following = await followed(migration);
+    await using shop = await startShop(migration.source);
+    await shop.written(50);
+
+    const { exit, report } = await cutover(migration, '--verify', 'touched');
+    expect(exit.code, exit.stderr).toBe(0);
+    const detail = (name: string) => report.steps.find(({ step }) => step === name)?.detail;
+    expect(detail('prove')).toBe('2 tables compared');
+    // The items were not written since, the sales were.
+    expect(detail('verify')).toMatch(/^touched: 1 tables not written since they were proven, /);
+    expect((await following.exit).code).toBe(0);
+    await shop.stop();
+    await expectEqual(migration.source, migration.target);
+  });
+
   test('done once, it is not done again, and not undone either', async () => {
     await using migration = await openMigration({ schema: shopSchema });
     await using following = await followed(migration);

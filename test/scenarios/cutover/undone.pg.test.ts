@@ -99,17 +99,21 @@ test('failing while the target is completed: the run takes up the stream again',
   await expectEqual(migration.source, target);
 });
 
-test('somebody who cannot be stopped and writes on is found out by position', async () => {
-  await using migration = await openMigration({ schema: shopSchema });
-  await using _following = await followed(migration);
-  await using shop = await startShop(migration.source, { as: 'superuser', pauseMs: 1 });
-  await shop.written(20);
+test.each(['pgoutput', 'test_decoding', 'wal2json'])(
+  'somebody who cannot be stopped and writes on is found out by position, through %s',
+  async (plugin) => {
+    await using migration = await openMigration({ schema: shopSchema });
+    await using _following = await followed(migration, '--plugin', plugin);
+    await using shop = await startShop(migration.source, { as: 'superuser', pauseMs: 1 });
+    await shop.written(20);
 
-  const { exit } = await cutover(migration);
-  expect(exit.code).toBe(12);
-  expect(exit.stderr).toMatch(/somebody wrote to the source behind the end position .* in public\.sale/);
-  await expectFollows(migration);
-});
+    const { exit } = await cutover(migration);
+    expect(exit.code, exit.stderr).toBe(12);
+    expect(exit.stderr).toMatch(/somebody wrote to the source behind the end position .* in public\.sale/);
+    await shop.stop();
+    await expectFollows(migration);
+  },
+);
 
 test('a prepared transaction blocks the beginning', async () => {
   await using migration = await openMigration({ schema: shopSchema });
