@@ -11,7 +11,7 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { judgeChecks, lagBytes, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
 import { predictPause, type PredictedStep } from './predict.js';
-import { gatherFacts, keptTables, openStreamSource } from './run.js';
+import { gatherFacts, keptTables, openStreamSource } from './prepare.js';
 
 export type PlanOptions = {
   readonly source: Conninfo;

@@ -1,5 +1,9 @@
-/** What a cutover came to, as text and as JSON; the latter also lies in the work directory (`cutover.json`). Pure. */
-import type { CutoverRecord, CutoverState } from '../catalog/cutover.js';
+/** What a cutover came to, as text and as JSON; the latter also lies in the work directory (`cutover.json`). */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadCutover, type CutoverRecord, type CutoverState } from '../catalog/cutover.js';
+import type { Catalog } from '../catalog/database.js';
+import type { Log } from '../log.js';
 import { formatLsn } from '../model/lsn.js';
 
 export type CutoverReport = {
@@ -45,4 +49,16 @@ export function reportText(report: CutoverReport): string {
     line('write pause', ms(report.pause_ms), report.endpos === null ? '' : `end position ${report.endpos}`),
     '\n',
   ].join('');
+}
+
+/** Into the work directory. A report that cannot be written costs a file, not the cutover. */
+export function writeReport(catalog: Catalog, log: Log): void {
+  const record = loadCutover(catalog);
+  if (record === null) return;
+  try {
+    const path = join(catalog.directory, 'cutover.json');
+    writeFileSync(path, reportJson(reportOf(record)), { mode: 0o600 });
+  } catch (error) {
+    log.warn(`cutover.json cannot be written: ${String(error)}`);
+  }
 }

@@ -16,7 +16,6 @@
  * The comparison stands before the target is completed: what fails up to there leaves the target as the stream left it,
  * and the run goes on without so much as a new connection of its own. Whatever fails before `open` is undone.
  */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { restoreGuarded } from '../apply/target-guards.js';
 import {
@@ -25,11 +24,9 @@ import {
   recordOpen,
   setCutoverEndpos,
   setCutoverState,
-  takeCutoverBack,
   type CutoverRecord,
 } from '../catalog/cutover.js';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
-import { loadFilter } from '../catalog/filter-record.js';
 import { isLocked, takeLocks } from '../catalog/lock.js';
 import { loadSentinel } from '../catalog/sentinel.js';
 import { phaseDone } from '../catalog/setup.js';
@@ -38,26 +35,23 @@ import { requireCatalog } from '../catalog/work-directory.js';
 import { setSequences } from '../clone/sequences.js';
 import { asFailure, Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
-import { keepsOf, type Keeps } from '../filter/scope.js';
 import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
 import { formatLsn, zeroLsn } from '../model/lsn.js';
-import { connect, type Session } from '../postgres/connect.js';
+import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
-import { fetchPosition } from '../postgres/position-row.js';
-import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
-import { expectReady, fetchCheckFacts, isFollowed, judgeChecks, runKind, type CheckFacts } from './checks.js';
+import { expectReady, isFollowed, judgeChecks, runKind } from './checks.js';
 import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
-import { decideCutover, expectSameFreeze, planUndo, type CutoverRequest } from './decisions.js';
-import { fetchFreezeFacts, freeze, unfreeze } from './freeze.js';
-import { fetchGrants } from './grants.js';
+import { decideCutover, expectSameFreeze, type CutoverRequest } from './decisions.js';
+import { fetchFreezeFacts, freeze } from './freeze.js';
 import { runHook } from './hooks.js';
 import { fetchLateWrites, lateWritesFailure } from './late-writes.js';
 import { Pause } from './pause.js';
-import { reportJson, reportOf, type CutoverReport } from './report.js';
-import { fetchOtherSessions } from './sessions.js';
+import { gatherFacts, keptTables, openStreamSource } from './prepare.js';
+import { reportOf, writeReport, type CutoverReport } from './report.js';
 import { Steps } from './steps.js';
+import { sayHowToFollow, undoCutover } from './undo.js';
 import { prove, verify, type VerifyOptions } from './verify.js';
 import { untilDrained, untilQuiet, untilWritable } from './waits.js';
 
@@ -90,7 +84,7 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
         log.info(decision.why);
         return record === null ? null : reportOf(record);
       }
-      const run = new Cutover(options, catalog, stream, record);
+      using run = new Cutover(options, catalog, stream, record);
       if (decision.kind === 'undo') await run.abort();
       else if (decision.kind === 'begin') await run.begin();
       else await run.goOn(decision.from);
@@ -109,62 +103,13 @@ function followsAgain(catalog: Catalog, request: CutoverRequest): boolean {
   return done && request === 'begin' && loadSentinel(catalog)?.endpos === zeroLsn;
 }
 
-/** Which tables the run copies. */
-export function keptTables(catalog: Catalog): Keeps | null {
-  const scope = loadFilter(catalog)?.scope ?? null;
-  return scope === null ? null : keepsOf(scope);
-}
-
-/** A session on the source of the stream. Throws `source-setup` where it is another server. */
-export async function openStreamSource(
-  source: Conninfo,
-  stream: StreamRecord,
-  options: { readonly log: Log; readonly signal?: AbortSignal; readonly retryForMs?: number },
-): Promise<Session> {
-  const session = await connect(source, { side: 'source', applicationName: 'walferry cutover', ...options });
-  const here = await fetchSystemIdentifier(session);
-  if (here === stream.key.systemIdentifier && source.database === stream.key.database) return session;
-  await session.close();
-  throw new Failure('source-setup', 'this is not the source of the stream in the work directory', {
-    remedy: 'Check --source and --dir.',
-  });
-}
-
-/** Facts for the checks, from both servers and the work directory. */
-export async function gatherFacts(
-  session: Session,
-  target: Conninfo,
-  catalog: Catalog,
-  stream: StreamRecord,
-  options: { readonly log: Log; readonly signal: AbortSignal },
-): Promise<CheckFacts> {
-  await using other = await connect(target, {
-    side: 'target',
-    applicationName: 'walferry cutover',
-    ...options,
-  });
-  if ((await fetchPosition(other, stream.key)) === null) {
-    throw new Failure('target-setup', `the target holds no position of the stream "${stream.key.stream}"`, {
-      remedy: 'Check --target and --dir.',
-    });
-  }
-  return await fetchCheckFacts(session, catalog, {
-    freeze: await fetchFreezeFacts(session),
-    grants: await fetchGrants(session, keptTables(catalog) ?? (() => true)),
-    sessions: await fetchOtherSessions(session),
-  });
-}
-
-/** How long an undo tries to reach the source: it is what the application waits for. */
-const undoRetryForMs = 60_000;
-
-class Cutover {
+class Cutover implements Disposable {
   readonly #options: CutoverOptions;
   readonly #catalog: Catalog;
   readonly #stream: StreamRecord;
   readonly #choices: CutoverChoices;
   readonly #pause: Pause;
-  #steps: Steps;
+  readonly #steps: Steps;
 
   constructor(options: CutoverOptions, catalog: Catalog, stream: StreamRecord, record: CutoverRecord | null) {
     this.#options = options;
@@ -172,8 +117,12 @@ class Cutover {
     this.#stream = stream;
     const goesOn = record !== null && record.state !== 'undone';
     this.#choices = resolveChoices(options.choices, goesOn ? record : null);
-    this.#steps = new Steps(catalog, options.log, goesOn ? record.steps : []);
+    this.#steps = new Steps(options.directory, options.log, goesOn ? record.steps : []);
     this.#pause = new Pause(options.signal);
+  }
+
+  [Symbol.dispose](): void {
+    this.#steps[Symbol.dispose]();
   }
 
   report(): CutoverReport | null {
@@ -241,7 +190,7 @@ class Cutover {
   async abort(): Promise<void> {
     await this.#undo();
     await this.#onUndo();
-    this.#sayHowToFollow();
+    sayHowToFollow(this.#catalog, this.#options.log);
   }
 
   async #run(from: 'running' | 'finalizing', session: Session): Promise<void> {
@@ -371,7 +320,7 @@ class Cutover {
     if (command !== null) await this.#steps.do('after', () => this.#hook('--after', command, signal));
     failpoint('cutover.after');
     setCutoverState(this.#catalog, 'done');
-    this.#writeReport();
+    writeReport(this.#catalog, this.#options.log);
     const report = this.report();
     log.info(`the write pause was ${report?.pause_ms ?? '?'} ms`);
     if (report?.source_frozen === true) {
@@ -389,7 +338,7 @@ class Cutover {
       const cause = asFailure(this.#pause.causeOf(error));
       const { state } = this.#record();
       if (state === 'open' || state === 'done') {
-        this.#writeReport();
+        writeReport(this.#catalog, this.#options.log);
         throw cause;
       }
       this.#options.log.error(`cutover: ${cause.message.split('\n')[0]}`);
@@ -406,7 +355,7 @@ class Cutover {
         );
       }
       await this.#onUndo();
-      this.#sayHowToFollow();
+      sayHowToFollow(this.#catalog, this.#options.log);
       throw new Failure(
         cause.code,
         `${cause.message}\nThe cutover was undone: the source takes writes as before, and the target follows it.`,
@@ -417,24 +366,8 @@ class Cutover {
 
   async #undo(): Promise<void> {
     const { source, log } = this.#options;
-    const catalog = this.#catalog;
-    await this.#steps.do('undo', async () => {
-      const plan = planUndo(this.#record());
-      if (plan.takeBack) takeCutoverBack(catalog);
-      failpoint('cutover.taken-back');
-      if (plan.unfreeze !== null) {
-        // Not under the signal of the run: being stopped is one of the reasons to be here.
-        await using session = await openStreamSource(source, this.#stream, {
-          log,
-          retryForMs: undoRetryForMs,
-        });
-        await unfreeze(plan.unfreeze, session, log);
-      }
-      failpoint('cutover.unfrozen');
-      setCutoverState(catalog, 'undone');
-      return '';
-    });
-    this.#writeReport();
+    await undoCutover({ source, catalog: this.#catalog, stream: this.#stream, steps: this.#steps, log });
+    writeReport(this.#catalog, log);
   }
 
   async #onUndo(): Promise<void> {
@@ -445,13 +378,6 @@ class Cutover {
     } catch (error) {
       log.error(asFailure(error).message);
     }
-  }
-
-  #sayHowToFollow(): void {
-    if (isFollowed(this.#catalog.directory)) return;
-    const start =
-      runKind(this.#catalog) === 'clone' ? 'walferry clone --follow --resume' : 'walferry follow --resume';
-    this.#options.log.warn(`no run follows any more: start it again with \`${start}\`, with its options`);
   }
 
   async #hook(
@@ -487,16 +413,5 @@ class Cutover {
     const { endpos } = this.#record();
     if (endpos === null) throw new Failure('internal', 'the cutover has no end position');
     return endpos;
-  }
-
-  /** A report that cannot be written costs a file, not the cutover. */
-  #writeReport(): void {
-    const report = this.report();
-    if (report === null) return;
-    try {
-      writeFileSync(join(this.#catalog.directory, 'cutover.json'), reportJson(report), { mode: 0o600 });
-    } catch (error) {
-      this.#options.log.warn(`cutover.json cannot be written: ${String(error)}`);
-    }
   }
 }

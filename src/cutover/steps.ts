@@ -1,6 +1,6 @@
 /** The steps of a cutover, said and timed as they go, and kept in the catalog. */
 import { saveCutoverSteps, type CutoverStepRecord } from '../catalog/cutover.js';
-import type { Catalog } from '../catalog/database.js';
+import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { asFailure } from '../failure.js';
 import type { Log } from '../log.js';
 
@@ -40,14 +40,15 @@ const sentences: Readonly<Record<StepName, string>> = {
   undo: 'undoing: the source takes writes again, and the stream goes on',
 };
 
-export class Steps {
+export class Steps implements Disposable {
+  /** A connection of its own: the steps are for people, and must not wait for the disk in the pause. */
   readonly #catalog: Catalog;
   readonly #log: Log;
   readonly #records: CutoverStepRecord[];
 
   /** `earlier`: those of the processes before, when this one goes on. */
-  constructor(catalog: Catalog, log: Log, earlier: readonly CutoverStepRecord[]) {
-    this.#catalog = catalog;
+  constructor(directory: string, log: Log, earlier: readonly CutoverStepRecord[]) {
+    this.#catalog = openCatalog(directory, 'status');
     this.#log = log;
     this.#records = [...earlier];
   }
@@ -77,6 +78,10 @@ export class Steps {
       end(`failed: ${asFailure(error).message.split('\n')[0]}`);
       throw error;
     }
+  }
+
+  [Symbol.dispose](): void {
+    closeCatalog(this.#catalog);
   }
 
   #save(): void {

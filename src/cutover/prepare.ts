@@ -1,0 +1,61 @@
+/** What every call begins with: the right source, the right target, and the facts for the checks. */
+import type { Catalog } from '../catalog/database.js';
+import { loadFilter } from '../catalog/filter-record.js';
+import type { StreamRecord } from '../catalog/stream.js';
+import { Failure } from '../failure.js';
+import { keepsOf, type Keeps } from '../filter/scope.js';
+import type { Log } from '../log.js';
+import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchPosition } from '../postgres/position-row.js';
+import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import { fetchCheckFacts, type CheckFacts } from './checks.js';
+import { fetchFreezeFacts } from './freeze.js';
+import { fetchGrants } from './grants.js';
+import { fetchOtherSessions } from './sessions.js';
+
+/** Which tables the run copies. */
+export function keptTables(catalog: Catalog): Keeps | null {
+  const scope = loadFilter(catalog)?.scope ?? null;
+  return scope === null ? null : keepsOf(scope);
+}
+
+/** A session on the source of the stream. Throws `source-setup` where it is another server. */
+export async function openStreamSource(
+  source: Conninfo,
+  stream: StreamRecord,
+  options: { readonly log: Log; readonly signal?: AbortSignal; readonly retryForMs?: number },
+): Promise<Session> {
+  const session = await connect(source, { side: 'source', applicationName: 'walferry cutover', ...options });
+  const here = await fetchSystemIdentifier(session);
+  if (here === stream.key.systemIdentifier && source.database === stream.key.database) return session;
+  await session.close();
+  throw new Failure('source-setup', 'this is not the source of the stream in the work directory', {
+    remedy: 'Check --source and --dir.',
+  });
+}
+
+/** Facts for the checks, from both servers and the work directory. */
+export async function gatherFacts(
+  session: Session,
+  target: Conninfo,
+  catalog: Catalog,
+  stream: StreamRecord,
+  options: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<CheckFacts> {
+  await using other = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry cutover',
+    ...options,
+  });
+  if ((await fetchPosition(other, stream.key)) === null) {
+    throw new Failure('target-setup', `the target holds no position of the stream "${stream.key.stream}"`, {
+      remedy: 'Check --target and --dir.',
+    });
+  }
+  return await fetchCheckFacts(session, catalog, {
+    freeze: await fetchFreezeFacts(session),
+    grants: await fetchGrants(session, keptTables(catalog) ?? (() => true)),
+    sessions: await fetchOtherSessions(session),
+  });
+}
