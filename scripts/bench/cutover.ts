@@ -62,10 +62,7 @@ async function write(uri: string, signal: AbortSignal): Promise<void> {
 }
 
 export function cutoverCases(servers: BenchServers, scale: number): readonly Case[] {
-  return (['touched', 'full'] as const).map((verify) => ({
-    name: `pause, --verify ${verify}`,
-    run: () => onePause(servers, scale, verify),
-  }));
+  return [{ name: 'pause, --verify touched', run: () => onePause(servers, scale, 'touched') }];
 }
 
 async function onePause({ source, target }: BenchServers, scale: number, verify: string): Promise<number> {
