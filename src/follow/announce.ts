@@ -50,7 +50,7 @@ export function announceCopied(log: Log, { tables }: CloneSummary, seconds: numb
     `the copy is complete: ${tables.length} tables, ${rows} rows in ${seconds.toFixed(0)} s; the target now follows the source`,
   );
   log.info(
-    'when the application has stopped writing, end it with: walferry stream sentinel set endpos --current',
+    'switch with: walferry cutover; or by hand, when the application has stopped writing: walferry stream sentinel set endpos --current',
   );
 }
 
