@@ -54,6 +54,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   latency: {
     what: 'lag from COMMIT on the source to the row on the target, 200 small transactions a second',
     cases: latencyCases,
+  },
   cutover: {
     what: 'the write pause of a cutover under load, 2 GB at scale 1',
     cases: cutoverCases,
