@@ -484,3 +484,34 @@ describe('where a run listens', () => {
     expect(problems).toEqual([expect.stringMatching(sentence)]);
   });
 });
+
+describe('a cutover', () => {
+  const cutover = (...words: string[]) => read('cutover', [...both, ...words]);
+
+  test('is told what to do; what is not told is left open for --resume', () => {
+    const words = ['--freeze', 'revoke', '--max-pause', '30', '--max-lag', '1 MB', '--after', 'true'];
+    expect(cutover(...words).settings.cutover).toEqual({
+      request: 'begin',
+      dryRun: false,
+      choices: {
+        freeze: 'revoke',
+        verify: null,
+        maxPauseMs: 30_000,
+        maxLagBytes: 1024 * 1024,
+        sequenceHeadroom: null,
+      },
+      hooks: { beforeFreeze: null, after: 'true', onUndo: null, timeoutMs: 60_000 },
+    });
+    expect(cutover('--abort').settings.cutover.request).toBe('abort');
+    expect(cutover('--resume').settings.cutover.request).toBe('resume');
+  });
+
+  test.each<[string[], RegExp]>([
+    [['--resume', '--abort'], /--resume and --abort exclude each other/],
+    [['--dry-run', '--abort'], /--dry-run is for a cutover that is not begun yet/],
+    [['--freeze', 'hard'], /Failed to parse --freeze: "hard", expected read-only, revoke, none/],
+    [['--max-pause', '0'], /Failed to parse --max-pause: "0", expected an integer >= 1/],
+  ])('%j is refused in one sentence', (words, sentence) => {
+    expect(cutover(...words).problems).toEqual([expect.stringMatching(sentence)]);
+  });
+});
