@@ -26,7 +26,7 @@ type Dialect = { readonly peek: string; readonly isChange: string; readonly name
 
 function dialectOf(stream: StreamRecord): Dialect {
   const peek = (kind: '' | 'binary_', options: string) =>
-    `pg_catalog.pg_logical_slot_peek_${kind}changes(${quoteLiteral(stream.slot)}, null, null${options})`;
+    `pg_catalog.pg_logical_slot_peek_${kind}changes(${quoteLiteral(stream.slot)}, $2::pg_catalog.pg_lsn, null${options})`;
   switch (stream.plugin) {
     case 'pgoutput':
       return {
@@ -69,6 +69,14 @@ function lateQuery({ peek, isChange, named }: Dialect): string {
               from peeked join late using (xid) where named is not null) as tables`;
 }
 
+/**
+ * A message, and where it ends. Asked without an end, the slot reads up to the last byte that is on disk, which may be
+ * in the middle of a record: it then waits for the rest, for as long as nobody else writes (15 seconds, until the next
+ * checkpoint's or background writer's record). The message's end is the end of a record, and on disk with its commit.
+ */
+const flushLocally = 'set synchronous_commit = local';
+const emitEnd = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'quiet')::text as lsn`;
+
 /** The receiver closes its connection at the end position; its walsender takes a moment to notice. */
 const busyForMs = 10_000;
 const lookEveryMs = 20;
@@ -81,11 +89,14 @@ export async function fetchLateWrites(
   signal: AbortSignal,
 ): Promise<LateWrites> {
   const query = lateQuery(dialectOf(stream));
+  await session.query(flushLocally);
+  const [end] = await session.query(emitEnd, [], 'could not look for late writes');
+  const values = [formatLsn(endpos), end?.['lsn'] ?? ''];
   const until = Date.now() + busyForMs;
   for (;;) {
     throwIfStopped(signal);
     try {
-      const [row] = await session.query(query, [formatLsn(endpos)], 'could not look for late writes');
+      const [row] = await session.query(query, values, 'could not look for late writes');
       return {
         transactions: Number(row?.['transactions'] ?? 0),
         changes: Number(row?.['changes'] ?? 0),
