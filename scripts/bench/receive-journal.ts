@@ -15,7 +15,7 @@ import { readConninfo } from '../../src/postgres/connection-string.js';
 import { Acknowledge } from '../../src/receive/acknowledge.js';
 import { receive } from '../../src/receive/receive.js';
 import { runMeasured } from './client-cost.js';
-import { workloads } from './follow.js';
+import { untilSome, workloads } from './follow.js';
 import { timeHere, type Case } from './measure.js';
 import { createDatabase, execute, type BenchServers } from './servers.js';
 
@@ -102,7 +102,7 @@ async function receiveIntoFile({ uri, to }: Backlog, directory: string, programs
   const program = path.join(programs, 'pg_recvlogical');
   const file = path.join(directory, 'received');
   const slot = `${name}_file`;
-  await execute(uri, `select pg_copy_logical_replication_slot('${name}', '${slot}', true)`);
+  await execute(uri, `select pg_copy_logical_replication_slot('${name}', '${slot}')`);
   try {
     return await runMeasured(
       `'${program}' -d "$BENCH_SOURCE" -S ${slot} --start --no-loop --endpos ${formatLsn(to)} -F 1 -f '${file}' ` +
@@ -110,6 +110,8 @@ async function receiveIntoFile({ uri, to }: Backlog, directory: string, programs
       { BENCH_SOURCE: uri },
     );
   } finally {
+    // Its walsender ends a moment after the client.
+    await untilSome(uri, `select from pg_replication_slots where slot_name = '${slot}' and not active`);
     await execute(uri, `select pg_drop_replication_slot('${slot}')`);
   }
 }
