@@ -8,7 +8,7 @@ test('killed 30 times, the target crashed 5 times, the source 3 times, 20 connec
     sourceCrashes: 3,
     terminations: 20,
     clients: 4,
-    calmMs: 4000,
+    calmMs: 1500,
   });
   process.stdout.write(`${JSON.stringify(survived)}\n`);
   expect(survived.streamed).toBeGreaterThan(20);
