@@ -1,5 +1,6 @@
 /** What a library call tells while it runs. */
 import type { CloneProgress } from '../clone/options.js';
+import type { CompareProgress } from '../compare/data.js';
 import type { FollowProgress } from '../follow/stream-run.js';
 import type { Log, LogFields } from '../log.js';
 
@@ -15,6 +16,7 @@ export type LogEvent = {
 export type WalferryEvent =
   | LogEvent
   | { readonly kind: 'clone-progress'; readonly progress: CloneProgress }
+  | { readonly kind: 'compare-progress'; readonly progress: CompareProgress }
   | { readonly kind: 'follow-progress'; readonly progress: FollowProgress };
 
 export type Listener = (event: WalferryEvent) => void;

@@ -101,8 +101,13 @@ export type FollowSettings = SidesSettings & RunSettings & StreamSettings;
 export type CompareSettings = SidesSettings & {
   /** Tables compared at the same time, hence sessions on each side. */
   readonly tableJobs?: number;
-  /** Where tables differ, find the rows that differ. */
+  /** Where tables differ, name the rows that differ by their keys. */
   readonly rows?: boolean;
+  /** Of the schema: leave out comments, and where sequences stand; compare owners, and privileges. */
+  readonly noComments?: boolean;
+  readonly noSequenceValues?: boolean;
+  readonly owners?: boolean;
+  readonly privileges?: boolean;
 };
 
 export type CutoverSettings = SidesSettings & {

@@ -3,7 +3,7 @@ import { spawn, type SpawnOptions } from 'node:child_process';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { clone, Failure, follow, sentinel, setEndpos, type WalferryEvent } from '../../src/index.js';
+import { clone, compare, Failure, follow, sentinel, setEndpos, type WalferryEvent } from '../../src/index.js';
 import { repository } from '../support/build.js';
 import { temporaryDirectory } from '../support/directory.js';
 import { expectEqual } from '../support/equal.js';
@@ -105,6 +105,17 @@ test('a run that is aborted stops clean, tells so, and goes on with resume', asy
   expect(summary?.tables.map(({ name, rows }) => [name, rows])).toEqual([['item', 500]]);
   expect((await sentinel({ dir: settings.dir })).replayLsn).toBeGreaterThanOrEqual(endpos);
   await expectEqual(migration.source, migration.target);
+
+  // Both sides are equal, and a row that is not is named.
+  expect(await compare(settings)).toMatchObject({ equal: true, data: { tables: [{ difference: null }] } });
+  await migration.target.sql(`update item set name = 'other' where id = 7`);
+  const { equal, schema: sameSchema, data } = await compare({ ...settings, rows: true });
+  expect([equal, sameSchema.differences]).toEqual([false, []]);
+  expect(
+    JSON.stringify(data.tables[0], (_, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    ),
+  ).toMatch(/"7"/);
 
   // Once more there is nothing to do.
   expect(await clone({ ...settings, resume: true })).toBeNull();

@@ -3,6 +3,7 @@ import type { DataComparison } from '../../compare/comparison.js';
 import type { DatabasePair } from '../../compare/all-databases.js';
 import { prettySize } from '../output.js';
 import type { Command, CommandContext } from '../command.js';
+import { compareDataOptions } from '../compare-options.js';
 
 /** Counts and sums up every table on both sides. */
 export const command: Command = {
@@ -54,39 +55,17 @@ export const command: Command = {
   },
 };
 
-async function compareOne(
-  { settings, log, signal, progress }: CommandContext,
-  { source, target, directory }: DatabasePair,
-): Promise<DataComparison> {
+async function compareOne(context: CommandContext, pair: DatabasePair): Promise<DataComparison> {
+  const { settings, progress } = context;
   const { compareData } = await import('../../compare/data.js');
-  const { loadComparedTables, loadFollowed } = await import('../../compare/scope.js');
   const { relationLabel } = await import('../../model/relation.js');
-  const keeps = loadComparedTables(directory, source, target);
-  if (keeps !== null) log.info(`only the tables that the run in ${directory} copies are compared`);
-  const following = loadFollowed(directory, source, target);
-  if (following !== null) {
-    log.info(
-      `the run in ${directory} applies changes: each table is compared once the target has caught up with it`,
-    );
-  }
-  const where = settings.allDatabases ? `${source.database}: ` : '';
+  const where = settings.allDatabases ? `${pair.source.database}: ` : '';
   const show = ({ done, total, last, bytesDone, bytesTotal }: CompareProgress) => {
     const name = last === null ? '' : `, last ${relationLabel(last)}`;
     const bytes = `${prettySize(bytesDone)} of ${prettySize(bytesTotal)}`;
     progress.show(`${where}compared ${done} of ${total} tables, ${bytes}${name}`);
   };
-  const comparison = await compareData({
-    source,
-    target,
-    jobs: settings.tableJobs,
-    depth: settings.rows ? 'rows' : 'checksums',
-    keeps,
-    following,
-    directory,
-    log,
-    signal,
-    onProgress: show,
-  });
+  const comparison = await compareData({ ...(await compareDataOptions(context, pair)), onProgress: show });
   progress.hide();
   return comparison;
 }

@@ -1,6 +1,7 @@
 import type { DatabasePair } from '../../compare/all-databases.js';
 import type { SchemaComparison } from '../../compare/schema-difference.js';
 import type { Command, CommandContext } from '../command.js';
+import { compareSchemaOptions } from '../compare-options.js';
 
 /** Compares what both databases are made of. */
 export const command: Command = {
@@ -42,26 +43,9 @@ export const command: Command = {
   },
 };
 
-async function compareOne(
-  { settings, log, signal }: CommandContext,
-  { source, target, directory }: DatabasePair,
-): Promise<SchemaComparison> {
-  const { compareSchema, loadComparedFilter } = await import('../../compare/schema.js');
-  const filter = loadComparedFilter(directory, source, target);
-  if (filter !== null) log.info(`what ${filter.file} leaves out is not compared`);
-  return await compareSchema({
-    source,
-    target,
-    filter,
-    scope: {
-      comments: !settings.noComments,
-      owners: settings.compareOwners,
-      acls: settings.comparePrivileges,
-      sequenceValues: settings.sequenceValues,
-    },
-    log,
-    signal,
-  });
+async function compareOne(context: CommandContext, pair: DatabasePair): Promise<SchemaComparison> {
+  const { compareSchema } = await import('../../compare/schema.js');
+  return await compareSchema(await compareSchemaOptions(context, pair));
 }
 
 function conclude(

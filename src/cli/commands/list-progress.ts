@@ -26,9 +26,14 @@ export const command: Command = {
       if (settings.summary) {
         const { loadStatus } = await import('../../monitor/status.js');
         const { statusText } = await import('../status-output.js');
-        const status = statusText(loadStatus(catalog, Date.now()));
+        const status = loadStatus(catalog, Date.now());
         const steps = stepsSummary(loadCloneSummary(catalog, jobs).steps);
-        await stdout(status === '' ? steps : `${steps}\n${status}`);
+        // Scripts read the peer's table: of a copy alone there is nothing else on stdout.
+        if (status.stream === null) {
+          await stdout(steps);
+          if (status.state !== 'unknown') log.info(status.headline);
+          for (const warning of status.warnings) log.warn(warning);
+        } else await stdout(`${steps}\n${statusText(status)}`);
         return;
       }
       const standing = loadCloneStanding(catalog);

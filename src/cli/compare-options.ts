@@ -1,0 +1,57 @@
+/** Settings → comparisons, by what the run in the work directory copies and whether it follows. */
+import type { DatabasePair } from '../compare/all-databases.js';
+import type { CompareDataOptions } from '../compare/data.js';
+import type { CompareSchemaOptions } from '../compare/schema.js';
+import type { CommandContext } from './command.js';
+
+type Context = Pick<CommandContext, 'settings' | 'log' | 'signal'>;
+
+/** A comparison of the data of one pair of databases. */
+export async function compareDataOptions(
+  { settings, log, signal }: Context,
+  { source, target, directory }: DatabasePair,
+): Promise<CompareDataOptions> {
+  const { loadComparedTables, loadFollowed } = await import('../compare/scope.js');
+  const keeps = loadComparedTables(directory, source, target);
+  if (keeps !== null) log.info(`only the tables that the run in ${directory} copies are compared`);
+  const following = loadFollowed(directory, source, target);
+  if (following !== null) {
+    log.info(
+      `the run in ${directory} applies changes: each table is compared once the target has caught up with it`,
+    );
+  }
+  return {
+    source,
+    target,
+    jobs: settings.tableJobs,
+    depth: settings.rows ? 'rows' : 'checksums',
+    keeps,
+    following,
+    directory,
+    log,
+    signal,
+  };
+}
+
+/** A comparison of the schemas of one pair of databases. */
+export async function compareSchemaOptions(
+  { settings, log, signal }: Context,
+  { source, target, directory }: DatabasePair,
+): Promise<CompareSchemaOptions> {
+  const { loadComparedFilter } = await import('../compare/schema.js');
+  const filter = loadComparedFilter(directory, source, target);
+  if (filter !== null) log.info(`what ${filter.file} leaves out is not compared`);
+  return {
+    source,
+    target,
+    filter,
+    scope: {
+      comments: !settings.noComments,
+      owners: settings.compareOwners,
+      acls: settings.comparePrivileges,
+      sequenceValues: settings.sequenceValues,
+    },
+    log,
+    signal,
+  };
+}
