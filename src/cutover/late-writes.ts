@@ -44,7 +44,7 @@ function dialectOf(stream: StreamRecord): Dialect {
       return {
         peek: peek('', ''),
         isChange: `data like 'table %'`,
-        named: `pg_catalog.substring(data from '^table (.*?): [A-Z]')`,
+        named: `pg_catalog.substring(data, '^table (.*?): [A-Z]')`,
       };
     case 'wal2json':
       return {

@@ -78,7 +78,7 @@ test('a target that is too slow: undone after --max-pause, by what it waited for
   await expectFollows(migration);
 });
 
-test('failing while the target is completed: the run takes up the stream again', async () => {
+test('stopped while the target is completed: the run takes up the stream again', async () => {
   await using migration = await openMigration({ schema: shopSchema });
   const { target } = migration;
   await using following = await followed(migration);
@@ -87,9 +87,13 @@ test('failing while the target is completed: the run takes up the stream again',
   await using reader = await target.session();
   await reader.sql('begin; lock table item in row exclusive mode');
 
-  const { exit } = await cutover(migration, '--max-pause', '3');
-  expect(exit.code).toBe(12);
-  expect(exit.stderr).toContain('while the run that follows completes the target');
+  await using cutting = run(migration, ['cutover']);
+  await cutting.waitForOutput(/completing the target/);
+  await following.waitForOutput(/adding foreign keys/);
+  cutting.kill('SIGINT');
+  const exit = await cutting.exit;
+  expect(exit.code, exit.stderr).toBe(22);
+  expect(exit.stderr).toContain('The cutover was undone');
   await following.waitForOutput(/the cutover was taken back: the stream goes on/);
   await reader.sql('rollback');
   await expectFollows(migration);
