@@ -73,7 +73,7 @@ class Source {
   /** The same xid comes again after a lost connection, as from a server. */
   readonly #running = new Map<
     number,
-    { xid: bigint; begun: boolean; rows: { value: string; sub: bigint | null }[] }
+    { xid: bigint; begun: boolean; rows: { value: string; sub: bigint | null }[]; rolledBack: Set<bigint> }
   >();
 
   take(step: Step): StreamMessage[] {
@@ -86,6 +86,7 @@ class Source {
         for (const running of this.#running.values()) {
           running.begun = false;
           running.rows = [];
+          running.rolledBack.clear();
         }
         return [{ kind: 'connected', lsn: lsn(this.#at) }];
       case 'whole': {
@@ -100,6 +101,7 @@ class Source {
         if (running === undefined || !running.begun || step.sub === 0) return [];
         const rolledBack = running.xid + BigInt(step.sub);
         running.rows = running.rows.filter((row) => row.sub !== rolledBack);
+        running.rolledBack.add(rolledBack);
         return [{ kind: 'rollback', xid: running.xid, sub: rolledBack, lsn: lsn(this.#at) }];
       }
       case 'roll back': {
@@ -124,14 +126,21 @@ class Source {
   }
 
   #chunk({ nth, rows, sub }: Step & { do: 'chunk' }): StreamMessage[] {
-    const running = this.#running.get(nth) ?? { xid: this.#newXid(), begun: false, rows: [] };
+    const running = this.#running.get(nth) ?? {
+      xid: this.#newXid(),
+      begun: false,
+      rows: [],
+      rolledBack: new Set<bigint>(),
+    };
     this.#running.set(nth, running);
     const messages: StreamMessage[] = running.begun ? [] : [begin(running.xid)];
     running.begun = true;
     for (let row = 0; row < rows; row += 1) {
       this.#value += 1;
       const value = String(this.#value);
-      const from = sub === 0 ? null : running.xid + BigInt(sub);
+      // What was rolled back changes nothing more.
+      const asked = running.xid + BigInt(sub);
+      const from = sub === 0 || running.rolledBack.has(asked) ? null : asked;
       running.rows.push({ value, sub: from });
       messages.push(change(running.xid, this.#at, value, from ?? undefined));
     }
