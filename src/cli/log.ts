@@ -93,7 +93,7 @@ export function makeLog(options: LogOptions): OpenLog {
     (level: keyof typeof levels) =>
     (message: string, fields?: LogFields): void => {
       if (!logger.isLevelEnabled(level)) return;
-      logger[level](fields === undefined ? {} : redactFields(fields, secrets), secrets.redact(message));
+      logger[level](fields === undefined ? {} : secrets.redactFields(fields), secrets.redact(message));
     };
   return {
     tail,
@@ -116,15 +116,6 @@ function openLogFile(path: string | null): number | null {
   } catch (error) {
     throw new Failure('usage', `the log file "${path}" cannot be written`, { cause: error });
   }
-}
-
-function redactFields(fields: LogFields, secrets: Secrets): LogFields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([key, value]) => [
-      key,
-      typeof value === 'string' ? secrets.redact(value) : value,
-    ]),
-  );
 }
 
 /** `2026-11-22 21:31:55.123 4711 INFO   message`, the level coloured on a terminal. */

@@ -2,6 +2,7 @@
  * Keeps passwords out of everything that is written for people: a last wall behind the rule that nobody hands
  * passwords to the log in the first place (DESIGN 3.13).
  */
+import type { LogFields } from '../log.js';
 
 const mask = '****';
 
@@ -55,5 +56,14 @@ export class Secrets {
     let clean = text;
     for (const secret of this.#longestFirst) clean = clean.replaceAll(secret, mask);
     return clean.replace(uriPassword, `$1:${mask}@`).replace(keywordPassword, `$1${mask}`);
+  }
+
+  redactFields(fields: LogFields): LogFields {
+    return Object.fromEntries(
+      Object.entries(fields).map(([key, value]) => [
+        key,
+        typeof value === 'string' ? this.redact(value) : value,
+      ]),
+    );
   }
 }

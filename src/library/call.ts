@@ -55,15 +55,24 @@ export async function call<T>(
   }
   const sides = await readSides(read, environment, secrets);
   const logTail = new KeptLog((text) => secrets.redact(text));
+  const stop = new AbortController();
+  const listen: Listener = (event) => {
+    try {
+      onEvent?.(event);
+    } catch (error) {
+      // It may be in the middle of anything: the run stops at its next edge, and the caller gets to know why.
+      const message = `stopped, since the listener of events threw: ${secrets.redact(asFailure(error).message)}`;
+      stop.abort(new Failure('stopped', message, { cause: error }));
+    }
+  };
   const tell: Listener = (event) => {
-    if (event.kind !== 'log') return onEvent?.(event);
+    if (event.kind !== 'log') return listen(event);
     const message = secrets.redact(event.message);
     if (keptLevels.includes(event.level)) {
       logTail.keep({ atMs: Date.now(), severity: event.level.toUpperCase(), message });
     }
-    onEvent?.({ ...event, message });
+    listen({ ...event, message, fields: secrets.redactFields(event.fields) });
   };
-  const stop = new AbortController();
   const abort = () => stop.abort(new Failure('stopped', 'stopped as asked'));
   if (signal?.aborted === true) abort();
   signal?.addEventListener('abort', abort, { once: true });
@@ -87,7 +96,9 @@ export async function call<T>(
       tell,
     });
   } catch (error) {
-    throw stop.signal.aborted && isAbort(error) ? (stop.signal.reason as Failure) : asFailure(error);
+    if (stop.signal.aborted && isAbort(error)) throw stop.signal.reason;
+    const { code, message, remedy, cause } = asFailure(error);
+    throw new Failure(code, secrets.redact(message), { cause, remedy: secrets.redact(remedy) });
   } finally {
     signal?.removeEventListener('abort', abort);
   }

@@ -104,7 +104,16 @@ describe('the program', () => {
   test('exits with 1 and 20 and keeps stdout for data', async () => {
     expect(await walferry(['clone', '--bogus']).exit).toMatchObject({ code: 1, stdout: '' });
     expect(await walferry(['list', 'tables']).exit).toMatchObject({ code: 1, stdout: '' });
-    expect(await walferry(['monitor']).exit).toMatchObject({ code: 20, stdout: '' });
+    expect(
+      await walferry([
+        'follow',
+        '--replay-no-op-updates',
+        '--source',
+        'postgres:///a',
+        '--target',
+        'postgres:///b',
+      ]).exit,
+    ).toMatchObject({ code: 20, stdout: '' });
     expect(await walferry(['help']).exit).toMatchObject({ code: 0, stderr: '' });
   });
 });

@@ -121,6 +121,25 @@ test('a run that is aborted stops clean, tells so, and goes on with resume', asy
   expect(await clone({ ...settings, resume: true })).toBeNull();
 });
 
+test('a listener that throws stops the run, and no password is in what it is told', async () => {
+  await using migration = await openMigration({ schema });
+  const settings = { ...sidesOf(migration), slotName: slotOf(migration), noOwner: true };
+  const { password } = new URL(settings.source);
+  const told: string[] = [];
+  const failure = await clone(settings, {
+    onEvent: (event) => {
+      if (event.kind === 'log') told.push(JSON.stringify(event));
+      if (event.kind === 'clone-progress') throw new Error(`a mistake of the caller's, with ${password}`);
+    },
+  }).catch((error: unknown) => error);
+  expect(failure).toMatchObject({ name: 'Failure', code: 'stopped' });
+  expect((failure as Failure).message).toMatch(/the listener of events threw: a mistake of the caller's/);
+  expect(told.length).toBeGreaterThan(0);
+  for (const secret of [password, decodeURIComponent(password)]) {
+    expect([...told, (failure as Failure).message].join('\n')).not.toContain(secret);
+  }
+});
+
 test('what is wrong with settings is told at once, by the words of the command line', async () => {
   const failure = await clone({
     source: 'postgres:///a',
