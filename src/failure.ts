@@ -92,7 +92,7 @@ export type FailureCode =
   | 'control-unreachable'
   /** The remote control of a run does not do this: the token is missing or another one, or it cannot read the request. */
   | 'control-refused'
-  /** Source and target differ. */
+  /** Source and target differ; of a table that was compared while it was written also: it is not known to be equal. */
   | 'sides-differ'
   /** The cutover was not begun: something stands in its way, and nothing was changed. The lines above say what. */
   | 'cutover-not-ready'

@@ -125,7 +125,12 @@ export type TableDifference =
   /** The number of rows differs. */
   | { readonly kind: 'rows' }
   /** As many rows, but not the same ones. */
-  | { readonly kind: 'values' };
+  | { readonly kind: 'values' }
+  /**
+   * Compared while the target follows: more rows may differ than could be looked at, and of those that were looked at
+   * none does. Not known to be equal.
+   */
+  | { readonly kind: 'undecided' };
 
 /** The outcome for a database. */
 export type DataComparison = {
@@ -241,6 +246,9 @@ export function differenceSentence(table: TableComparison): string {
     const has = difference.extra.length === 0 ? [] : [`has ${list(difference.extra)} besides`];
     return `${label} has other columns: the target ${[...lacks, ...has].join(' and ')}`;
   }
+  if (difference.kind === 'undecided') {
+    return `${label} is not known to be equal: more of its rows may differ than could be looked at while it was written; compare again, at the latest when nobody writes any more`;
+  }
   const onSource = `${table.source?.rows} rows on the source`;
   if (table.moving !== undefined && table.rows !== undefined) {
     return `${label} differs: ${rowsPhrase(table.rows)}`;
@@ -286,22 +294,28 @@ const namedTables = 10;
 /** The failure of comparisons (of one database, or of several) that found differences; null when there is none. */
 export function sidesDiffer(...comparisons: readonly DataComparison[]): Failure | null {
   const label = ({ database }: DataComparison) => (comparisons.length === 1 ? '' : `${database}: `);
-  const different = comparisons.flatMap((comparison) =>
-    comparison.tables.flatMap((table) =>
-      table.difference === null ? [] : [`  ${label(comparison)}${differenceSentence(table)}`],
-    ),
-  );
-  if (different.length === 0) return null;
+  const lines = (undecided: boolean) =>
+    comparisons.flatMap((comparison) =>
+      comparison.tables.flatMap((table) =>
+        table.difference === null || (table.difference.kind === 'undecided') !== undecided
+          ? []
+          : [`  ${label(comparison)}${differenceSentence(table)}`],
+      ),
+    );
+  const [different, undecided] = [lines(false), lines(true)];
+  const all = [...different, ...undecided];
+  if (all.length === 0) return null;
   const total = comparisons.reduce((sum, { tables }) => sum + tables.length, 0);
-  const named = different.slice(0, namedTables);
-  const rest = different.length - named.length;
+  const ofTotal = `of ${total} ${total === 1 ? 'table' : 'tables'}`;
+  const named = all.slice(0, namedTables);
+  const rest = all.length - named.length;
+  const heading =
+    different.length === 0
+      ? `it is not known whether the sides are equal in ${undecided.length} ${ofTotal}`
+      : `the sides differ in ${different.length} ${ofTotal}${undecided.length === 0 ? '' : `, and ${undecided.length} more are not known to be equal`}`;
   return new Failure(
     'sides-differ',
-    [
-      `the sides differ in ${different.length} of ${total} ${total === 1 ? 'table' : 'tables'}:`,
-      ...named,
-      ...(rest > 0 ? [`  and ${rest} more`] : []),
-    ].join('\n'),
+    [`${heading}:`, ...named, ...(rest > 0 ? [`  and ${rest} more`] : [])].join('\n'),
   );
 }
 

@@ -37,7 +37,7 @@ import { describeDifferingRows, findDifferingRows } from './differing.js';
 import { fetchBounds } from './bounds.js';
 import { Moments, TargetPosition } from './moments.js';
 import { forgetProofs, Proofs } from './proofs.js';
-import { addOutcomes, compareMoving, type MovingOutcome } from './moving.js';
+import { addOutcomes, compareMoving, judgeMoving, type MovingOutcome } from './moving.js';
 import {
   blockConditions,
   bucketsFor,
@@ -216,8 +216,7 @@ async function compareWith(
         : table.movingResult(pair, reader, moments));
       if (result.difference === null && table.low !== null) proofs?.record(table.table, table.low);
       progress.tableDone(table.table, result);
-      const verdict = result.difference === null ? 'equal' : 'different';
-      log.notice(`${relationLabel(result)}: ${result.source?.rows} rows, ${verdict}`);
+      log.notice(`${relationLabel(result)}: ${result.source?.rows} rows, ${verdictOf(result)}`);
     }
   };
   const pairs = Array.from({ length: Math.min(jobs, queue.length) }, (_, index) =>
@@ -351,13 +350,14 @@ class TableWork {
     const source = contentsOf(this.#sums('source').values());
     const target = contentsOf(this.#sums('target').values());
     const moving = { changing };
-    if (differing.keys.length === 0) return { schema, name, source, target, difference: null, moving };
+    const difference = judgeMoving(differing);
+    if (difference?.kind !== 'values') return { schema, name, source, target, difference, moving };
     const both = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, table.source.oid, read);
     // What is here was looked at row by row, and is counted as it was seen.
     const found = { ...differing, complete: true };
     const described = await describeDifferingRows(both, reader, table, found);
     const rows = { ...described, complete: differing.complete };
-    return { schema, name, source, target, difference: { kind: 'values' }, rows, moving };
+    return { schema, name, source, target, difference, rows, moving };
   }
 
   #sums(side: Side): BucketSums {
@@ -411,6 +411,11 @@ class Progress {
       bytesTotal: this.#bytesTotal,
     });
   }
+}
+
+function verdictOf({ difference }: TableComparison): string {
+  if (difference === null) return 'equal';
+  return difference.kind === 'undecided' ? 'not known to be equal' : 'different';
 }
 
 function unread(table: PlannedTable): TableComparison {

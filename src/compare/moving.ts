@@ -7,8 +7,10 @@ import type { Side } from '../failure.js';
 import { earlierLsn, type Lsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { BucketSums } from './checksum.js';
+import type { TableDifference } from './comparison.js';
 import { findDifferingRows, type DifferingRows } from './differing.js';
 import type { Moment, Moments } from './moments.js';
+import { bucketsFor } from './pieces.js';
 import type { TableReader, Unit } from './reading.js';
 import { differingBuckets, groupRows, noRows, type RowGroup, type SideRows } from './rows.js';
 import { settle, type Observed } from './settling.js';
@@ -18,7 +20,7 @@ import type { Pair } from './sides.js';
 export type MovingOutcome = {
   /** Of the last moment that the whole piece was read at. */
   readonly sums: Readonly<Record<Side, BucketSums>>;
-  /** Rows that differ truly. */
+  /** Rows that differ truly. Where they are not complete, the rest is not known to be equal: nobody looked at it. */
   readonly differing: DifferingRows;
   /** Rows that had changed at every look: neither equal nor different. */
   readonly changing: number;
@@ -43,9 +45,10 @@ export async function compareMoving(
   moments: Moments,
   reader: TableReader,
   pair: Pair,
-  unit: Unit,
+  given: Unit,
   signal?: AbortSignal,
 ): Promise<MovingOutcome> {
+  let unit = given;
   const { oid } = unit.table.source;
   const at = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, oid, read);
   for (let attempt = 1; ; attempt += 1) {
@@ -56,6 +59,15 @@ export async function compareMoving(
     if (buckets.length === 0) return { sums, differing: nothing, changing: 0, low };
     // Only names the rows to look at: whether they differ is another question.
     const candidates = await findDifferingRows(at, reader, unit, sums);
+    if (!candidates.complete) {
+      // Statistics said too little: by the rows that were counted the buckets are small enough to be looked into.
+      const needed = bucketsFor(Math.max(rowsIn(source), rowsIn(target)));
+      if (needed > unit.buckets) {
+        unit = { ...unit, buckets: needed };
+        attempt -= 1;
+        continue;
+      }
+    }
     const last = attempt === wholeTries;
     const many = !candidates.complete || candidates.keys.length > keysAtOnce;
     if (many && !last) {
@@ -69,15 +81,27 @@ export async function compareMoving(
         : (pending: readonly string[]) =>
             at(async (session) => groupRows(await reader.found(session, unit.table, pending)));
     const { differing, changing } = await settleKeys(keys, look, signal);
-    const unseen = candidates.keys.length - keys.length;
     // What was not looked at is not known to be equal.
+    const complete = candidates.complete && keys.length === candidates.keys.length;
     return {
       sums,
-      differing: { ...differing, complete: candidates.complete && unseen === 0 },
-      changing: changing + unseen,
-      low: candidates.complete && unseen === 0 && changing === 0 ? low : null,
+      differing: { ...differing, complete },
+      changing,
+      low: complete && changing === 0 ? low : null,
     };
   }
+}
+
+function rowsIn(sums: BucketSums): number {
+  let rows = 0n;
+  for (const bucket of sums.values()) rows += bucket.rows;
+  return Number(rows);
+}
+
+/** What the rows that were found say of their table: equal only where every row that might differ was looked at. */
+export function judgeMoving({ keys, complete }: DifferingRows): TableDifference | null {
+  if (keys.length > 0) return { kind: 'values' };
+  return complete ? null : { kind: 'undecided' };
 }
 
 const nothing: DifferingRows = { source: new Map(), target: new Map(), keys: [], complete: true };

@@ -6,7 +6,7 @@ const noTable = '(no such table)';
 const notCompared = '(not compared)';
 
 /**
- * The table: `!` marks a difference, `+` a table that only the target has.
+ * The table: `!` marks a difference, `?` a table that is not known to be equal, `+` one that only the target has.
  */
 export function comparisonTable(comparison: DataComparison): string {
   const row = (name: string, mark: string, source: string, target: string) =>
@@ -22,7 +22,7 @@ export function comparisonTable(comparison: DataComparison): string {
     ...comparison.tables.map((table) =>
       row(
         label(table),
-        table.difference === null ? ' ' : '!',
+        markOf(table),
         side(table, table.source, notCompared),
         side(table, table.target, noTable),
       ),
@@ -33,6 +33,11 @@ export function comparisonTable(comparison: DataComparison): string {
       table.rows === undefined ? [] : [rowsText(label(table), table.rows)],
     ),
   ].join('');
+}
+
+function markOf({ difference }: TableComparison): string {
+  if (difference === null) return ' ';
+  return difference.kind === 'undecided' ? '?' : '!';
 }
 
 /** The differing rows of a table, one a line. */

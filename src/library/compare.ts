@@ -7,7 +7,10 @@ import { call, type CallOptions } from './call.js';
 import type { CompareSettings } from './settings.js';
 
 export type Comparison = {
-  /** Whether neither schemas nor data differ. Rows that changed at every look were not compared: see `data`. */
+  /**
+   * Whether neither schemas nor data differ, as far as every row that might was looked at. Rows that changed at every
+   * look were not compared: see `data`.
+   */
   readonly equal: boolean;
   readonly schema: SchemaComparison;
   readonly data: DataComparison;

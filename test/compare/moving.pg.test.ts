@@ -16,13 +16,14 @@ import { ledgerSchema, startLoad } from '../support/load.js';
 import { until } from '../support/until.js';
 
 // Beside the busy tables: a large one, read in pieces by its key, of which a part is written all the time; one row that
-// never rests.
+// never rests; one that fills up behind its statistics.
 const schema = `${ledgerSchema}
   create table stock (id int primary key, n int not null, note text);
   insert into stock select i, 0, 'note ' || i from generate_series(1, 20000) i;
   create table pulse (id int primary key, n int); insert into pulse values (1, 0);
   create table named (name text collate "en-x-icu" primary key, n int);
   insert into named select 'Name ' || i, 0 from generate_series(1, 3000) i;
+  create table unmeasured (id int primary key, n int) with (autovacuum_enabled = false);
 `;
 
 async function key({ source }: Migration): Promise<CompareDataOptions['following']> {
@@ -72,6 +73,8 @@ test('under load both sides are equal, each time; rows that are wrong are named,
   await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
   await migrating.waitForOutput(/applying changes from/);
   await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+  // More rows than are looked at in one go, of which neither side has statistics.
+  await source.sql('insert into unmeasured select i, 0 from generate_series(1, 60000) i');
 
   // Nothing is wrong: never is a difference told.
   for (let times = 0; times < 2; times += 1) {
@@ -90,6 +93,7 @@ test('under load both sides are equal, each time; rows that are wrong are named,
     insert into journal (id, from_id, to_id, amount) overriding system value values (-7, 1, 2, 3);
     update stock set note = 'other' where id = 12347;
     update named set name = 'Elsewhere' where name = 'Name 2000';
+    update unmeasured set n = 1 where id = 30000;
     insert into event (kind) values ('never happened')`);
   // then exactly these are told,
   const found = said(await compare(migration));
@@ -110,9 +114,22 @@ test('under load both sides are equal, each time; rows that are wrong are named,
         { kind: 'missing', key: ['Name 2000'] },
       ],
     },
+    unmeasured: {
+      missing: 0,
+      extra: 0,
+      different: 1,
+      complete: true,
+      shown: [{ kind: 'different', key: ['30000'], columns: ['n'] }],
+    },
     event: { key: null, missing: 0, extra: 1 },
   });
-  expect(Object.keys(found).toSorted()).toEqual(['event', 'journal', 'named', 'stock']);
+  expect(Object.keys(found).toSorted()).toEqual(['event', 'journal', 'named', 'stock', 'unmeasured']);
+  for (const side of [source, target]) {
+    const [row] = await side.sql(
+      `select reltuples <= 0 as without from pg_class where relname = 'unmeasured'`,
+    );
+    expect(row?.['without']).toBe('t');
+  }
   expect(found['journal']?.shown.find(({ kind }) => kind === 'different')?.columns).toEqual(['amount']);
 
   // and on the command line, with exit 21, while the run goes on.
@@ -128,7 +145,12 @@ test('under load both sides are equal, each time; rows that are wrong are named,
   await load.stop();
   // The source is quiet: the position that is waited for arrives all the same. What was put right is equal again.
   await target.sql(`update stock set note = 'note 12347' where id = 12347`);
-  expect(Object.keys(said(await compare(migration))).toSorted()).toEqual(['event', 'journal', 'named']);
+  expect(Object.keys(said(await compare(migration))).toSorted()).toEqual([
+    'event',
+    'journal',
+    'named',
+    'unmeasured',
+  ]);
   expect(await setEndposNow(migration)).toBe(true);
   expect((await migrating.exit).code).toBe(0);
 });
