@@ -242,9 +242,8 @@ export class StreamRun {
   readonly slotInDanger = (): boolean => this.#sourceWatch?.inDanger === true;
 
   /**
-   * Reads the slot into the journal until the end position is reached. Beside an applier in this process, which may
-   * still be far behind, it does not end by itself: it waits there, and goes on when the end position is taken back or
-   * moved, until the signal says that all is applied.
+   * Reads the slot into the journal until the end position is reached. Beside an applier in this process it goes on
+   * when a cutover takes the end position back.
    */
   async receive(signal: AbortSignal): Promise<void> {
     const { source, stream, log } = this.#options;
@@ -268,9 +267,8 @@ export class StreamRun {
     try {
       for (;;) {
         const reached = await this.#receiveToEnd(source, writer, signal);
-        const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
-        if (this.#options.target !== null) await this.watch.until(() => decide() === 'go-on', signal);
-        if (decide() !== 'go-on') return;
+        if (this.#options.target === null) return;
+        if ((await this.#afterHold(reached, signal)) === 'finish') return;
       }
     } finally {
       newTables.close();
@@ -281,7 +279,8 @@ export class StreamRun {
   /** Returns the end position that was reached. */
   async #receiveToEnd(source: Conninfo, writer: JournalWriter, signal: AbortSignal): Promise<Lsn> {
     const { stream, tuning, log } = this.#options;
-    return receive({
+    const endpos = new LastAsked(this.watch.endpos);
+    await receive({
       stream: {
         conninfo: source,
         slot: stream.slot,
@@ -294,7 +293,7 @@ export class StreamRun {
       plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
       journal: this.#notingCommits(writer),
       acknowledge: this.#acknowledge,
-      endpos: this.watch.endpos,
+      endpos: endpos.ask,
       brake: () => (this.#resting = this.#mustRest(writer)),
       pace: () => writer.untilReaderIsNear(),
       onProgress: ({ written, durable, source: position }) => {
@@ -306,6 +305,7 @@ export class StreamRun {
       signal,
       log,
     });
+    return endpos.last;
   }
 
   /**
@@ -379,11 +379,15 @@ export class StreamRun {
       log.info('at the end position: waiting for `walferry cutover`, which is at work');
       this.watch.recordDrained(reached);
     }
+    const next = await this.#afterHold(reached, signal);
+    if (next === 'go-on') log.info('the end position was taken back or moved: the stream goes on');
+    return next;
+  }
+
+  async #afterHold(reached: Lsn, signal: AbortSignal): Promise<'go-on' | 'finish'> {
     const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
     await this.watch.until(() => decide() !== 'hold', signal);
-    if (decide() !== 'go-on') return 'finish';
-    log.info('the end position was taken back or moved: the stream goes on');
-    return 'go-on';
+    return decide() === 'go-on' ? 'go-on' : 'finish';
   }
 
   async close(): Promise<void> {
