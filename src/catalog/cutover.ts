@@ -180,7 +180,11 @@ export function takeCutoverBack(catalog: Catalog): void {
     .immediate();
 }
 
-/** Whether a cutover was taken back, and with it the end position that a run may just have worked for. */
+/**
+ * Whether a cutover was taken back, and with it the end position that a run completes the target for. No target is
+ * completed while a cutover is `running`: then it is the next one already, whatever end position it has set.
+ */
 export function isTakenBack(hold: CutoverHold | null, endpos: Lsn): boolean {
+  if (hold?.state === 'running') return true;
   return endpos === zeroLsn && (hold?.state === 'undoing' || hold?.state === 'undone');
 }

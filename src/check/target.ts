@@ -53,7 +53,8 @@ export function judgeWritable(facts: ServerFacts): Finding | null {
     'target-setup',
     'new sessions are read-only (default_transaction_read_only = on): pg_restore could make nothing',
     {
-      remedy: `alter role ${quoteIdentifier(role.name)} in database ${quoteIdentifier(database.name)} set default_transaction_read_only = off;`,
+      // A session that is read-only itself could not do it.
+      remedy: `begin read write; alter role ${quoteIdentifier(role.name)} in database ${quoteIdentifier(database.name)} set default_transaction_read_only = off; commit;`,
     },
   );
   return fail('target.writable', title, failure);

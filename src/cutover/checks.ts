@@ -15,7 +15,7 @@ import type { Session } from '../postgres/connect.js';
 import type { CutoverChoices } from './choices.js';
 import type { FreezeFacts } from './freeze.js';
 import type { FoundGrant } from './grants.js';
-import { describeSessions, fetchPrepared, type OtherSession } from './sessions.js';
+import { describePrepared, describeSessions, fetchPrepared, type OtherSession } from './sessions.js';
 
 export type Check = { readonly level: 'ok' | 'note' | 'block'; readonly text: string };
 
@@ -124,9 +124,7 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
     must(
       facts.prepared.length === 0,
       'no prepared transaction is open on the source',
-      `prepared transactions can be committed whatever is frozen; end them first: ${facts.prepared
-        .map(({ gid, owner }) => `${gid} (of ${owner})`)
-        .join(', ')}`,
+      `prepared transactions can be committed whatever is frozen; end them first: ${describePrepared(facts.prepared)}`,
     ),
     ...judgeFreeze(facts, choices),
   ];
@@ -158,7 +156,7 @@ function judgeFreeze({ freeze, grants, sessions }: CheckFacts, choices: CutoverC
   if (choices.freeze === 'revoke') {
     lines.push({
       level: 'note',
-      text: 'owners of tables and superusers keep their rights: if the application is one of them, use --freeze read-only',
+      text: 'owners of tables and superusers keep their rights, and SECURITY DEFINER functions write with those of their owner: if the application writes so, use --freeze read-only',
     });
   }
   return lines;

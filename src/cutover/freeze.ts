@@ -141,7 +141,8 @@ export function unfreezeSql(record: FreezeRecord): string {
     case 'none':
       return '';
     case 'read-only':
-      return `${readOnlyBack(record)};\n-- Sessions that are connected already stay read-only until they connect again.\n`;
+      // Whoever runs this is a session of the frozen database too.
+      return `begin read write;\n${readOnlyBack(record)};\ncommit;\n-- Sessions that are connected already stay read-only until they connect again.\n`;
     case 'revoke':
       return grantStatements(record.grants)
         .map((statement) => `${statement};\n`)

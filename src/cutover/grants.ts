@@ -1,5 +1,5 @@
 /**
- * The privileges to write to the copied tables, as they were granted: by whom, to whom, with or without the right to
+ * The privileges to write to the copied tables and to the views over them, as they were granted: by whom, to whom, with or without the right to
  * grant on, on the table or on a column. Taken away and given back exactly.
  *
  * A privilege can only be granted by the owner, or by somebody whom the owner (directly or not) gave it to with the
@@ -12,12 +12,31 @@ import type { Log } from '../log.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 
-/** Grants to the owner itself are none of the freeze's: owners keep their rights. */
+/**
+ * Grants to the owner itself are none of the freeze's: owners keep their rights. `bases`: a table itself, and what a view
+ * or its rules reach, through other views too: who may write to the view writes there with the rights of its owner.
+ */
 const grantsQuery = `
-  with tables as (
-    select c.oid, n.nspname, c.relname, c.relowner, c.relacl
+  with recursive reached (view, base) as (
+    select r.ev_class, d.refobjid
+      from pg_catalog.pg_rewrite r
+      join pg_catalog.pg_class v on v.oid = r.ev_class and v.relkind = 'v' and v.oid >= 16384
+      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
+       and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.ev_class
+    union
+    select t.view, d.refobjid
+      from reached t join pg_catalog.pg_rewrite r on r.ev_class = t.base
+      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
+       and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.ev_class
+  ), tables as (
+    select c.oid, n.nspname, c.relname, c.relowner, c.relacl,
+           case when c.relkind <> 'v' then pg_catalog.json_build_array(pg_catalog.json_build_array(n.nspname, c.relname))
+                else (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(bn.nspname, b.relname)), '[]')
+                        from reached t join pg_catalog.pg_class b on b.oid = t.base and b.relkind in ('r', 'p')
+                        join pg_catalog.pg_namespace bn on bn.oid = b.relnamespace
+                       where t.view = c.oid) end as bases
       from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-     where c.relkind in ('r', 'p') and c.relpersistence <> 't'
+     where c.relkind in ('r', 'p', 'v') and c.relpersistence <> 't'
        and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
        and not exists (
          select from pg_catalog.pg_depend d
@@ -33,7 +52,7 @@ const grantsQuery = `
   select nspname as schema, relname as "table", "column", pg_catalog.pg_get_userbyid(grantor) as grantor,
          case when grantee <> 0 then pg_catalog.pg_get_userbyid(grantee) end as grantee,
          privilege_type as privilege, is_grantable::text as grantable,
-         (grantor = relowner)::text as by_owner,
+         (grantor = relowner)::text as by_owner, bases::text as bases,
          (case when grantor = relowner then pg_catalog.pg_has_role(grantor, 'usage')
                else pg_catalog.pg_has_role(grantor, $1) end)::text as may_act
     from granted
@@ -45,12 +64,17 @@ export type FoundGrant = GrantRecord & {
   readonly mayAct: boolean;
 };
 
-/** Every privilege to write to a kept table that somebody other than its owner holds, the owner's grants first. */
+/** Every privilege to write to a kept table, or to a view that reaches one, that somebody other than its owner holds, the owner's grants first. */
 export async function fetchGrants(session: Session, keeps: Keeps): Promise<FoundGrant[]> {
   // `set role` to somebody else: membership was enough before 16.
   const toAct = session.serverVersion >= 160_000 ? 'set' : 'member';
   const rows = await session.query(grantsQuery, [toAct], 'could not read the privileges');
-  const found = rows.map((row) => ({
+  const kept = rows.filter((row) =>
+    (JSON.parse(row['bases'] ?? '[]') as [string, string][]).some(([schema, name]) =>
+      keeps({ schema, name }),
+    ),
+  );
+  const found = kept.map((row) => ({
     schema: row['schema'] ?? '',
     table: row['table'] ?? '',
     column: row['column'] ?? null,
@@ -61,7 +85,7 @@ export async function fetchGrants(session: Session, keeps: Keeps): Promise<Found
     byOwner: row['by_owner'] === 'true',
     mayAct: row['may_act'] === 'true',
   }));
-  return inGrantOrder(found.filter(({ schema, table }) => keeps({ schema, name: table })));
+  return inGrantOrder(found);
 }
 
 /**

@@ -21,14 +21,16 @@ export type HookOptions = {
 
 /** A command that was told to end and does not is killed after this time. */
 const graceMs = 5000;
+/** What a command has printed arrives a moment behind its end. What it left running may hold the pipes for ever. */
+const lastOutputMs = 200;
 
-/** Runs it to its end. Throws `hook-failed` when it ends with another status than 0, or not in time. */
+/** Runs it to its end; what it has started in the background goes on. Throws `hook-failed` when it ends with another status than 0, or not in time. */
 export async function runHook(options: HookOptions): Promise<void> {
   const { name, command, timeoutMs, environment, facts, log, signal } = options;
   const child = spawn('/bin/sh', ['-c', command], {
     env: { ...environment, ...facts },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A group of its own: what the command has started ends with it.
+    // A group of its own: what a command that is ended has started ends with it.
     detached: true,
   });
   const relay = (line: string) => log.info(`${name}: ${line}`);
@@ -42,8 +44,10 @@ export async function runHook(options: HookOptions): Promise<void> {
     }
   };
   let why: string | null = null;
+  let exited = false;
   let force: NodeJS.Timeout | undefined;
   const end = (reason: string) => {
+    if (exited) return;
     why ??= reason;
     kill('SIGTERM');
     force ??= setTimeout(() => kill('SIGKILL'), graceMs);
@@ -55,9 +59,17 @@ export async function runHook(options: HookOptions): Promise<void> {
   try {
     const how = await new Promise<string | null>((resolve) => {
       child.once('error', (error) => resolve(`could not be started: ${error.message}`));
-      child.once('close', (code, killed) =>
-        resolve(code === 0 ? null : `ended with ${code === null ? killed : `exit status ${code}`}`),
-      );
+      child.once('exit', (code, killed) => {
+        exited = true;
+        const status = code === 0 ? null : `ended with ${code === null ? killed : `exit status ${code}`}`;
+        const settle = () => {
+          clearTimeout(last);
+          resolve(status);
+        };
+        // One that was told to end is given the time to end with everything that it has started.
+        const last = setTimeout(settle, lastOutputMs + (why === null ? 0 : graceMs));
+        child.once('close', settle);
+      });
     });
     if (why !== null || how !== null) {
       throw new Failure('hook-failed', `the command of ${name} ${why ?? how}`);
@@ -65,6 +77,8 @@ export async function runHook(options: HookOptions): Promise<void> {
   } finally {
     clearTimeout(timer);
     clearTimeout(force);
+    child.stdout.destroy();
+    child.stderr.destroy();
     signal.removeEventListener('abort', stop);
   }
 }

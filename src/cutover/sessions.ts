@@ -1,6 +1,6 @@
 /**
- * Other people's sessions in the source database. Whom they belong to, and whether they hold a transaction id (that is,
- * have written), every role may see; what they do, only their owner and pg_read_all_stats.
+ * Other people's sessions in the source database. Whom they belong to, whether they hold a transaction id (that is, have
+ * written) and which locks they hold, every role may see; what they do, only their owner and pg_read_all_stats.
  */
 import type { Session } from '../postgres/connect.js';
 
@@ -8,7 +8,7 @@ export type OtherSession = {
   readonly pid: string;
   readonly user: string;
   readonly application: string;
-  /** Has written in the transaction that it is in. */
+  /** Has written in the transaction that it is in, or runs a statement that may. */
   readonly writing: boolean;
   /** Whether our role may end it. */
   readonly mayEnd: boolean;
@@ -19,10 +19,18 @@ export type OtherSession = {
 /**
  * Not ours: the sessions of walferry itself have an application name that begins with it, and neither they nor a
  * walsender write rows. A session that borrows the name is spared here, and found out by what it writes.
+ *
+ * A statement takes the lock to write before it is asked for its privileges, and keeps it until its transaction ends. So
+ * one that was let through before a freeze holds it now, also while it has found no row yet (and has no transaction id).
  */
 const sessionsQuery = `
   select a.pid::text as pid, coalesce(a.usename, '') as "user", coalesce(a.application_name, '') as application,
-         (a.backend_xid is not null)::text as writing, coalesce(r.rolsuper, false)::text as superuser,
+         (a.backend_xid is not null or exists (
+            select from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation
+             where l.pid = a.pid and l.locktype = 'relation' and l.granted
+               and l.database = a.datid and c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
+               and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+         ))::text as writing, coalesce(r.rolsuper, false)::text as superuser,
          (me.rolsuper or (not coalesce(r.rolsuper, true) and (
             pg_catalog.pg_has_role(a.usesysid, 'usage')
             or pg_catalog.pg_has_role('pg_signal_backend', 'usage'))))::text as may_end
@@ -69,6 +77,11 @@ const preparedQuery = `
 export async function fetchPrepared(session: Session): Promise<{ gid: string; owner: string }[]> {
   const rows = await session.query(preparedQuery);
   return rows.map((row) => ({ gid: row['gid'] ?? '', owner: row['owner'] ?? '' }));
+}
+
+/** `late (of shop), other (of postgres)`. */
+export function describePrepared(prepared: readonly { gid: string; owner: string }[]): string {
+  return prepared.map(({ gid, owner }) => `${gid} (of ${owner})`).join(', ');
 }
 
 /** So many are named; the rest is counted. */

@@ -62,12 +62,12 @@ export class Steps implements Disposable {
     const began = performance.now();
     const startedAt = new Date().toISOString();
     const place = this.#records.push({ name, startedAt, ms: null, detail: '' }) - 1;
-    this.#save();
+    this.#save(name);
     this.#log.info(`cutover: ${sentences[name]}`);
     const end = (detail: string) => {
       const ms = Math.round(performance.now() - began);
       this.#records[place] = { name, startedAt, ms, detail };
-      this.#save();
+      this.#save(name);
       return ms;
     };
     try {
@@ -84,7 +84,13 @@ export class Steps implements Disposable {
     closeCatalog(this.#catalog);
   }
 
-  #save(): void {
-    saveCutoverSteps(this.#catalog, this.#records);
+  #save(name: StepName): void {
+    try {
+      saveCutoverSteps(this.#catalog, this.#records);
+    } catch (error) {
+      // The source must not stay frozen because nothing can be noted any more.
+      if (name !== 'undo') throw error;
+      this.#log.warn(`the step "${name}" could not be noted: ${asFailure(error).message.split('\n')[0]}`);
+    }
   }
 }

@@ -22,17 +22,23 @@ export type UndoWork = {
   readonly log: Log;
 };
 
-/** First the end position, which costs nothing and cannot fail, then the source. Not under any signal of the run. */
+/**
+ * First the end position, which costs nothing, then the source; the source also when the end position could not be taken
+ * back, which is thrown then. Not under any signal of the run.
+ */
 export async function undoCutover({ source, catalog, stream, steps, log }: UndoWork): Promise<void> {
   await steps.do('undo', async () => {
     const record = loadCutover(catalog);
     if (record === null) return 'nothing to be undone';
     const plan = planUndo(record);
-    if (plan.takeBack) takeCutoverBack(catalog);
-    failpoint('cutover.taken-back');
-    if (plan.unfreeze !== null) {
-      await using session = await openStreamSource(source, stream, { log, retryForMs });
-      await unfreeze(plan.unfreeze, session, log);
+    try {
+      if (plan.takeBack) takeCutoverBack(catalog);
+      failpoint('cutover.taken-back');
+    } finally {
+      if (plan.unfreeze !== null) {
+        await using session = await openStreamSource(source, stream, { log, retryForMs });
+        await unfreeze(plan.unfreeze, session, log);
+      }
     }
     failpoint('cutover.unfrozen');
     setCutoverState(catalog, 'undone');

@@ -11,17 +11,31 @@ import type { FreezeKind } from './choices.js';
 import { isFollowed } from './checks.js';
 import { drainFailure, judgeDrain, judgeFinalize, type FinalizeView } from './decisions.js';
 import type { Pause } from './pause.js';
-import { describeSessions, endSessions, fetchOtherSessions } from './sessions.js';
+import {
+  describePrepared,
+  describeSessions,
+  endSessions,
+  fetchOtherSessions,
+  fetchPrepared,
+} from './sessions.js';
 
 /** Each look is a query of a millisecond, or a read of the catalog. */
 const lookEveryMs = 20;
 
-/** Until no other session has a transaction that has written. Under `read-only` those that may be ended are. */
+/**
+ * Until no other session has a transaction that has written or may, and none is prepared, in this order: one that is
+ * prepared meanwhile is seen. Under `read-only` the sessions that may be ended are; who prepared a transaction has to end
+ * it.
+ */
 export async function untilQuiet(session: Session, kind: FreezeKind, pause: Pause): Promise<string> {
   for (let looks = 1; ; looks += 1) {
     const writing = (await fetchOtherSessions(session)).filter((one) => one.writing);
-    if (writing.length === 0) return looks === 1 ? '' : `after ${looks} looks`;
-    pause.waitingFor = `these sessions still write: ${describeSessions(writing)}`;
+    const prepared = await fetchPrepared(session);
+    if (writing.length === 0 && prepared.length === 0) return looks === 1 ? '' : `after ${looks} looks`;
+    pause.waitingFor =
+      writing.length > 0
+        ? `these sessions still write: ${describeSessions(writing)}`
+        : `these prepared transactions are open: ${describePrepared(prepared)}`;
     if (kind === 'read-only') await endSessions(session, writing);
     await pause.wait(lookEveryMs);
   }

@@ -365,7 +365,7 @@ class CloneRun {
       announceEnd(log);
       return loadCloneSummary(catalog, jobs, problems);
     } catch (error) {
-      if (takenBack(catalog) && !signal.aborted) return null;
+      if ((watched.signal.aborted || takenBack(catalog)) && !signal.aborted) return null;
       throw error;
     }
   }

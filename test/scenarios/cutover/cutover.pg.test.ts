@@ -2,6 +2,8 @@
  * `walferry cutover` beside `walferry clone --follow`, as two people at two terminals would run them, while an
  * application writes.
  */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, succeed } from '../../support/live-migration.js';
@@ -72,6 +74,20 @@ describe('a cutover under load', () => {
     const back = await runToEnd(migration, ['cutover', '--abort']);
     expect(back.code).toBe(12);
     expect(back.stderr).toContain('may have written to the target');
+    // The way back by hand works in the very database that is frozen, as a whole and line by line.
+    const { source } = migration;
+    const byHand = await readFile(join(migration.directory, 'unfreeze.sql'), 'utf8');
+    const frozen = `begin read write; alter database ${source.name} set default_transaction_read_only = on; commit`;
+    for (const statements of [[byHand], byHand.split(/(?<=;)\n/)]) {
+      await source.sql(frozen);
+      {
+        await using session = await source.session('owner');
+        for (const statement of statements) await session.sql(statement);
+      }
+      await using fresh = await source.session('owner');
+      await fresh.sql('insert into sale (item, amount) values (1, 1)');
+    }
+    await source.sql(frozen);
     // The source is still frozen, and cleaning up after the migration works all the same.
     await succeed(migration, ['stream', 'cleanup']);
     const slots = await migration.source.sql(

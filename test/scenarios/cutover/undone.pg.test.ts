@@ -2,6 +2,8 @@
  * A cutover that fails: the source takes writes again, the application goes on there, the target goes on following, and
  * a later cutover succeeds.
  */
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
@@ -101,6 +103,62 @@ test('stopped while the target is completed: the run takes up the stream again',
   expect(second.exit.code, second.exit.stderr).toBe(0);
   expect((await following.exit).code).toBe(0);
   await expectEqual(migration.source, target);
+});
+
+test('cut over again before the run has noticed the undo of the first: it follows, and the second succeeds', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { target } = migration;
+  await using following = await followed(migration);
+  await expectFollows(migration);
+  await using reader = await target.session();
+  await reader.sql('begin; lock table item in row exclusive mode');
+  await using cutting = run(migration, ['cutover']);
+  await following.waitForOutput(/adding foreign keys/);
+
+  // The run stands still while the first is undone and the second one begins.
+  following.kill('SIGSTOP');
+  cutting.kill('SIGINT');
+  expect((await cutting.exit).code).toBe(22);
+  await reader.sql('rollback');
+  await using second = run(migration, ['cutover']);
+  await second.waitForOutput(/waiting until everything up to the end position/);
+  following.kill('SIGCONT');
+
+  await following.waitForOutput(/the cutover was taken back: the stream goes on/);
+  const exit = await second.exit;
+  expect(exit.code, exit.stderr).toBe(0);
+  expect((await following.exit).code).toBe(0);
+  await expectEqual(migration.source, target);
+});
+
+test('a catalog that cannot be written any more does not keep the source frozen', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { source, target, directory } = migration;
+  await using _following = await followed(migration);
+  await using blocker = await target.session();
+  await blocker.sql('begin; lock table sale');
+  await source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+  await using cutting = run(migration, ['cutover']);
+  await cutting.waitForOutput(/waiting until everything up to the end position/);
+
+  const catalog = new Database(join(directory, 'catalog.db'));
+  catalog.exec(
+    `create trigger full before update on cutover begin select raise(abort, 'the disk is full'); end`,
+  );
+  cutting.kill('SIGINT');
+  const exit = await cutting.exit;
+  expect(exit.code).not.toBe(0);
+  expect(exit.stderr).toContain('the cutover could not be undone');
+  expect(exit.stderr).toContain('the disk is full');
+  expect(await readOnlyDefault(migration)).toBeNull();
+
+  // Once it can be written again, the rest is undone too.
+  catalog.exec('drop trigger full');
+  catalog.close();
+  await blocker.sql('rollback');
+  const aborted = await runToEnd(migration, ['cutover', '--abort']);
+  expect(aborted.code, aborted.stderr).toBe(0);
+  await expectFollows(migration);
 });
 
 test.each(['pgoutput', 'test_decoding', 'wal2json'])(
