@@ -34,7 +34,7 @@ export type FailureCode =
   | 'source-setup'
   /** A statement failed on the source. */
   | 'source-statement'
-  /** A replication slot of this name exists and does not belong to this work directory. */
+  /** A replication slot of this name exists and does not belong to this work directory: --restart does not drop it either. */
   | 'slot-exists'
   /** The slot is gone, or invalidated, or belongs to another database: the changes since then cannot be had from it any more. */
   | 'slot-lost'
@@ -74,7 +74,7 @@ export type FailureCode =
   | 'target-set-back'
   /** The table was truncated or rewritten after the snapshot was taken, so that the snapshot no longer sees its rows. */
   | 'table-rewritten'
-  /** The work directory holds another, unfinished run. */
+  /** The work directory holds another, unfinished run, or a stream that was made on another server or in another database. */
   | 'work-directory-used'
   /** Another walferry process works in this directory. */
   | 'work-directory-locked'

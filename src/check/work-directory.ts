@@ -39,7 +39,7 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
       throw new Failure('work-directory-locked', `another walferry process works in ${directory}`);
     }
     const run = catalogExists(directory) ? loadRun(directory) : noRun;
-    if (run.stream && !restart) own = { ...own, stream: true };
+    if (run.stream) own = { ...own, stream: true };
     if (!run.copy)
       return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
     if (run.complete && !restart) {

@@ -23,7 +23,7 @@ import {
   type Setup,
 } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
-import { clearWorkDirectory, decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
+import { decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
 import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
 import type { CloneJobs, CloneProgress, CopyChoices, RestoreChoices, TargetWork } from '../clone/options.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
@@ -50,13 +50,8 @@ import { openControl } from './control.js';
 import { endUnlessTakenBack, takenBack, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
-import {
-  cleanupStream,
-  setupStream,
-  undoSetup,
-  type StreamChoices,
-  type StreamSetup,
-} from './stream-setup.js';
+import { dropEarlierRun } from './restart.js';
+import { setupStream, undoSetup, type StreamChoices, type StreamSetup } from './stream-setup.js';
 
 /** What a preflight is told of the run, as it is right before it makes anything. */
 export type PreflightRequest = Pick<CloneRunOptions, 'source' | 'target' | 'filters' | 'log'> & {
@@ -116,7 +111,13 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
   const plan = control === null ? null : await planControl(control);
   const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
   try {
-    if (options.request.restart) await dropEarlierRun(options);
+    if (options.request.restart) {
+      await dropEarlierRun({
+        ...options,
+        choices: follow?.choices ?? null,
+        expectUsable: (ownStream) => expectUsable(options, ownStream),
+      });
+    }
     const catalog = openCatalog(directory);
     try {
       if (loadStream(catalog) !== null && loadFilter(catalog) !== null) {
@@ -218,28 +219,15 @@ export function restoreChoices(options: RestoreChoices): RestoreChoices {
   };
 }
 
-/** --restart: whatever an earlier run left goes, and is named. The tables on the target go with the new clone. */
-async function dropEarlierRun(options: CloneRunOptions): Promise<void> {
-  const { directory, journalDirectory, follow, source, target, log, signal, origin } = options;
-  log.info(`--restart: dropping what earlier runs left in ${directory}, and their tables on the target`);
-  const catalog = openCatalog(directory);
-  try {
-    const stream = loadStream(catalog);
-    if (follow !== null || stream !== null) {
-      const choices = follow?.choices ?? {
-        slot: stream?.slot ?? '',
-        origin,
-        publication: null,
-        publicationName: stream?.ownPublications[0] ?? '',
-      };
-      await cleanupStream({ source, target, catalog, choices, log, signal });
-    }
-  } finally {
-    closeCatalog(catalog);
-  }
-  clearWorkDirectory(directory);
-  // The peer's place for them is not below its work directory.
-  await rm(journalDirectory, { recursive: true, force: true });
+/** What cannot work is refused while the directory and both servers are as they were. */
+async function expectUsable(options: CloneRunOptions, ownStream: boolean): Promise<void> {
+  const { source, target, filters, preflight, log, signal } = options;
+  if (preflight !== undefined) return await preflight({ source, target, filters, log, ownStream });
+  const open = { applicationName: 'walferry setup', log, signal } as const;
+  await using from = await connect(source, { side: 'source', ...open });
+  await locateClientTools({ serverVersion: from.serverVersion });
+  await using to = await connect(target, { side: 'target', ...open });
+  await expectTwoDatabases(from, to);
 }
 
 /** What a copy needs besides the stream's key and a snapshot. */
@@ -370,19 +358,10 @@ class CloneRun {
     }
   }
 
-  /** What cannot work is refused while the directory and both servers are as they were. */
   async #expectUsable(): Promise<void> {
     if (phaseStarted(this.#catalog, 'copy')) return;
-    const { source, target, filters, preflight, log, signal } = this.#options;
-    if (preflight !== undefined) {
-      const ownStream = phaseStarted(this.#catalog, 'slot') || loadStream(this.#catalog) !== null;
-      return await preflight({ source, target, filters, log, ownStream });
-    }
-    const options = { applicationName: 'walferry setup', log, signal } as const;
-    await using from = await connect(source, { side: 'source', ...options });
-    await locateClientTools({ serverVersion: from.serverVersion });
-    await using to = await connect(target, { side: 'target', ...options });
-    await expectTwoDatabases(from, to);
+    const ownStream = phaseStarted(this.#catalog, 'slot') || loadStream(this.#catalog) !== null;
+    await expectUsable(this.#options, ownStream);
   }
 
   /** Whether the target holds rows of this run, or of another one. */

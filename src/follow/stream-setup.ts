@@ -49,6 +49,7 @@ import { expectFollowable, expectNoSlot, expectPublicationRead } from '../postgr
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { rememberScope } from './filter-scope.js';
+import { expectStreamSource } from './stream-source.js';
 import { dropTargetRecords } from './target-records.js';
 
 export type StreamChoices = {
@@ -398,16 +399,20 @@ export type CleanupOptions = {
   readonly catalog: Catalog | null;
   /** Used where the catalog does not know better. */
   readonly choices: Pick<StreamChoices, 'slot' | 'origin' | 'publication' | 'publicationName'>;
+  /** Whether slot and publications are this stream's to drop; false: only the target's rows go. */
+  readonly onSource?: boolean;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
 
 /**
  * Takes the stream down: first the slot, which holds WAL on the source and would be stuck without its publication,
- * then the publications that are ours, then the target's rows. What is not there is no error.
+ * then the publications that are ours, then the target's rows. What is not there is no error. Throws
+ * `work-directory-used`, with nothing dropped, when the catalog's stream was made on another server or in another
+ * database.
  */
 export async function cleanupStream(options: CleanupOptions): Promise<void> {
-  const { source, target, catalog, choices, log, signal } = options;
+  const { source, target, catalog, choices, onSource = true, log, signal } = options;
   const stream = catalog === null ? null : loadStream(catalog);
   const slot = stream?.slot ?? choices.slot;
   const own = stream === null ? choices.publication === null : stream.ownPublications.length > 0;
@@ -421,8 +426,11 @@ export async function cleanupStream(options: CleanupOptions): Promise<void> {
       log,
       signal,
     });
-    if (await dropSlot(session, slot)) log.info(`Dropped replication slot "${slot}"`);
-    if (own) {
+    if (catalog !== null && stream !== null) {
+      await expectStreamSource(session, stream.key, { source, directory: catalog.directory, log, signal });
+    }
+    if (onSource && (await dropSlot(session, slot))) log.info(`Dropped replication slot "${slot}"`);
+    if (onSource && own) {
       await dropPublications(session, publicationName);
       log.info(`Dropped publication "${publicationName}"`);
     }
