@@ -122,6 +122,11 @@ describe('a server', () => {
     if (says === null) expect(finding).toBeNull();
     else expect(brief(finding)).toEqual(['fail', expect.stringMatching(says)]);
   });
+
+  test('whose sessions are read-only: the remedy can be run in such a session', () => {
+    const finding = judgeWritable(server({ settings: { default_transaction_read_only: 'on' } }));
+    expect(finding?.remedy).toMatch(/^begin read write; alter role .* = off; commit;$/);
+  });
 });
 
 describe('free connections', () => {
