@@ -144,7 +144,7 @@ export function keepTouchRequestAlive(catalog: Catalog, now: number): void {
 /** A table whose rows were equal, but for those that were written behind `lsn`. */
 export type Proof = TouchedTable & {
   readonly epoch: number;
-  /** Which files held it on both sides: a proof counts only as long as these are the same. */
+  /** Which files held it on both sides, with which columns: a proof counts only as long as these are the same. */
   readonly files: string;
 };
 

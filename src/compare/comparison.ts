@@ -23,6 +23,8 @@ export type ListedTable = TableName & {
   readonly heap: boolean;
   /** The file that holds it: another one after a rewrite. */
   readonly file: string;
+  /** Its changes are in no stream. */
+  readonly unlogged: boolean;
   /** Columns of a unique index that knows no nulls: what names a row. Null where there is none. */
   readonly key: readonly string[] | null;
   /** Columns that an index begins with, and whose order is the same on every server. */
@@ -36,6 +38,8 @@ export type ListedTable = TableName & {
 
 export type ListedColumn = {
   readonly name: string;
+  /** Of the attribute: a column that is dropped and made again gets another one. */
+  readonly number: number;
   readonly generated: boolean;
   /** As format_type prints it. */
   readonly type: string;
@@ -132,6 +136,19 @@ export type TableDifference =
    */
   | { readonly kind: 'undecided' };
 
+/**
+ * Leaves out what no stream keeps level: tables of the source that are unlogged. One that the target lacks, or has with
+ * other columns, is told all the same.
+ */
+export function leaveOutUnlogged(plan: ComparisonPlan): ComparisonPlan & { readonly unlogged: TableName[] } {
+  const isUnlogged = (table: PlannedTable) => table.kind === 'read' && table.source.unlogged;
+  return {
+    ...plan,
+    tables: plan.tables.filter((table) => !isUnlogged(table)),
+    unlogged: plan.tables.filter(isUnlogged).map(({ schema, name }) => ({ schema, name })),
+  };
+}
+
 /** The outcome for a database. */
 export type DataComparison = {
   /** The source database's name. */
@@ -140,6 +157,8 @@ export type DataComparison = {
   readonly tables: readonly TableComparison[];
   /** Tables that only the target has: told, but no difference, since a target may hold more than the copy. */
   readonly onlyOnTarget: readonly TableName[];
+  /** Unlogged tables that were not compared, where that was asked for. */
+  readonly unlogged?: readonly TableName[];
 };
 
 /**

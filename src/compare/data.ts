@@ -24,6 +24,7 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { chooseRowHash, contentsOf, probeSql, type BucketSums, type HashProbe } from './checksum.js';
 import {
   judge,
+  leaveOutUnlogged,
   planComparison,
   type ComparisonPlan,
   type DataComparison,
@@ -77,6 +78,8 @@ export type CompareDataOptions = {
   readonly tables?: readonly TableName[];
   /** Tables that are not kept are looked at on neither side: they were left out of the copy. */
   readonly keeps?: ((table: TableName) => boolean) | null;
+  /** Leaves out unlogged tables of the source, whose changes no stream tells of. */
+  readonly loggedOnly?: boolean;
   /** About how many bytes of a table are read by one statement. */
   readonly pieceBytes?: number;
   /**
@@ -114,6 +117,8 @@ export async function compareData(options: CompareDataOptions): Promise<DataComp
 /** Both sides, listed and ready to be read. */
 export type OpenComparison = {
   readonly plan: ComparisonPlan;
+  /** Tables left out of the plan, see `loggedOnly`. */
+  readonly unlogged: readonly TableName[];
   readonly tables: Readonly<Record<Side, readonly ListedTable[]>>;
   /** The source database's name. */
   readonly database: string;
@@ -164,8 +169,12 @@ async function list(sides: Sides, options: CompareDataOptions): Promise<OpenComp
       target_encoding: targetProbe.encoding,
     });
   }
+  const all = planComparison(source, target, options.tables);
+  const { unlogged, ...plan } =
+    options.loggedOnly === true ? leaveOutUnlogged(all) : { ...all, unlogged: [] };
   return {
-    plan: planComparison(source, target, options.tables),
+    plan,
+    unlogged,
     tables: { source, target },
     database: sourceProbe.database,
     reader: new TableReader(hash),
@@ -175,7 +184,7 @@ async function list(sides: Sides, options: CompareDataOptions): Promise<OpenComp
 }
 
 async function compareWith(
-  { plan, reader, database, first, another }: OpenComparison,
+  { plan, unlogged, reader, database, first, another }: OpenComparison,
   options: CompareDataOptions,
 ): Promise<DataComparison> {
   const { jobs, log = silentLog } = options;
@@ -235,6 +244,7 @@ async function compareWith(
     database,
     tables,
     onlyOnTarget: plan.onlyOnTarget,
+    unlogged,
   };
 }
 

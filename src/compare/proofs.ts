@@ -2,6 +2,7 @@
  * What a comparison that runs beside the stream leaves for the one at the end: for each table the position up to which
  * its rows are known to be equal (catalog/touches.ts).
  */
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import {
@@ -13,10 +14,11 @@ import {
   saveProof,
 } from '../catalog/touches.js';
 import { loadStream } from '../catalog/stream.js';
+import type { Side } from '../failure.js';
 import type { Lsn } from '../model/lsn.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
-import type { TableName } from './comparison.js';
+import type { ListedTable, TableName } from './comparison.js';
 import type { Pair } from './sides.js';
 import type { ReadTable } from './reading.js';
 
@@ -35,11 +37,15 @@ const publishedSql = `
     and pg_catalog.bool_or(p.pubdelete) and pg_catalog.bool_or(p.pubtruncate)`;
 
 /**
- * Which files hold a table on both sides: a proof counts only as long as these are the same. A table that is rewritten
- * (ALTER TABLE, VACUUM FULL) gets another file, and the stream tells nothing of it.
+ * Which files hold a table on both sides, and which columns are in them: a proof counts only as long as these are the
+ * same. A table that is rewritten (ALTER TABLE, VACUUM FULL) gets another file, and the stream tells nothing of it. A
+ * column that is added with a default gives every row a value without that (`default now()`: another one on each side).
  */
-export function filesOf({ source, target }: ReadTable): string {
-  return `${source.file} ${target.file}`;
+export function filesOf({ source, target }: Pick<ReadTable, Side>): string {
+  const columns = ({ columns: all }: ListedTable) =>
+    all.map(({ name, number, type, generated }) => [number, name, type, generated]);
+  const both = JSON.stringify([columns(source), columns(target)]);
+  return `${source.file} ${target.file} ${createHash('sha256').update(both).digest('hex')}`;
 }
 
 /** What a comparison proves, on its way into the work directory. */

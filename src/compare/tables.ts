@@ -18,8 +18,9 @@ const listSql = `
            * pg_catalog.current_setting('block_size')::bigint as bytes,
          greatest(c.reltuples, 0)::bigint as estimated_rows,
          coalesce(am.amname = 'heap', false)::text as heap, c.relfilenode::text as file,
+         (c.relkind = 'r' and c.relpersistence = 'u')::text as unlogged,
          (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-                   'name', a.attname, 'generated', a.attgenerated <> '',
+                   'name', a.attname, 'number', a.attnum, 'generated', a.attgenerated <> '',
                    'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
                    'comparable', b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace or b.typtype in ('e', 'r', 'm')
                  ) order by a.attnum), '[]')::text
@@ -69,6 +70,7 @@ export async function listTables(session: Session): Promise<ListedTable[]> {
     estimatedRows: Number(row['estimated_rows']),
     heap: row['heap'] === 'true',
     file: row['file'] ?? '',
+    unlogged: row['unlogged'] === 'true',
     key: JSON.parse(row['key'] ?? 'null') as string[] | null,
     orders: JSON.parse(row['orders'] ?? '[]') as ListedTable['orders'],
   }));

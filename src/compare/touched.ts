@@ -47,7 +47,7 @@ const mostKeys = 100_000;
  * Decides for one table. Pure.
  *
  * 1. The record does not reach to the target's position, or there is none: as a whole.
- * 2. No proof, or one of an earlier epoch, or the table was rewritten since: as a whole.
+ * 2. No proof, or one of an earlier epoch, or the table was rewritten or altered since: as a whole.
  * 3. It was written behind the proof in rows that nobody noted: as a whole.
  * 4. The rows that were noted behind the proof; mostly none.
  * A partitioned table that is compared in one piece, and one whose rows were noted by two keys, are compared as a whole.
@@ -112,7 +112,14 @@ export async function compareTouched(options: CompareTouchedOptions): Promise<To
         worker(at === 0 ? comparison.first : await comparison.another()),
       ),
     );
-    return { plan: comparison.plan, database: comparison.database, whole, some, results };
+    return {
+      plan: comparison.plan,
+      database: comparison.database,
+      whole,
+      some,
+      results,
+      unlogged: comparison.unlogged,
+    };
   });
   const { plan, results, whole, some } = outcome;
   const compared =
@@ -134,6 +141,7 @@ export async function compareTouched(options: CompareTouchedOptions): Promise<To
     database: outcome.database,
     tables: plan.tables.flatMap((table) => results.get(relationLabel(table)) ?? []),
     onlyOnTarget: plan.onlyOnTarget,
+    unlogged: outcome.unlogged,
     reused,
   };
 }

@@ -49,9 +49,9 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
     case 'none':
       return { detail: 'not asked for', difference: null };
     case 'touched': {
-      const comparison = await compareTouched(options);
+      const comparison = await compareTouched({ ...options, loggedOnly: true });
       const { untouched, rows, whole } = comparison.reused;
-      const detail = `touched: ${untouched} tables not written since they were proven, ${rows} in the rows written since, ${whole} as a whole`;
+      const detail = `touched: ${untouched} tables not written since they were proven, ${rows} in the rows written since, ${whole} as a whole${leftOut(comparison, options.log)}`;
       return { detail, difference: await differenceOf(comparison, options) };
     }
     case 'counts':
@@ -59,7 +59,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
       const depth = options.mode === 'counts' ? 'counts' : 'checksums';
       const comparison = await compareStill(options, { depth });
       const rows = comparison.tables.reduce((sum, table) => sum + (table.source?.rows ?? 0n), 0n);
-      const detail = `${options.mode}: ${comparison.tables.length} tables, ${rows} rows`;
+      const detail = `${options.mode}: ${comparison.tables.length} tables, ${rows} rows${leftOut(comparison, options.log)}`;
       return { detail, difference: await differenceOf(comparison, options) };
     }
   }
@@ -69,7 +69,15 @@ function compareStill(
   { source, target, jobs, keeps, log, signal }: VerifyOptions,
   how: Pick<CompareDataOptions, 'depth' | 'tables'>,
 ): Promise<DataComparison> {
-  return compareData({ source, target, jobs, keeps, log, signal, ...how });
+  return compareData({ source, target, jobs, keeps, log, signal, loggedOnly: true, ...how });
+}
+
+/** The stream told nothing of unlogged tables: what was written to them since their copy is not on the target. */
+function leftOut({ unlogged = [] }: DataComparison, log: Log): string {
+  if (unlogged.length === 0) return '';
+  const names = unlogged.map(relationLabel).join(', ');
+  log.warn(`not compared, because their changes are in no stream: unlogged ${names}`);
+  return `; not compared, because unlogged: ${names}`;
 }
 
 /** The failure, after the rows that differ were named one by one. */
@@ -107,6 +115,7 @@ export async function prove(options: VerifyOptions): Promise<string> {
     following: key,
     directory,
     depth: 'rows',
+    loggedOnly: true,
   });
   // Not proven, hence compared as a whole in the pause.
   const undecided = comparison.tables.filter((table) => table.difference?.kind === 'undecided');
@@ -132,15 +141,18 @@ async function fetchUnproven({
   try {
     makeTouchTables(catalog);
     const record = loadTouchRecord(catalog);
-    return await openComparison({ source, target, jobs, keeps, log, signal }, ({ plan }) => {
-      const covered = record.state?.covered ?? zeroLsn;
-      const unproven = plan.tables.filter(
-        (table) =>
-          table.kind !== 'read' ||
-          judgeTouched(record, { ...table, files: filesOf(table) }, covered).kind === 'whole',
-      );
-      return Promise.resolve(unproven.map(({ schema, name }) => ({ schema, name })));
-    });
+    return await openComparison(
+      { source, target, jobs, keeps, log, signal, loggedOnly: true },
+      ({ plan }) => {
+        const covered = record.state?.covered ?? zeroLsn;
+        const unproven = plan.tables.filter(
+          (table) =>
+            table.kind !== 'read' ||
+            judgeTouched(record, { ...table, files: filesOf(table) }, covered).kind === 'whole',
+        );
+        return Promise.resolve(unproven.map(({ schema, name }) => ({ schema, name })));
+      },
+    );
   } finally {
     closeCatalog(catalog);
   }

@@ -3,6 +3,7 @@ import { Failure } from '../../src/failure.js';
 import {
   differenceSentence,
   judge,
+  leaveOutUnlogged,
   planComparison,
   sidesDiffer,
   type DataComparison,
@@ -25,6 +26,7 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
     estimatedRows: 0,
     heap: true,
     file: '1',
+    unlogged: false,
     key: null,
     orders: [],
     ...given,
@@ -32,7 +34,7 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
 }
 
 function column(name: string, generated = false) {
-  return { name, generated, type: 'integer', comparable: true };
+  return { name, number: 1, generated, type: 'integer', comparable: true };
 }
 
 const names = (tables: readonly { name: string }[]) => tables.map(({ name }) => name);
@@ -45,6 +47,17 @@ describe('the plan', () => {
       { kind: 'read', name: 'b' },
     ]);
     expect(plan.onlyOnTarget).toEqual([]);
+  });
+
+  test('unlogged tables of the source are left out where that is asked for, but not one that the target lacks', () => {
+    const unlogged = { unlogged: true };
+    const plan = planComparison(
+      [table('a'), table('b', unlogged), table('c', unlogged), table('d')],
+      [table('a'), table('b'), table('d', unlogged)],
+    );
+    const left = leaveOutUnlogged(plan);
+    expect(left.tables).toMatchObject([{ name: 'a' }, { kind: 'missing', name: 'c' }, { name: 'd' }]);
+    expect(left.unlogged).toEqual([{ schema: 'public', name: 'b' }]);
   });
 
   test('the same name in another schema is another table', () => {

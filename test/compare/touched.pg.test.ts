@@ -58,6 +58,18 @@ async function level(migration: Migration): Promise<void> {
   });
 }
 
+/**
+ * The last pass beside a source that may still write a record of its own: where the target moved on in the middle of
+ * it, everything is read as a whole, and it is asked again.
+ */
+async function lastPass(given: Awaited<ReturnType<typeof options>>): Promise<TouchedComparison> {
+  for (let tries = 1; ; tries += 1) {
+    const comparison = await compareTouched(given);
+    const { untouched, rows } = comparison.reused;
+    if (untouched + rows > 0 || tries === 10) return comparison;
+  }
+}
+
 test('only rows that were written since a table was proven are read again, and after a crash all are', async () => {
   await using migration = await openMigration({ schema });
   const { source, target, directory } = migration;
@@ -80,14 +92,14 @@ test('only rows that were written since a table was proven are read again, and a
     };
     await proving();
     await level(migration);
-    expect((await compareTouched(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
+    expect((await lastPass(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
 
     // What is written after that is read again, by its keys: old ones and new ones, rows that come and go.
     await source.sql(`
       update busy set a = 'y' where l = 1; update busy set k = 'moved' where l = 2; delete from busy where l = 3;
       insert into busy values ('new', 1000, 'x'); insert into keyless values ('y'); truncate emptied`);
     await level(migration);
-    const equal = await compareTouched(given);
+    const equal = await lastPass(given);
     expect(differing(equal)).toEqual({});
     expect(equal.reused).toEqual({ untouched: 1, rows: 1, whole: 3 });
 
@@ -95,7 +107,7 @@ test('only rows that were written since a table was proven are read again, and a
     await target.sql(`
       update busy set a = 'wrong' where l = 1; update busy set k = 'k2' where k = 'moved';
       insert into busy values ('k3', 3, 'x'); delete from busy where k = 'new'`);
-    expect(differing(await compareTouched(given))).toEqual({
+    expect(differing(await lastPass(given))).toEqual({
       busy: [
         { kind: 'different', key: ['k1', '1'], columns: ['a'] },
         { kind: 'extra', key: ['k2', '2'], columns: [] },
@@ -112,7 +124,7 @@ test('only rows that were written since a table was proven are read again, and a
     await target.sql(`update quiet set a = 'tampered' where id = 5`);
     const { tables: found } = await compareData({ ...given, following: given.key });
     expect(found.filter(({ difference }) => difference !== null).map(({ name }) => name)).toEqual(['quiet']);
-    expect(Object.keys(differing(await compareTouched(given)))).toEqual(['quiet']);
+    expect(Object.keys(differing(await lastPass(given)))).toEqual(['quiet']);
     await target.sql(`update quiet set a = 'x' where id = 5`);
     await proving();
 
@@ -120,11 +132,24 @@ test('only rows that were written since a table was proven are read again, and a
     await source.sql(`alter table quiet alter column a type text using a || 'y'`);
     await source.sql(`alter table quiet alter column a type text using left(a, 1)`);
     await source.sql('vacuum full quiet');
-    expect((await compareTouched(given)).reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
+    expect((await lastPass(given)).reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
+
+    // So is one that got a column whose default gives the rows of each side other values, in the files that it had.
+    await proving();
+    for (const side of [source, target]) {
+      const file = `select pg_relation_filenode('quiet') as file`;
+      const before = await side.sql(file);
+      await side.sql('alter table quiet add column at timestamptz not null default now()');
+      expect(await side.sql(file)).toEqual(before);
+    }
+    const altered = await lastPass(given);
+    expect(altered.reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
+    expect(Object.keys(differing(altered))).toEqual(['quiet']);
+    for (const side of [source, target]) await side.sql('alter table quiet drop column at');
 
     // And once the process was killed in the middle, nobody knows what it wrote last.
     await proving();
-    expect((await compareTouched(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
+    expect((await lastPass(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
     await using blocker = await target.session();
     await blocker.sql('begin; lock table walferry.position in share mode');
     await source.sql(`update busy set a = 'unseen' where l = 10`);

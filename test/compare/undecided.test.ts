@@ -79,6 +79,7 @@ describe('buckets too large to be looked into', () => {
     estimatedRows: 0,
     heap: true,
     file: '1',
+    unlogged: false,
     key: ['id'],
     orders: [],
   };
