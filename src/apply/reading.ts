@@ -236,7 +236,10 @@ export class Reading {
       case 'endpos':
         // The position row stays where it is: this is what somebody asked for, not the end of a record, and a slot
         // that is told such a position may skip the transaction whose commit record it falls into.
-        if (this.#transaction === null) this.#reachedEnd = reachesEnd(message.lsn, this.#options.endpos());
+        if (!reachesEnd(message.lsn, this.#options.endpos())) return null;
+        // A transaction that is open ends behind it, and does not come to its end here.
+        if (this.#transaction !== null) this.#void(this.#transaction);
+        this.#reachedEnd = true;
         return null;
       case 'connected':
         if (this.#transaction !== null) this.#void(this.#transaction);

@@ -242,8 +242,9 @@ export class StreamRun {
   readonly slotInDanger = (): boolean => this.#sourceWatch?.inDanger === true;
 
   /**
-   * Reads the slot into the journal until the end position is reached. Beside an applier in this process it goes on
-   * when a cutover takes the end position back.
+   * Reads the slot into the journal until the end position is reached. Beside an applier in this process, which may
+   * still be far behind, it does not end by itself: it waits there, and goes on when the end position is taken back or
+   * moved, until the signal says that all is applied.
    */
   async receive(signal: AbortSignal): Promise<void> {
     const { source, stream, log } = this.#options;
@@ -267,8 +268,9 @@ export class StreamRun {
     try {
       for (;;) {
         const reached = await this.#receiveToEnd(source, writer, signal);
-        if (this.#options.target === null) return;
-        if ((await this.#afterHold(reached, signal)) === 'finish') return;
+        const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
+        if (this.#options.target !== null) await this.watch.until(() => decide() === 'go-on', signal);
+        if (decide() !== 'go-on') return;
       }
     } finally {
       newTables.close();
@@ -279,8 +281,7 @@ export class StreamRun {
   /** Returns the end position that was reached. */
   async #receiveToEnd(source: Conninfo, writer: JournalWriter, signal: AbortSignal): Promise<Lsn> {
     const { stream, tuning, log } = this.#options;
-    const endpos = new LastAsked(this.watch.endpos);
-    await receive({
+    return receive({
       stream: {
         conninfo: source,
         slot: stream.slot,
@@ -293,7 +294,7 @@ export class StreamRun {
       plugin: pluginInScope(this.#options.directory, await tuning.loadPlugin(stream.plugin)),
       journal: this.#notingCommits(writer),
       acknowledge: this.#acknowledge,
-      endpos: endpos.ask,
+      endpos: this.watch.endpos,
       brake: () => (this.#resting = this.#mustRest(writer)),
       pace: () => writer.untilReaderIsNear(),
       onProgress: ({ written, durable, source: position }) => {
@@ -305,7 +306,6 @@ export class StreamRun {
       signal,
       log,
     });
-    return endpos.last;
   }
 
   /**
@@ -379,15 +379,11 @@ export class StreamRun {
       log.info('at the end position: waiting for `walferry cutover`, which is at work');
       this.watch.recordDrained(reached);
     }
-    const next = await this.#afterHold(reached, signal);
-    if (next === 'go-on') log.info('the end position was taken back or moved: the stream goes on');
-    return next;
-  }
-
-  async #afterHold(reached: Lsn, signal: AbortSignal): Promise<'go-on' | 'finish'> {
     const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
     await this.watch.until(() => decide() !== 'hold', signal);
-    return decide() === 'go-on' ? 'go-on' : 'finish';
+    if (decide() !== 'go-on') return 'finish';
+    log.info('the end position was taken back or moved: the stream goes on');
+    return 'go-on';
   }
 
   async close(): Promise<void> {

@@ -97,13 +97,14 @@ const keepaliveIntervalMs = 1000;
 const shutdownPauseMs = 5000;
 
 /**
- * Receives until the end position is reached; resolves then, with everything durable and acknowledged. Throws
- * `stopped` when the signal is set, in the same state, and otherwise what cannot be mended by trying again.
+ * Receives until the end position is reached; resolves then, with everything durable and acknowledged, to the end
+ * position that was reached: by now another may be set. Throws `stopped` when the signal is set, in the same state, and
+ * otherwise what cannot be mended by trying again.
  */
-export async function receive(options: ReceiveOptions): Promise<void> {
+export async function receive(options: ReceiveOptions): Promise<Lsn> {
   const run = new ReceiveRun(options);
   try {
-    await run.toEnd();
+    return await run.toEnd();
   } finally {
     await run.abandon();
   }
@@ -136,9 +137,9 @@ class ReceiveRun {
     });
   }
 
-  /** One connection after the other, until the end position. */
-  async toEnd(): Promise<void> {
-    const { journal, acknowledge, log, signal } = this.#options;
+  /** One connection after the other, until the end position, which is returned. */
+  async toEnd(): Promise<Lsn> {
+    const { journal, acknowledge, endpos, log, signal } = this.#options;
     // What an earlier run received counts before anything is asked of the source.
     acknowledge.received(this.#held());
     acknowledge.written(this.#held());
@@ -146,9 +147,10 @@ class ReceiveRun {
     acknowledge.durable(this.#held());
     for (;;) {
       throwIfStopped(signal);
-      if (this.#reached(this.#held())) return this.#writeEnd();
-      const failure = await this.#oneConnection();
-      if (failure === null) return;
+      const end = endpos();
+      if (end !== zeroLsn && end <= this.#held()) return this.#writeEnd(end);
+      const { reached, failure } = await this.#oneConnection();
+      if (failure === null) return reached;
       await this.#sync.finish();
       const pauseMs = this.#reconnect.pauseAfter(failure, performance.now());
       if (pauseMs === null) throw failure;
@@ -161,20 +163,19 @@ class ReceiveRun {
     await this.#sync.abandon();
   }
 
-  /** Reads one connection. Null: the end position was reached. A Failure: why the connection did not last. */
-  async #oneConnection(): Promise<Failure | null> {
+  /** Reads one connection. */
+  async #oneConnection(): Promise<ConnectionEnd> {
     let stream: SlotStream | null = null;
     try {
       // Everything written is durable here: what is not would come a second time.
       const startLsn = this.#held();
       const about = await this.#ask();
       stream = await this.#open(startLsn, about);
-      await this.#read(stream, startLsn, about);
-      await this.#writeEnd();
-      return null;
+      const reached = await this.#read(stream, startLsn, about);
+      return { reached: await this.#writeEnd(reached), failure: null };
     } catch (error) {
       if (this.#options.signal.aborted) await this.#sync.finish();
-      return asFailure(error);
+      return { reached: null, failure: asFailure(error) };
     } finally {
       // The last words on this connection are what is durable now.
       await stream?.close();
@@ -224,8 +225,11 @@ class ReceiveRun {
     });
   }
 
-  /** Batch after batch until the end position. */
-  async #read(stream: SlotStream, startLsn: Lsn, about: About): Promise<void> {
+  /**
+   * Batch after batch until the end position, which is returned. It is asked for once a batch: set anew while that one
+   * is written, it is another end position, up to which nothing was received yet.
+   */
+  async #read(stream: SlotStream, startLsn: Lsn, about: About): Promise<Lsn> {
     const { plugin, acknowledge, endpos, signal, log } = this.#options;
     const { publications } = this.#options.stream;
     const reader = new StreamReader({
@@ -245,19 +249,20 @@ class ReceiveRun {
         this.#reconnect.arrived();
         failpoint('receive.batch-received');
       }
-      let { messages, reached, unread } = reader.read(batch.frames, endpos(), performance.now());
+      const end = endpos();
+      let { messages, reached, unread } = reader.read(batch.frames, end, performance.now());
       this.#noteSource(batch, reader.position);
       acknowledge.received(reader.position);
       await this.#append(messages);
       while (unread.length > 0) {
         reader.describe(await this.#fetchTablesAgain());
-        ({ messages, reached, unread } = reader.read(unread, endpos(), performance.now()));
+        ({ messages, reached, unread } = reader.read(unread, end, performance.now()));
         acknowledge.received(reader.position);
         await this.#append(messages);
         // The transaction is in the log and not yet seen by others: its commit waits for a synchronous standby.
         if (messages.length === 0 && unread.length > 0) await this.#pause(tickMs);
       }
-      if (reached) return;
+      if (reached) return end;
       if (shutdown.mustLeave(batch, acknowledge.positions().flushed, performance.now()))
         throw new SourceWaits();
     }
@@ -284,19 +289,13 @@ class ReceiveRun {
     return laterLsn(this.#options.journal.written, this.#options.stream.startLsn);
   }
 
-  #reached(lsn: Lsn): boolean {
-    const endpos = this.#options.endpos();
-    return endpos !== zeroLsn && endpos <= lsn;
-  }
-
-  /** The line that says so, and everything durable. */
-  async #writeEnd(): Promise<void> {
-    const { journal, endpos, log } = this.#options;
-    const lsn = endpos();
-    // Taken back in this moment: there is no end to be written down.
-    if (lsn !== zeroLsn) await journal.append([{ kind: 'endpos', lsn }]);
+  /** The line that says that this end position was reached, and everything durable. */
+  async #writeEnd(lsn: Lsn): Promise<Lsn> {
+    const { journal, log } = this.#options;
+    await journal.append([{ kind: 'endpos', lsn }]);
     await this.#sync.finish();
     log.info(`received everything up to the end position ${formatLsn(lsn)}`);
+    return lsn;
   }
 
   #noteSource(batch: SlotBatch, position: Lsn): void {
@@ -335,6 +334,11 @@ class ReceiveRun {
 
 /** What was asked of the source for one connection. */
 type About = Pick<StreamRequest, 'tables' | 'knownOptions'>;
+
+/** The end position was reached, or why the connection did not last. */
+type ConnectionEnd =
+  | { readonly reached: Lsn; readonly failure: null }
+  | { readonly reached: null; readonly failure: Failure };
 
 /** The source waits for an acknowledgement that cannot come now: it is left alone for a while. */
 class SourceWaits extends Failure {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { formatLsn, zeroLsn } from '../../src/model/lsn.js';
+import type { StreamMessage } from '../../src/model/message.js';
 import { unchanged } from '../../src/model/row.js';
 import type { TestDatabase } from '../support/databases.js';
 import { until } from '../support/until.js';
@@ -439,6 +440,34 @@ describe('the end position', () => {
     const journal = new TestJournal([...stream, endPosition(500)]);
     const result = await applying(target, journal, { endpos: () => at(500) });
     expect(result).toEqual({ reason: 'endpos', applied: at(400) });
+  });
+
+  test.each([
+    ['that is being applied', false, false],
+    ['that is being applied, with an end that nobody knows yet', true, false],
+    ['that may be applied already', true, true],
+  ])('set in the middle of a transaction %s takes nothing of it', async (_, unknown, again) => {
+    await using target = await preparedTarget(tTable);
+    if (again) await applied(target, stream);
+    let endpos = zeroLsn;
+    const set: StreamMessage = {
+      kind: 'endpos',
+      get lsn() {
+        endpos = at(400);
+        return at(400);
+      },
+    };
+    const rows = [insert(t, '5', 'e'), update(t, ['1', 'e'])];
+    const journal = new TestJournal([...stream, ...transaction(500, rows, { cut: true, unknown }), set]);
+    const result = await applying(target, journal, { endpos: () => endpos });
+    expect(result).toEqual({ reason: 'endpos', applied: at(400) });
+    expect(await target.sql('select id from t where id = 5')).toEqual([]);
+
+    // Where the stream goes on it comes again, whole, and is applied.
+    journal.feed(connected(400), ...transaction(500, rows, { unknown }), endPosition(500));
+    const next = await applying(target, journal, { endpos: () => at(500) });
+    expect(next).toEqual({ reason: 'endpos', applied: at(500) });
+    expect(await target.sql('select id from t where id = 5')).toEqual([{ id: '5' }]);
   });
 
   test('set while running is seen, also when nothing comes any more', async () => {

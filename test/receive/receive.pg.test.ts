@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
 import { readLsn, type Lsn } from '../../src/model/lsn.js';
+import type { StreamMessage } from '../../src/model/message.js';
 import { emitMark } from '../../src/postgres/logical-message.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { until } from '../support/until.js';
@@ -218,6 +219,37 @@ test('an end position that is reached already ends a run without asking the sour
   again.setEndpos(journal.durable);
   expect(await again.ended).toBeNull();
   expect(journal.messages.slice(lines)).toEqual([{ kind: 'endpos', lsn: journal.durable }]);
+});
+
+test('an end position that is moved while what reaches it is written is reached only later', async () => {
+  await using source = await tableSource();
+  await using stream = await createStream(source);
+  await source.sql(`insert into t values (1)`);
+  const first = await currentLsn(source);
+  await source.sql(`insert into t values (2)`);
+  const second = await currentLsn(source);
+
+  let move = () => {};
+  class MovingJournal extends MemoryJournal {
+    override async append(batch: readonly StreamMessage[]): Promise<void> {
+      await super.append(batch);
+      if (this.written >= first) move();
+    }
+  }
+  const journal = new MovingJournal();
+  const receiving = startReceiving(stream, journal);
+  receiving.setEndpos(first);
+  move = () => receiving.setEndpos(second);
+  expect(await receiving.ended).toBeNull();
+  expect(await receiving.reached).toBe(first);
+  expect(journal.messages.at(-1)).toEqual({ kind: 'endpos', lsn: first });
+  expect(ids(journal)).toEqual(['1']);
+
+  const goingOn = startReceiving(stream, journal);
+  goingOn.setEndpos(second);
+  expect(await goingOn.ended).toBeNull();
+  expect(await goingOn.reached).toBe(second);
+  expect(ids(journal)).toEqual(['1', '2']);
 });
 
 test('a consumer that rests longer than wal_sender_timeout keeps its connection', async () => {

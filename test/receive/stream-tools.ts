@@ -126,6 +126,8 @@ export type Receiving = {
   readonly acknowledge: Acknowledge;
   /** Resolves with null at the end position, with the Failure otherwise. */
   readonly ended: Promise<Failure | null>;
+  /** The end position that it says was reached; null after a Failure. */
+  readonly reached: Promise<Lsn | null>;
   setEndpos(lsn: Lsn): void;
   /** Stops it and waits. */
   stop(): Promise<void>;
@@ -145,7 +147,7 @@ export function startReceiving(
   const stop = new AbortController();
   let endpos = zeroLsn;
   const acknowledge = new Acknowledge(mode, { durable: journal.durable, applied: zeroLsn });
-  const ended = receive({
+  const result = receive({
     stream: { ...stream, feedbackIntervalMs },
     plugin: pgoutput,
     journal,
@@ -154,7 +156,8 @@ export function startReceiving(
     log: silentLog,
     ...options,
     endpos: () => endpos,
-  }).then(
+  });
+  const ended = result.then(
     () => null,
     (error: unknown) => {
       if (error instanceof Failure) return error;
@@ -165,6 +168,7 @@ export function startReceiving(
     journal,
     acknowledge,
     ended,
+    reached: result.catch(() => null),
     setEndpos: (lsn) => {
       endpos = lsn;
     },

@@ -147,6 +147,39 @@ describe('an end position', () => {
     expect(await applied(migration)).toBe(expected);
   });
 
+  test('moved while the target is far behind the one that was received: what is behind it arrives', async () => {
+    await using migration = await openMigration({ schema, onBoth: true });
+    const { source, target } = migration;
+    await setupStream(migration);
+    await using following = run(migration, follow(migration));
+    await write(source, 1);
+    await until('the first is applied', async () => (await applied(migration)) === '1:1');
+
+    // Given an applier that waits, behind a receiver that has reached the end position,
+    await using locker = await target.session();
+    await locker.sql('begin; lock table entry');
+    await write(source, 2);
+    const first = await setEndpos(migration);
+    await following.waitForOutput(new RegExp(`received everything up to the end position ${first}`));
+
+    // when it is moved,
+    await write(source, 3);
+    const second = await setEndpos(migration);
+    await following.waitForOutput(new RegExp(`received everything up to the end position ${second}`));
+
+    // or taken back and set once more,
+    await setEndpos(migration, '0/0');
+    await write(source, 4);
+    const third = await setEndpos(migration);
+    await following.waitForOutput(new RegExp(`received everything up to the end position ${third}`));
+    await locker.sql('rollback');
+
+    // then the run ends with everything up to the last.
+    const exit = await following.exit;
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(await applied(migration)).toBe('1:1 2:1 3:1 4:1');
+  });
+
   test('of now, on an idle source: the run ends within seconds', async () => {
     await using migration = await openMigration({ schema, onBoth: true });
     const { source } = migration;
