@@ -31,8 +31,7 @@ export class SentinelWatch {
     this.#catalog = openCatalog(directory, 'status');
     this.#log = log;
     try {
-      this.#sentinel = requireSentinel(this.#catalog);
-      this.#cutover = loadCutoverHold(this.#catalog);
+      [this.#sentinel, this.#cutover] = this.#load();
     } catch (error) {
       closeCatalog(this.#catalog);
       throw error;
@@ -103,6 +102,15 @@ export class SentinelWatch {
     closeCatalog(this.#catalog);
   }
 
+  /** Both from one moment: an end position without the cutover that it belongs to would end the run. */
+  #load(): [Sentinel, CutoverHold | null] {
+    const load = (): [Sentinel, CutoverHold | null] => [
+      requireSentinel(this.#catalog),
+      loadCutoverHold(this.#catalog),
+    ];
+    return this.#catalog.database.transaction(load)();
+  }
+
   /** Trouble with the catalog must not stop a stream: it is said once, and tried again at the next look. */
   #look(): void {
     try {
@@ -112,8 +120,7 @@ export class SentinelWatch {
       }
       const dataVersion = catalogDataVersion(this.#catalog);
       if (dataVersion !== this.#dataVersion) {
-        this.#sentinel = requireSentinel(this.#catalog);
-        this.#cutover = loadCutoverHold(this.#catalog);
+        [this.#sentinel, this.#cutover] = this.#load();
         this.#dataVersion = dataVersion;
         for (const wake of this.#waiting) wake();
         this.#waiting.clear();

@@ -181,7 +181,7 @@ export class StreamedReader {
     const counting: StreamMessage[] = [];
     for (const message of messages) {
       if (!('xid' in message) || message.xid !== commit.xid) continue;
-      if (message.kind === 'begin') this.#beginnings += 1;
+      if (beginsStreamed(message)) this.#beginnings += 1;
       if (this.#beginnings < beginning) continue;
       if (message.kind === 'commit') {
         counting.push(message);

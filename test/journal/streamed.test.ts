@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { realDisk } from '../../src/journal/disk.js';
 import { pruneJournal } from '../../src/journal/prune.js';
 import { JournalReader } from '../../src/journal/reader.js';
-import type { StreamMessage } from '../../src/model/message.js';
+import type { Begin, StreamMessage } from '../../src/model/message.js';
 import { drain, lsn, openWriter, person, segmentBytes, temporaryDirectory, transaction } from './messages.js';
 
 const disk = { ...realDisk, sync: async () => {}, syncDirectory: async () => {} };
@@ -219,6 +219,28 @@ test('of streamed transactions exactly what commits comes out, whole, in the ord
     { numRuns: 60 },
   );
 }, 120_000);
+
+test('a beginning that was sent whole before a lost connection does not count as one that was streamed', async () => {
+  await using directory = await temporaryDirectory();
+  await using writer = await openWriter(directory.path, { maxTailBytes: 0, disk });
+  const { streamed: _, ...plain } = begin(50n) as Begin;
+  await writer.append([
+    { ...plain, commitLsn: lsn(0x3000n), commitTime: 1n },
+    change(50n, 0x2000n, 'sent whole, cut'),
+    { kind: 'connected', lsn: lsn(0x1000n) },
+    begin(50n),
+    change(50n, 0x2000n, 'void'),
+    { kind: 'connected', lsn: lsn(0x1000n) },
+    begin(50n),
+    change(50n, 0x2000n, 'counts'),
+    commit(50n, 0x3000n),
+  ]);
+  await writer.close();
+  await using reader = await JournalReader.open({ directory: directory.path, follow: false });
+  const messages = await drain(reader);
+  const from = messages.findLastIndex((message) => message.kind === 'begin');
+  expect(wholes(messages.slice(from)).at(-1)).toEqual({ end: 0x3008n, rows: ['counts'] });
+});
 
 test('a target that is set back behind a streamed transaction whose beginning was pruned is refused', async () => {
   await using directory = await temporaryDirectory();
