@@ -46,6 +46,8 @@ export class TouchTracker implements TouchLog {
   #sent: Lsn = zeroLsn;
   #eagerUntil = 0;
   #opened = false;
+  /** A new epoch has begun that the catalog does not know of yet: nothing else is written before it does. */
+  #clearIsDue = false;
   #changed = false;
   #troubled = false;
 
@@ -85,7 +87,9 @@ export class TouchTracker implements TouchLog {
     this.#state = { epoch: epoch + 1, covered: position, collecting };
     this.#tables.clear();
     this.#rows.clear();
-    clearTouches(this.#catalog, this.#state);
+    this.#clearIsDue = true;
+    this.#changed = true;
+    this.#save();
   }
 
   add(run: Run): void {
@@ -152,11 +156,16 @@ export class TouchTracker implements TouchLog {
     try {
       this.#look();
       if (!this.#changed || !this.#opened) return;
-      saveTouches(this.#catalog, {
-        state: this.#state,
-        tables: [...this.#tables.values()],
-        rows: [...this.#rows.values()].map(({ keys, ...noted }) => ({ ...noted, keys: [...keys] })),
-      });
+      // In one transaction: what is covered is never told without what was written up to there.
+      this.#catalog.database.transaction(() => {
+        if (this.#clearIsDue) clearTouches(this.#catalog, this.#state);
+        saveTouches(this.#catalog, {
+          state: this.#state,
+          tables: [...this.#tables.values()],
+          rows: [...this.#rows.values()].map(({ keys, ...noted }) => ({ ...noted, keys: [...keys] })),
+        });
+      })();
+      this.#clearIsDue = false;
       this.#tables.clear();
       this.#rows.clear();
       this.#changed = false;

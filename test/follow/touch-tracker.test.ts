@@ -131,6 +131,35 @@ test.each([
   expect(rows.length).toBe(epoch === 1 ? 1 : 0);
 });
 
+test('a new epoch that the catalog cannot take now does not stop the stream, and is told later', async () => {
+  await using directory = await temporaryDirectory();
+  process(directory.path, 10, (tracker) => {
+    tracker.add(insertRun('1'));
+    tracker.end(at(20));
+    tracker.applied(at(20));
+  });
+  const tracker = new TouchTracker(directory.path, silentLog);
+  const catalog = openCatalog(directory.path);
+  catalog.database.exec(
+    `create trigger full before insert on touch_state begin select raise(abort, 'full'); end`,
+  );
+  tracker.opened(at(30));
+  tracker.add(insertRun('2'));
+  tracker.end(at(40));
+  tracker.applied(at(40));
+  expect(record(directory.path)).toMatchObject({
+    state: { epoch: 1, covered: at(20) },
+    tables: [{ name: 't' }],
+  });
+  catalog.database.exec('drop trigger full');
+  closeCatalog(catalog);
+  tracker.close();
+  expect(record(directory.path)).toMatchObject({
+    state: { epoch: 2, covered: at(40) },
+    tables: [{ lsn: at(40) }],
+  });
+});
+
 test('a target that is set back while the process goes on begins a new epoch', async () => {
   await using directory = await temporaryDirectory();
   process(directory.path, 10, (tracker) => {
