@@ -11,6 +11,7 @@ import type { Commit, StreamMessage } from '../model/message.js';
 import type { RelationIntern } from './decode.js';
 import { damaged } from './format.js';
 import { SegmentReader, type LineFilter } from './segment-reader.js';
+import { XidSet } from './xid-set.js';
 
 /** A streamed transaction that has committed, and where its lines are. */
 export type StreamedTransaction = {
@@ -20,7 +21,7 @@ export type StreamedTransaction = {
   /** Which of the lines that begin it in the first file counts: those before were void. */
   readonly beginning: number;
   /** Subtransactions that were rolled back. */
-  readonly rolledBack: ReadonlySet<bigint>;
+  readonly rolledBack: Pick<XidSet, 'has'>;
 };
 
 /** What is next: messages as they stand, or a transaction that is to be read from the files. */
@@ -28,7 +29,7 @@ export type Piece =
   | { readonly kind: 'messages'; readonly messages: readonly StreamMessage[] }
   | { readonly kind: 'transaction'; readonly transaction: StreamedTransaction };
 
-type Unfinished = { readonly files: string[]; readonly beginning: number; readonly rolledBack: Set<bigint> };
+type Unfinished = { readonly files: string[]; readonly beginning: number; readonly rolledBack: XidSet };
 
 /** Takes the messages of a journal in order, from the beginning of a file on. */
 export class StreamedTransactions {
@@ -99,7 +100,7 @@ export class StreamedTransactions {
   #begin(xid: bigint): void {
     const beginning = (this.#beginnings.get(xid) ?? 0) + 1;
     this.#beginnings.set(xid, beginning);
-    this.#unfinished.set(xid, { files: [this.#file], beginning, rolledBack: new Set() });
+    this.#unfinished.set(xid, { files: [this.#file], beginning, rolledBack: new XidSet() });
   }
 
   #end(xid: bigint): void {
