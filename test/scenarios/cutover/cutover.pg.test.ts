@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, succeed } from '../../support/live-migration.js';
-import { cutover, followed, shopSchema, startShop } from './shop.js';
+import { anyLag, cutover, followed, shopSchema, startShop } from './shop.js';
 
 // No stream tells of what is written to it.
 const sessions = 'create unlogged table session (id int primary key); insert into session values (1);';
@@ -80,10 +80,10 @@ describe('a cutover under load', () => {
     await cutover(migration);
     await following.exit;
 
-    const again = await runToEnd(migration, ['cutover', '--resume']);
+    const again = await runToEnd(migration, ['cutover', ...anyLag, '--resume']);
     expect(again.code, again.stderr).toBe(0);
     expect(again.stderr).toContain('the cutover is complete');
-    const back = await runToEnd(migration, ['cutover', '--abort']);
+    const back = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
     expect(back.code).toBe(12);
     expect(back.stderr).toContain('may have written to the target');
     // The way back by hand works in the very database that is frozen, as a whole and line by line.
@@ -116,7 +116,7 @@ describe('a cutover under load', () => {
       'select setconfig::text from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where datname = current_database()',
     );
 
-    const plan = await runToEnd(migration, ['cutover', '--dry-run', '--json']);
+    const plan = await runToEnd(migration, ['cutover', ...anyLag, '--dry-run', '--json']);
     expect(plan.code, plan.stderr).toBe(0);
     const printed = JSON.parse(plan.stdout) as { expected_pause_ms: number; steps: { step: string }[] };
     expect(printed.expected_pause_ms).toBeGreaterThan(0);
@@ -127,14 +127,14 @@ describe('a cutover under load', () => {
       'finalize',
       'sequences',
     ]);
-    expect((await runToEnd(migration, ['cutover', '--dry-run'])).stdout).toContain('write pause');
+    expect((await runToEnd(migration, ['cutover', ...anyLag, '--dry-run'])).stdout).toContain('write pause');
 
     expect(
       await source.sql(
         'select setconfig::text from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where datname = current_database()',
       ),
     ).toEqual(before);
-    const abort = await runToEnd(migration, ['cutover', '--abort']);
+    const abort = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
     expect(abort.stderr).toContain('there is no cutover to be undone');
     // The sentinel has no end position: the stream goes on.
     const sentinel = await runToEnd(migration, ['stream', 'sentinel', 'get', '--endpos']);
@@ -148,7 +148,7 @@ describe('a cutover under load', () => {
       following.kill('SIGTERM');
       await following.exit;
     }
-    const exit = await runToEnd(migration, ['cutover']);
+    const exit = await runToEnd(migration, ['cutover', ...anyLag]);
     expect(exit.code).toBe(12);
     expect(exit.stderr).toContain('walferry clone --follow --resume');
     await migration.source.sql('insert into sale (item, amount) values (1, 1)');

@@ -3,7 +3,7 @@ import type { Failpoint } from '../../../src/failpoint.js';
 import { expectEqual } from '../../support/equal.js';
 import { cloneFollow, openMigration, run, runToEnd } from '../../support/live-migration.js';
 import { expectFollows, killAndAbort, killAndResume, killAt } from './kills.js';
-import { followed, shopSchema } from './shop.js';
+import { anyLag, followed, shopSchema } from './shop.js';
 
 /** One of each kind; all of them are in the soak. */
 const frozen: Failpoint = 'cutover.frozen';
@@ -32,13 +32,13 @@ test(
       following.kill('SIGKILL');
       await following.exit;
     }
-    const alone = await runToEnd(migration, ['cutover', '--resume']);
+    const alone = await runToEnd(migration, ['cutover', ...anyLag, '--resume']);
     expect(alone.code).toBe(12);
     expect(alone.stderr).toContain('no run follows in this work directory');
 
     await using again = run(migration, cloneFollow(migration, '--no-owner', '--resume'));
     await again.waitForOutput(/waiting for `walferry cutover`/);
-    const resumed = await runToEnd(migration, ['cutover', '--resume']);
+    const resumed = await runToEnd(migration, ['cutover', ...anyLag, '--resume']);
     expect(resumed.code, resumed.stderr).toBe(0);
     expect((await again.exit).code).toBe(0);
     await expectEqual(migration.source, migration.target);

@@ -4,7 +4,7 @@ import { failpoints, type Failpoint } from '../../../src/failpoint.js';
 import { expectEqual } from '../../support/equal.js';
 import { cloneFollow, openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
 import { until } from '../../support/until.js';
-import { cutover, followed, shopSchema } from './shop.js';
+import { anyLag, cutover, followed, shopSchema } from './shop.js';
 
 /** Of an undo: see the test of revoked privileges. */
 const ofTheUndo: readonly Failpoint[] = ['cutover.taken-back', 'cutover.unfrozen'];
@@ -16,7 +16,7 @@ export const cutoverPoints = failpoints.filter(
 export const openPoints: readonly Failpoint[] = ['cutover.open', 'cutover.after'];
 
 export async function killAt(migration: Migration, failpoint: Failpoint): Promise<void> {
-  await using dying = run(migration, ['cutover'], { WALFERRY_FAILPOINT: failpoint });
+  await using dying = run(migration, ['cutover', ...anyLag], { WALFERRY_FAILPOINT: failpoint });
   const exit = await dying.exit;
   expect(exit.signal, `${failpoint}: ${exit.stderr}`).toBe('SIGKILL');
 }
@@ -41,7 +41,7 @@ export async function killAndAbort(points: readonly Failpoint[]): Promise<void> 
       const write = migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
       await expect(write, failpoint).rejects.toThrow(/read-only/);
 
-      const aborted = await runToEnd(migration, ['cutover', '--abort']);
+      const aborted = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
       expect(aborted.code, `${failpoint}: ${aborted.stderr}`).toBe(0);
       // A run that had completed the target by then has ended, and says how to be started again.
       if (aborted.stderr.includes('no run follows any more')) {
@@ -66,7 +66,7 @@ export async function killAndResume(failpoint: Failpoint): Promise<void> {
   await expectFollows(migration);
   await killAt(migration, failpoint);
 
-  const resumed = await runToEnd(migration, ['cutover', '--resume', '--json']);
+  const resumed = await runToEnd(migration, ['cutover', ...anyLag, '--resume', '--json']);
   expect(resumed.code, resumed.stderr).toBe(0);
   const report = JSON.parse(resumed.stdout) as { state: string; pause_ms: number };
   expect(report.state).toBe('done');

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import type { TestDatabase, TestRow } from '../../support/databases.js';
 import { openMigration, run, runToEnd } from '../../support/live-migration.js';
 import { until } from '../../support/until.js';
-import { cutover, followed, shopSchema } from './shop.js';
+import { anyLag, cutover, followed, shopSchema } from './shop.js';
 
 /** Roles of a test alone: they belong to the server, not to a database. */
 async function makeRoles(
@@ -80,7 +80,7 @@ describe('--freeze revoke', () => {
     const before = await privileges(source);
 
     // Killed while the source is frozen,
-    await using dying = run(migration, ['cutover', '--freeze', 'revoke'], {
+    await using dying = run(migration, ['cutover', ...anyLag, '--freeze', 'revoke'], {
       WALFERRY_FAILPOINT: 'cutover.endpos-set',
     });
     expect((await dying.exit).signal).toBe('SIGKILL');
@@ -93,25 +93,25 @@ describe('--freeze revoke', () => {
     await expectAllowed(source, clerk, 'select count(*) from sale');
 
     // a second cutover is refused, and the undo gives back what was taken, twice too.
-    const second = await runToEnd(migration, ['cutover', '--freeze', 'revoke']);
+    const second = await runToEnd(migration, ['cutover', ...anyLag, '--freeze', 'revoke']);
     expect(second.code).toBe(12);
     expect(second.stderr).toContain('walferry cutover --abort');
-    const aborted = await runToEnd(migration, ['cutover', '--abort']);
+    const aborted = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
     expect(aborted.code, aborted.stderr).toBe(0);
     expect(await privileges(source)).toEqual(before);
-    const again = await runToEnd(migration, ['cutover', '--abort']);
+    const again = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
     expect(again.code, again.stderr).toBe(0);
     await expectAllowed(source, helper, insert);
     await until('the sale is on the target', async () => (await target.sql('select from sale')).length === 1);
 
     // Killed in the middle of the undo, the next one completes it.
     await target.sql(`update item set name = 'tampered with' where id = 1`);
-    await using undoing = run(migration, ['cutover', '--freeze', 'revoke'], {
+    await using undoing = run(migration, ['cutover', ...anyLag, '--freeze', 'revoke'], {
       WALFERRY_FAILPOINT: 'cutover.taken-back',
     });
     expect((await undoing.exit).signal).toBe('SIGKILL');
     await expectRefused(source, helper, insert);
-    expect((await runToEnd(migration, ['cutover', '--abort'])).code).toBe(0);
+    expect((await runToEnd(migration, ['cutover', ...anyLag, '--abort'])).code).toBe(0);
     expect(await privileges(source)).toEqual(before);
 
     // And a cutover that succeeds leaves them taken.
@@ -129,32 +129,34 @@ describe('--freeze revoke', () => {
     await using roles = await makeRoles(source);
     await using _following = await followed(migration, '--no-acl');
     // Nothing to revoke: the tables are their owner's alone.
-    const nothing = await runToEnd(migration, ['cutover', '--freeze', 'revoke']);
+    const nothing = await runToEnd(migration, ['cutover', ...anyLag, '--freeze', 'revoke']);
     expect(nothing.code).toBe(12);
     expect(nothing.stderr).toContain('--freeze revoke is not possible: nobody but owners and superusers');
     // A grant in the name of somebody whom the role may not act for.
     await source.sqlAsOwner(`grant insert on sale to "${roles.manager}" with grant option`);
     await source.sql(`set role "${roles.manager}"; grant insert on sale to public; reset role`);
-    const foreign = await runToEnd(migration, ['cutover', '--freeze', 'revoke']);
+    const foreign = await runToEnd(migration, ['cutover', ...anyLag, '--freeze', 'revoke']);
     expect(foreign.code).toBe(12);
     expect(foreign.stderr).toContain(`the role may not act as ${roles.manager}`);
     // A role for which the default of the database does not hold.
     await source.sql(
       `alter role "${roles.clerk}" login; alter role "${roles.clerk}" set default_transaction_read_only = off`,
     );
-    const own = await runToEnd(migration, ['cutover']);
+    const own = await runToEnd(migration, ['cutover', ...anyLag]);
     expect(own.code).toBe(12);
     expect(own.stderr).toContain(`which is stronger: ${roles.clerk}`);
     // A database that belongs to somebody else.
     await source.sql(
       `alter role "${roles.clerk}" reset default_transaction_read_only; alter database ${source.name} owner to postgres`,
     );
-    const foreignDatabase = await runToEnd(migration, ['cutover']);
+    const foreignDatabase = await runToEnd(migration, ['cutover', ...anyLag]);
     expect(foreignDatabase.code).toBe(12);
     expect(foreignDatabase.stderr).toContain(`the role does not own the database ${source.name}`);
     expect(foreignDatabase.stderr).toContain('--freeze none: possible');
     // Nothing of all this was begun.
     await source.sqlAsOwner(insert);
-    expect((await runToEnd(migration, ['cutover', '--abort'])).stderr).toContain('no cutover to be undone');
+    expect((await runToEnd(migration, ['cutover', ...anyLag, '--abort'])).stderr).toContain(
+      'no cutover to be undone',
+    );
   });
 });

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
 import { until } from '../../support/until.js';
-import { cutover, followed, shopSchema, startShop } from './shop.js';
+import { anyLag, cutover, followed, shopSchema, startShop } from './shop.js';
 
 /** The database's own default on the source; null where it has none. */
 async function readOnlyDefault({ source }: Migration): Promise<string | null> {
@@ -89,7 +89,7 @@ test('stopped while the target is completed: the run takes up the stream again',
   await using reader = await target.session();
   await reader.sql('begin; lock table item in row exclusive mode');
 
-  await using cutting = run(migration, ['cutover']);
+  await using cutting = run(migration, ['cutover', ...anyLag]);
   await cutting.waitForOutput(/completing the target/);
   await following.waitForOutput(/adding foreign keys/);
   cutting.kill('SIGINT');
@@ -112,7 +112,7 @@ test('cut over again before the run has noticed the undo of the first: it follow
   await expectFollows(migration);
   await using reader = await target.session();
   await reader.sql('begin; lock table item in row exclusive mode');
-  await using cutting = run(migration, ['cutover']);
+  await using cutting = run(migration, ['cutover', ...anyLag]);
   await following.waitForOutput(/adding foreign keys/);
 
   // The run stands still while the first is undone and the second one begins.
@@ -120,7 +120,7 @@ test('cut over again before the run has noticed the undo of the first: it follow
   cutting.kill('SIGINT');
   expect((await cutting.exit).code).toBe(22);
   await reader.sql('rollback');
-  await using second = run(migration, ['cutover']);
+  await using second = run(migration, ['cutover', ...anyLag]);
   await second.waitForOutput(/waiting until everything up to the end position/);
   following.kill('SIGCONT');
 
@@ -138,7 +138,7 @@ test('a catalog that cannot be written any more does not keep the source frozen'
   await using blocker = await target.session();
   await blocker.sql('begin; lock table sale');
   await source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
-  await using cutting = run(migration, ['cutover']);
+  await using cutting = run(migration, ['cutover', ...anyLag]);
   await cutting.waitForOutput(/waiting until everything up to the end position/);
 
   const catalog = new Database(join(directory, 'catalog.db'));
@@ -156,7 +156,7 @@ test('a catalog that cannot be written any more does not keep the source frozen'
   catalog.exec('drop trigger full');
   catalog.close();
   await blocker.sql('rollback');
-  const aborted = await runToEnd(migration, ['cutover', '--abort']);
+  const aborted = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
   expect(aborted.code, aborted.stderr).toBe(0);
   await expectFollows(migration);
 });
@@ -197,7 +197,7 @@ test('Ctrl-C during the pause undoes it', async () => {
   await blocker.sql('begin; lock table sale');
   await migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
 
-  await using cutting = run(migration, ['cutover']);
+  await using cutting = run(migration, ['cutover', ...anyLag]);
   await cutting.waitForOutput(/waiting until everything up to the end position/);
   cutting.kill('SIGINT');
   const exit = await cutting.exit;
@@ -244,7 +244,7 @@ test('the commands at the seams: run in order, relayed, and a failing one stops 
   expect((await following.exit).code).toBe(0);
   // Not undone: the application may be there already. It can be gone on with.
   expect(await readOnlyDefault(migration)).toBe('default_transaction_read_only=on');
-  const resumed = await runToEnd(migration, ['cutover', '--resume', '--after', 'echo switched']);
+  const resumed = await runToEnd(migration, ['cutover', ...anyLag, '--resume', '--after', 'echo switched']);
   expect(resumed.code, resumed.stderr).toBe(0);
   expect(resumed.stderr).toContain('--after: switched');
 });
