@@ -10,8 +10,9 @@
  * 3. GENERATED ALWAYS AS IDENTITY becomes BY DEFAULT, or no UPDATE could set it (DESIGN 11.17).
  *
  * `restoreGuarded` puts everything back, one object a transaction together with its record, so that it may be
- * interrupted and repeated. A foreign key is added NOT VALID, which takes no time, and validated without keeping anybody
- * from writing.
+ * interrupted and repeated. A foreign key is added NOT VALID, which takes no time: from then on new rows are checked.
+ * `validateGuarded` has its old rows checked, which reads the tables, and keeps nobody from writing: after a switch, not
+ * within its pause.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure, throwIfStopped } from '../failure.js';
@@ -43,8 +44,8 @@ type Guarded = {
   readonly comment: string | null;
 };
 
-/** In the order in which they are put back. A validation is what is left of a foreign key that was added again. */
-const kinds: readonly Guarded['kind'][] = ['identity', 'rule', 'trigger', 'foreign-key', 'validation'];
+/** In the order in which they are put back. */
+const kinds: readonly Guarded['kind'][] = ['identity', 'rule', 'trigger', 'foreign-key'];
 
 const createTable = `
   create table if not exists walferry.guard (
@@ -225,32 +226,60 @@ const keyExists = `
   select from pg_catalog.pg_constraint
   where conrelid = pg_catalog.to_regclass($1) and pg_catalog.quote_ident(conname) = $2`;
 
-/** Puts back what was switched off for this stream. Does nothing where nothing is. */
+/**
+ * Puts back what was switched off for this stream. Does nothing where nothing is. Foreign keys are left to be validated
+ * where that can be done later (`validateGuarded`).
+ */
 export async function restoreGuarded(options: GuardOptions): Promise<void> {
+  await doRecorded(options, kinds, putBack, ({ kind, relation, name }) =>
+    options.log.info(`put back ${kind} ${name} of ${relation}`),
+  );
+}
+
+/** Validates the foreign keys that `restoreGuarded` has added NOT VALID. Throws what a row that breaks one says. */
+export async function validateGuarded(options: GuardOptions): Promise<void> {
+  await doRecorded(options, ['validation'], validate, ({ relation, name }) =>
+    options.log.info(`validated foreign key ${name} of ${relation}`),
+  );
+}
+
+/** Does `work` for each record of these kinds, in their order, each in a transaction in which the record goes. */
+async function doRecorded(
+  options: GuardOptions,
+  wanted: readonly Guarded['kind'][],
+  work: (session: Session, record: Guarded, stream: readonly string[]) => Promise<void>,
+  say: (record: Guarded) => void,
+): Promise<void> {
   const { key, log, signal } = options;
   await using session = await openSession(options);
   const [exists] = await session.query(tableExists);
   if ((exists?.['guard'] ?? null) === null) return;
   const stream = streamKeyParameters(key);
-  for (const wanted of kinds) {
-    const records = (await session.query(recordsQuery, stream)) as unknown as Guarded[];
-    for (const record of records) {
-      if (record.kind !== wanted) continue;
-      throwIfStopped(signal);
-      const { kind, relation, name } = record;
-      const place = [...stream, kind, relation, name];
-      await withLocks(session, log, signal, async () => {
-        const [table] = await session.query('select pg_catalog.to_regclass($1)::text as found', [relation]);
-        if ((table?.['found'] ?? null) === null) {
-          log.warn(`${kind} ${name} is not put back: the target has no table ${relation} any more`);
-        } else {
-          await putBack(session, record, stream);
-        }
-        await session.query(forgetStatement, place);
-      });
-      log.info(`put back ${kind} ${name} of ${relation}`);
-    }
+  const records = (await session.query(recordsQuery, stream)) as unknown as Guarded[];
+  for (const record of wanted.flatMap((kind) => records.filter((one) => one.kind === kind))) {
+    throwIfStopped(signal);
+    const { kind, relation, name } = record;
+    await withLocks(session, log, signal, async () => {
+      const [table] = await session.query('select pg_catalog.to_regclass($1)::text as found', [relation]);
+      if ((table?.['found'] ?? null) === null) {
+        log.warn(`${kind} ${name} is not put back: the target has no table ${relation} any more`);
+      } else {
+        await work(session, record, stream);
+      }
+      await session.query(forgetStatement, [...stream, kind, relation, name]);
+    });
+    say(record);
   }
+}
+
+/** One that somebody has dropped meanwhile has nothing to be validated. */
+async function validate(session: Session, { relation, name }: Guarded): Promise<void> {
+  if ((await session.query(keyExists, [relation, name])).length === 0) return;
+  await session.query(
+    `alter table ${relation} validate constraint ${name}`,
+    [],
+    `could not validate foreign key ${name} of ${relation}`,
+  );
 }
 
 async function putBack(session: Session, record: Guarded, stream: readonly string[]): Promise<void> {
@@ -271,8 +300,7 @@ async function putBack(session: Session, record: Guarded, stream: readonly strin
       await session.query(`alter table ${relation} alter column ${name} set generated always`, [], what);
       return;
     case 'validation':
-      await session.query(`alter table ${relation} validate constraint ${name}`, [], what);
-      return;
+      throw new Error('a validation is not put back');
     case 'foreign-key':
       break;
   }

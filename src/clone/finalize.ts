@@ -78,14 +78,14 @@ export async function finalizeTarget(work: TargetWork): Promise<{ readonly probl
   await step(restore('finalize'));
   await step(async () => setDatabaseProperties(await held.get(), file.properties, 'after'));
   await step(async () => resumeTimescale(await held.get(), file.extensions));
-  const writable = () => {
-    if (!failures.any && !failures.signal.aborted) work.onWritable?.();
+  const writable = async () => {
+    if (!failures.any && !failures.signal.aborted) await work.onWritable?.();
   };
   const eventTriggers = file.entries.some((entry) => entry.kind === 'EVENT TRIGGER');
-  if (!eventTriggers) writable();
+  if (!eventTriggers) await writable();
   await step(async () => validateForeignKeys(await held.get(), keys, work, failures));
   await step(restore('event-triggers'));
-  if (eventTriggers) writable();
+  if (eventTriggers) await writable();
   recorder.flush();
   addTiming(work.catalog, {
     step: stepLabels.finalize,

@@ -63,8 +63,11 @@ export type TargetWork = RestoreChoices & {
   readonly leaveOut: { readonly publications: readonly string[] };
   /** A session that steps share; without, each opens its own. */
   readonly spare?: SpareTarget | undefined;
-  /** Told by `finalizeTarget` once an application may write: what is left then keeps nobody from it. */
-  readonly onWritable?: (() => void) | undefined;
+  /**
+   * Told by `finalizeTarget` once an application may write, and waited for: what is left then keeps nobody from
+   * writing, but reads the tables.
+   */
+  readonly onWritable?: (() => Promise<void>) | undefined;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 };

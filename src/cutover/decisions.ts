@@ -132,20 +132,20 @@ export function drainFailure(judged: 'moved' | 'gone', view: DrainView): Failure
 
 /** What a look tells while the run completes the target. */
 export type FinalizeView = {
-  /** `clone`: the run of `clone --follow` completes the target itself. `follow`: it only follows, and ends. */
+  /** `clone`: the run of `clone --follow` completes the target. `follow`: it puts back what it had switched off. */
   readonly run: 'clone' | 'follow';
   readonly alive: boolean;
   readonly writable: boolean;
 };
 
 /**
- *   1. the run of a clone says when the application may write
- *   2. it ended without: it has failed
- *   3. a follow ends once what it had switched off on the target is on again
+ *   1. the run says that the application may write
+ *   2. a clone ended without: it has failed
+ *   3. a follow ended without: what it had switched off is on record, and whoever has its locks can put it back
  *   4. wait
  */
-export function judgeFinalize({ run, alive, writable }: FinalizeView): 'writable' | 'gone' | 'wait' {
-  if (run === 'follow') return alive ? 'wait' : 'writable'; // 4, 3
+export function judgeFinalize({ run, alive, writable }: FinalizeView): 'writable' | 'gone' | 'ours' | 'wait' {
   if (writable) return 'writable'; // 1
-  return alive ? 'wait' : 'gone'; // 4, 2
+  if (alive) return 'wait'; // 4
+  return run === 'clone' ? 'gone' : 'ours'; // 2, 3
 }

@@ -10,7 +10,7 @@
  *   compare, look for late writes
  *   finalizing ────────────────────────────────────────▶ completes the target, says when it takes writes
  *   sequences, look for late writes again
- *   open: the point of no return
+ *   open: the point of no return ──────────────────────▶ validates foreign keys, ends
  *   command after, done
  *
  * The comparison stands before the target is completed: what fails up to there leaves the target as the stream left it,
@@ -52,6 +52,7 @@ import { gatherFacts, keptTables, openStreamSource } from './prepare.js';
 import { reportOf, writeReport, type CutoverReport } from './report.js';
 import { Steps } from './steps.js';
 import { sayHowToFollow, undoCutover } from './undo.js';
+import { validateLater } from './validation.js';
 import { prove, verify, type VerifyOptions } from './verify.js';
 import { untilDrained, untilQuiet, untilWritable } from './waits.js';
 
@@ -171,7 +172,10 @@ class Cutover implements Disposable {
     const { source, log, signal } = this.#options;
     const record = this.#record();
     expectSameFreeze(record, this.#choices.freeze);
-    if (from === 'open') return await this.#afterOpen();
+    if (from === 'open') {
+      await using session = await openStreamSource(source, this.#stream, { log, signal });
+      return await this.#afterOpen(session);
+    }
     const run = runKind(this.#catalog);
     // Nothing is undone because the run is not there yet: it may be started again.
     const needed = from === 'running' || (run === 'clone' && !phaseDone(this.#catalog, 'writable'));
@@ -221,7 +225,7 @@ class Cutover implements Disposable {
       this.#pause.signal.removeEventListener('abort', cancel);
     }
     failpoint('cutover.open');
-    await this.#afterOpen();
+    await this.#afterOpen(session);
   }
 
   async #beforeFreeze(): Promise<void> {
@@ -280,9 +284,7 @@ class Cutover implements Disposable {
     const catalog = this.#catalog;
     const run = runKind(catalog);
     await this.#steps.do('finalize', async () => {
-      await untilWritable(catalog, run, this.#pause);
-      if (run === 'follow') {
-        // It has done so itself, unless it died.
+      if ((await untilWritable(catalog, run, this.#pause)) === 'ours') {
         const locks = takeLocks(directory, ['receive', 'apply']);
         try {
           await restoreGuarded({ target, key: this.#stream.key, log, signal: this.#pause.signal });
@@ -314,13 +316,21 @@ class Cutover implements Disposable {
   }
 
   /** The application may write to the target: from here on nothing is undone. */
-  async #afterOpen(): Promise<void> {
+  async #afterOpen(session: Session): Promise<void> {
     const { hooks, signal, log } = this.#options;
     const command = hooks.after;
     if (command !== null) await this.#steps.do('after', () => this.#hook('--after', command, signal));
     failpoint('cutover.after');
+    // Asked before it is `done`: what follows has to know who it is.
+    const run = runKind(this.#catalog);
     setCutoverState(this.#catalog, 'done');
-    writeReport(this.#catalog, this.#options.log);
+    try {
+      await this.#steps.do('validate', () =>
+        validateLater({ ...this.#options, session, stream: this.#stream, run }),
+      );
+    } finally {
+      writeReport(this.#catalog, this.#options.log);
+    }
     const report = this.report();
     log.info(`the write pause was ${report?.pause_ms ?? '?'} ms`);
     if (report?.source_frozen === true) {

@@ -19,6 +19,7 @@ export const stepNames = [
   'still-quiet',
   'open',
   'after',
+  'validate',
   'undo',
 ] as const;
 export type StepName = (typeof stepNames)[number];
@@ -37,6 +38,7 @@ const sentences: Readonly<Record<StepName, string>> = {
   'still-quiet': 'looking for writes behind the end position again',
   open: 'the application may write to the target',
   after: 'running the command after the switch',
+  validate: 'foreign keys whose old rows are checked after the switch',
   undo: 'undoing: the source takes writes again, and the stream goes on',
 };
 

@@ -64,20 +64,27 @@ export async function untilDrained(catalog: Catalog, endpos: Lsn, pause: Pause):
   }
 }
 
-/** Until the application may write to the target, as far as that depends on the run that follows. */
-export async function untilWritable(catalog: Catalog, run: FinalizeView['run'], pause: Pause): Promise<void> {
+/**
+ * Until the application may write to the target, as far as that depends on the run that follows. `ours`: it has ended
+ * before it had put back what it had switched off, which is left to us.
+ */
+export async function untilWritable(
+  catalog: Catalog,
+  run: FinalizeView['run'],
+  pause: Pause,
+): Promise<'writable' | 'ours'> {
   pause.waitingFor = 'the run that follows completes the target';
   let alive = true;
   for (let looks = 0; ; looks += 1) {
     // In this order: what it wrote before it ended is seen.
     if (looks % aliveEvery === 0) alive = isLocked(catalog.directory, run === 'clone' ? 'clone' : 'apply');
     const judged = judgeFinalize({ run, alive, writable: phaseDone(catalog, 'writable') });
-    if (judged === 'writable') return;
     if (judged === 'gone') {
       throw new Failure('cutover-failed', 'the run that follows has ended before the target was complete', {
         remedy: 'Its own log says why. Start it again with --resume, then cut over again.',
       });
     }
+    if (judged !== 'wait') return judged;
     await pause.wait(lookEveryMs);
   }
 }

@@ -8,6 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import { validateGuarded } from '../apply/target-guards.js';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
@@ -47,7 +48,7 @@ import { receiveAndApply } from './receive-and-apply.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { openControl } from './control.js';
-import { endUnlessTakenBack, takenBack, watchForTakingBack } from './cutover-back.js';
+import { endUnlessTakenBack, takenBack, untilOpened, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { dropEarlierRun } from './restart.js';
@@ -347,8 +348,12 @@ class CloneRun {
       }
       this.#reporter.enter({ kind: 'finalize' });
       log.info('adding foreign keys, triggers, rules and what else waits for the last row');
-      const onWritable = () => void endUnlessTakenBack(catalog, 'writable');
+      const onWritable = async () => {
+        if (endUnlessTakenBack(catalog, 'writable')) await untilOpened(catalog, work.signal);
+      };
       const { problems } = await finalizeTarget({ ...work, onWritable });
+      // Those that are not of the plan, since somebody has added them on the target.
+      await validateGuarded(work);
       if (!endUnlessTakenBack(catalog, 'finalize')) return null;
       announceEnd(log);
       return loadCloneSummary(catalog, jobs, problems);
@@ -415,6 +420,7 @@ class CloneRun {
       log,
       signal,
       onProgress: onFollow,
+      ofClone: true,
       onApplying: () => this.#reporter.enter({ kind: 'apply' }),
     });
     this.#reporter.follow(run.report);
@@ -490,7 +496,11 @@ class CloneRun {
     });
   }
 
-  #targetWork(key: StreamKey, publications: readonly string[], signal: AbortSignal): TargetWork {
+  #targetWork(
+    key: StreamKey,
+    publications: readonly string[],
+    signal: AbortSignal,
+  ): TargetWork & { readonly signal: AbortSignal } {
     const { target, directory, jobs, failFast, skipVacuum, log } = this.#options;
     return {
       ...restoreChoices(this.#options),

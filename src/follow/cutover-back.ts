@@ -2,11 +2,12 @@
  * A cutover that is taken back while the target is being completed (catalog/cutover.ts): the run notices, stops
  * completing, and follows again.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isTakenBack, loadCutoverHold } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel } from '../catalog/sentinel.js';
 import { endPhase, type PhaseName } from '../catalog/setup.js';
-import { Failure } from '../failure.js';
+import { Failure, throwIfStopped } from '../failure.js';
 import { zeroLsn } from '../model/lsn.js';
 
 const lookEveryMs = 100;
@@ -25,6 +26,18 @@ export function endUnlessTakenBack(catalog: Catalog, phase: PhaseName): boolean 
       return true;
     })
     .immediate();
+}
+
+/**
+ * Until a cutover that is at work has opened the target. What is left to be done then would share the servers with the
+ * rest of its pause; and a run that is still there when the cutover is undone simply goes on. Throws `stopped`.
+ */
+export async function untilOpened(catalog: Catalog, signal: AbortSignal): Promise<void> {
+  while (loadCutoverHold(catalog)?.state === 'finalizing') {
+    throwIfStopped(signal);
+    await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
+  }
+  throwIfStopped(signal);
 }
 
 /** A signal that is set as soon as the end position is taken back. */

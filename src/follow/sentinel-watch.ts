@@ -5,10 +5,12 @@
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold, recordDrained, type CutoverHold } from '../catalog/cutover.js';
 import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
+import { phaseDone, reopenPhases } from '../catalog/setup.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Sentinel } from '../model/progress.js';
+import { endUnlessTakenBack } from './cutover-back.js';
 
 /** Short enough for a person who set the end position to see it taken at once; each look costs microseconds. */
 const lookEveryMs = 100;
@@ -55,6 +57,16 @@ export class SentinelWatch {
   /** Tells a cutover that everything up to its end position is on the target, at once: it counts milliseconds. */
   recordDrained(endpos: Lsn): void {
     recordDrained(this.#catalog, endpos);
+  }
+
+  /** Tells that the application may write to the target; false when the cutover was taken back before. */
+  recordWritable(): boolean {
+    return endUnlessTakenBack(this.#catalog, 'writable');
+  }
+
+  /** Changes are applied: whatever was said at an earlier end position, nobody else may write now. */
+  forgetWritable(): void {
+    if (phaseDone(this.#catalog, 'writable')) reopenPhases(this.#catalog, ['writable']);
   }
 
   /** Tells positions; they are written at the next look. */
@@ -146,6 +158,21 @@ export function decideAtEnd(
 ): 'go-on' | 'hold' | 'finish' {
   if (!endposReached(endpos, reached)) return 'go-on'; // 1
   return cutover?.state === 'running' ? 'hold' : 'finish'; // 2, 3
+}
+
+/**
+ * What a run does that has reached `reached` and has put back on the target what was switched off:
+ *   1. go on: no end position is set any more, or a later one, or the next cutover is at work already;
+ *   2. hold: a cutover has still to open the target, and may be undone until then;
+ *   3. finish.
+ */
+export function decideWhenComplete(
+  endpos: Lsn,
+  reached: Lsn,
+  cutover: CutoverHold | null,
+): 'go-on' | 'hold' | 'finish' {
+  if (!endposReached(endpos, reached) || cutover?.state === 'running') return 'go-on'; // 1
+  return cutover?.state === 'finalizing' ? 'hold' : 'finish'; // 2, 3
 }
 
 /** Whether an end position is set and reached. */

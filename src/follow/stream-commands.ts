@@ -102,7 +102,11 @@ async function runJobs(
   reporter: RunReporter,
 ): Promise<void> {
   const { source, target, signal } = options;
-  const run = await openStreamRun({ ...options, onApplying: () => reporter.enter({ kind: 'apply' }) });
+  const run = await openStreamRun({
+    ...options,
+    onApplying: () => reporter.enter({ kind: 'apply' }),
+    onApplied: () => reporter.enter({ kind: 'finalize' }),
+  });
   reporter.follow(run.report);
   try {
     reporter.enter({ kind: 'receive' });

@@ -4,7 +4,6 @@
  */
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { apply } from '../apply/apply.js';
-import { restoreGuarded } from '../apply/target-guards.js';
 import { Failure } from '../failure.js';
 import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
 import { JournalReader } from '../journal/reader.js';
@@ -25,6 +24,7 @@ import {
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
+import { completeFollowed } from './complete.js';
 import { leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
 import { NewTables } from './new-tables.js';
@@ -69,11 +69,17 @@ export type StreamRunOptions = {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
-  /** Told when changes begin to be applied. */
+  /** Whether a clone has more to do on the target behind the last change, and says when the application may write. */
+  readonly ofClone?: boolean | undefined;
+  /** Told when changes begin to be applied, and again when they go on behind an end position. */
   readonly onApplying?: (() => void) | undefined;
+  /** Told when the last change is applied. */
+  readonly onApplied?: (() => void) | undefined;
 };
 
 const pruneEveryMs = 10_000;
+
+const goesOn = 'the end position was taken back or moved: the stream goes on';
 
 /** As long as a lost source: a managed server takes minutes to fail over. */
 const retryTargetForMs = 600_000;
@@ -316,18 +322,24 @@ export class StreamRun {
     const { target, stream, log } = this.#options;
     if (target === null) throw new Failure('internal', 'a stream without a target cannot apply');
     await this.#waitUntilEnabled(signal);
-    this.#options.onApplying?.();
     const touches = new TouchTracker(this.#options.directory, log);
     this.#touches = touches;
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);
     try {
       for (;;) {
+        this.watch.forgetWritable();
+        this.#options.onApplying?.();
         const reached = await this.#applyToEnd(target, signal);
         if (reached === null) return false;
         if ((await this.#hold(reached, signal)) === 'go-on') continue;
         // The last change is applied: what would have done it again may do its own work now.
-        await restoreGuarded({ target, key: stream.key, log, signal });
-        return true;
+        this.#options.onApplied?.();
+        const { key } = stream;
+        const { watch } = this;
+        const whole = this.#options.ofClone !== true;
+        const completed = await completeFollowed({ target, key, watch, reached, whole, log, signal });
+        if (completed === 'finish') return true;
+        log.info(goesOn);
       }
     } finally {
       clearInterval(pruning);
@@ -382,7 +394,7 @@ export class StreamRun {
     const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
     await this.watch.until(() => decide() !== 'hold', signal);
     if (decide() !== 'go-on') return 'finish';
-    log.info('the end position was taken back or moved: the stream goes on');
+    log.info(goesOn);
     return 'go-on';
   }
 

@@ -15,7 +15,7 @@ import type { Catalog } from '../catalog/database.js';
 import { loadSentinel, setEndpos, setupSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone, phaseStarted, reopenPhases, startPhase } from '../catalog/setup.js';
 import { deleteStream, loadStream, saveStream, type StreamRecord } from '../catalog/stream.js';
-import { restoreGuarded } from '../apply/target-guards.js';
+import { restoreGuarded, validateGuarded } from '../apply/target-guards.js';
 import { Failure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
@@ -446,6 +446,7 @@ export async function cleanupStream(options: CleanupOptions): Promise<void> {
     });
     const key = { stream: stream?.key.stream ?? choices.origin, systemIdentifier, database };
     await restoreGuarded({ target, key, log, signal });
+    await validateGuarded({ target, key, log, signal });
     await dropTargetRecords(session, key, log);
   }
   if (catalog !== null) {

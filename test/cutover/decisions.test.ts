@@ -14,7 +14,7 @@ import { unfreezeSql } from '../../src/cutover/freeze.js';
 import { lateWritesFailure } from '../../src/cutover/late-writes.js';
 import { predictPause } from '../../src/cutover/predict.js';
 import { Failure } from '../../src/failure.js';
-import { decideAtEnd } from '../../src/follow/sentinel-watch.js';
+import { decideAtEnd, decideWhenComplete } from '../../src/follow/sentinel-watch.js';
 import { isTakenBack } from '../../src/catalog/cutover.js';
 import { readLsn, zeroLsn } from '../../src/model/lsn.js';
 
@@ -91,6 +91,22 @@ describe('the run that follows, at the end position', () => {
     expect(decideAtEnd(lsn(endpos), reached, state === null ? null : hold(state))).toBe(expected);
   });
 
+  test.each<[CutoverState | null, string, string]>([
+    [null, '0/20', 'finish'],
+    ['finalizing', '0/20', 'hold'],
+    ['open', '0/20', 'finish'],
+    ['done', '0/20', 'finish'],
+    ['undone', '0/10', 'finish'],
+    // The next one has begun before this one was seen to be undone.
+    ['running', '0/20', 'go-on'],
+    ['running', '0/0', 'go-on'],
+    ['undoing', '0/0', 'go-on'],
+    [null, '0/30', 'go-on'],
+    [null, '0/0', 'go-on'],
+  ])('with the target complete: cutover %s, end position %s: %s', (state, endpos, expected) => {
+    expect(decideWhenComplete(lsn(endpos), reached, state === null ? null : hold(state))).toBe(expected);
+  });
+
   test('a cutover is taken back while no end position is set, or another one has begun', () => {
     for (const state of cutoverStates) {
       const back = ['undoing', 'undone', 'running'].includes(state);
@@ -128,7 +144,9 @@ describe('waiting', () => {
     ['clone', false, true, 'writable'],
     ['clone', false, false, 'gone'],
     ['follow', true, false, 'wait'],
-    ['follow', false, false, 'writable'],
+    ['follow', true, true, 'writable'],
+    ['follow', false, true, 'writable'],
+    ['follow', false, false, 'ours'],
   ] as const)('complete: %s, alive %s, writable %s: %s', (run, alive, writable, expected) => {
     expect(judgeFinalize({ run, alive, writable })).toBe(expected);
   });
