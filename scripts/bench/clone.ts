@@ -135,7 +135,7 @@ export async function cloneCases(
         });
         await sleep(goodbyeMs);
         const after = await Promise.all([serverCpuMs(source), serverCpuMs(target)]);
-        await expectEqual(sourceUri, targetUri);
+        await expectEqual({ sourceUri, targetUri });
         return { ...sample, sourceCpuMs: after[0] - before[0], targetCpuMs: after[1] - before[1] };
       } finally {
         await dropDatabase(target, into);

@@ -37,7 +37,7 @@ export async function copyCases({ source, target }: BenchServers): Promise<reado
       await using from = await connect(conninfo(sourceUri), { ...options, side: 'source' });
       await using into = await connect(conninfo(targetUri), { ...options, side: 'target' });
       const sample = await timeHere(() => copy({ from, into }));
-      await expectEqual(sourceUri, targetUri);
+      await expectEqual({ sourceUri, targetUri });
       return sample;
     },
   });

@@ -2,22 +2,11 @@
  * The write pause of `walferry cutover`, as its own report has it, while an application writes: 2 GB at scale 1, four
  * tables with a foreign key and a trigger each. The stream is level and every table is proven equal before the pause.
  */
-import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import os from 'node:os';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import type { Case } from './measure.js';
-import {
-  createDatabase,
-  dropDatabase,
-  execute,
-  expectEqual,
-  runWalferry,
-  type BenchServers,
-} from './servers.js';
+import type { Case, Sample } from './measure.js';
+import { runWalferry, startWalferry, withPlace } from './place.js';
+import { execute, expectEqual, type BenchServers } from './servers.js';
 
 const tables = ['one', 'two', 'three', 'four'];
 /** Heap and primary key of a row, about; four tables of so many make 2 GB. */
@@ -61,66 +50,43 @@ async function write(uri: string, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** Of the second case, to the target: what counts there is how often the pause waits for an answer. */
+const farMs = 40;
+const farScale = 0.02;
+
 export function cutoverCases(servers: BenchServers, scale: number): readonly Case[] {
-  return [{ name: 'pause, --verify touched', run: () => onePause(servers, scale, 'touched') }];
-}
-
-async function onePause({ source, target }: BenchServers, scale: number, verify: string): Promise<number> {
-  const from = await createDatabase(source, 'cutover');
-  const into = await createDatabase(target, 'cutover');
-  const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
-  const to = { source: source.uri({ database: from }), target: target.uri({ database: into }), directory };
-  const over = new AbortController();
-  try {
-    await execute(to.source, ...schema(scale));
-    const following = follow(to);
-    await following.level;
-    const writers = [write(to.source, over.signal), write(to.source, over.signal)];
-    await sleep(2000);
-    const printed = await runWalferry(['cutover', '--json', '--verify', verify, '--max-pause', '300'], to);
-    over.abort();
-    await Promise.all(writers);
-    await following.end;
-    const report = JSON.parse(printed) as { pause_ms: number; steps: { step: string; ms: number }[] };
-    console.log(`    ${report.steps.map(({ step, ms }) => `${step} ${ms}`).join(', ')} ms`);
-    await expectEqual(to.source, to.target);
-    await runWalferry(['stream', 'cleanup'], to);
-    return report.pause_ms;
-  } finally {
-    over.abort();
-    await dropDatabase(target, into).catch(() => {});
-    await dropDatabase(source, from).catch(() => {});
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-
-/** `clone --follow`, as the first terminal runs it. */
-function follow(to: { readonly source: string; readonly target: string; readonly directory: string }): {
-  readonly level: Promise<void>;
-  readonly end: Promise<void>;
-} {
-  const child = spawn(process.execPath, [path.resolve('dist/src/cli/main.js'), 'clone', '--follow'], {
-    env: {
-      ...process.env,
-      WALFERRY_SOURCE_PGURI: to.source,
-      WALFERRY_TARGET_PGURI: to.target,
-      XDG_DATA_HOME: to.directory,
+  return [
+    { name: 'pause, --verify touched', run: () => onePause(servers, scale, 0) },
+    {
+      name: `${farScale} of it, target ${farMs} ms away`,
+      run: () => onePause(servers, scale * farScale, farMs),
     },
-    stdio: ['ignore', 'ignore', 'pipe'],
+  ];
+}
+
+async function onePause(servers: BenchServers, scale: number, roundTripMs: number): Promise<Sample> {
+  const conditions = { far: 'target', roundTripMs, tls: true } as const;
+  return await withPlace(servers, 'cutover', conditions, async (near, place) => {
+    const over = new AbortController();
+    try {
+      await execute(near.sourceUri, ...schema(scale));
+      const following = startWalferry(['clone', '--follow'], place);
+      await following.said('applying changes from');
+      const writers = [write(near.sourceUri, over.signal), write(near.sourceUri, over.signal)];
+      await sleep(2000);
+      const asked = ['--json', '--verify', 'touched', '--max-pause', '300'];
+      const printed = await runWalferry(['cutover', ...asked], place);
+      over.abort();
+      await Promise.all(writers);
+      await following.ended;
+      const report = JSON.parse(printed) as { pause_ms: number; steps: { step: string; ms: number }[] };
+      const stepsMs = Object.fromEntries(report.steps.map(({ step, ms }) => [step, ms]));
+      console.log(`    ${report.steps.map(({ step, ms }) => `${step} ${ms}`).join(', ')} ms`);
+      await expectEqual(near);
+      await runWalferry(['stream', 'cleanup'], place);
+      return { ms: report.pause_ms, stepsMs };
+    } finally {
+      over.abort();
+    }
   });
-  const lines: string[] = [];
-  const end = new Promise<void>((resolve, reject) => {
-    child.on('close', (code) => {
-      if (code === 0) resolve();
-      else reject(new Error(`clone --follow ended with ${code}:\n${lines.join('\n')}`));
-    });
-  });
-  const applying = new Promise<void>((resolve) => {
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      lines.push(line);
-      if (line.includes('applying changes from')) resolve();
-    });
-  });
-  end.catch(() => {});
-  return { level: Promise.race([applying, end]), end };
 }

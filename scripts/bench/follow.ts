@@ -4,23 +4,12 @@
  * the moment the slot is read until the target shows the last row, watched alike for both. Client CPU and peak memory
  * are walferry's own process.
  */
-import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import os from 'node:os';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { startDelayProxy } from './delay-proxy.js';
 import type { Case, Sample } from './measure.js';
-import { readTicks, serverCpuMs, tickMs } from './server-cost.js';
-import {
-  createDatabase,
-  dropDatabase,
-  execute,
-  expectEqual,
-  runWalferry,
-  type BenchServers,
-} from './servers.js';
+import { runWalferry, startWalferry, withPlace, type Conditions, type Place } from './place.js';
+import { serverCpuMs } from './server-cost.js';
+import { execute, expectEqual, type BenchServers } from './servers.js';
 
 /** What the source did while nobody listened. */
 type Workload = {
@@ -92,8 +81,6 @@ export const workloads = {
   'follow-far': smallTransactions(20_000),
 } as const;
 
-export type Place = { readonly sourceUri: string; readonly targetUri: string; readonly directory: string };
-
 /** What differs between the cases. `far` is the server that is reached over the proxy, with its delay. */
 export type Way = {
   readonly name: string;
@@ -133,13 +120,6 @@ export function farCases(servers: BenchServers, workload: Workload, scale: numbe
   );
 }
 
-export type Conditions = {
-  readonly scale: number;
-  readonly roundTripMs: number;
-  /** Whether all connections are encrypted, or none. */
-  readonly tls: boolean;
-};
-
 function drainBacklog(
   servers: BenchServers,
   way: Way,
@@ -168,47 +148,24 @@ function drainBacklog(
  * Two new databases with these tables, and what keeps the source's changes; then the work, between the servers as they
  * are near and as the way sees them; then everything verified and taken away.
  */
-export async function inPlace(
-  { source, target }: BenchServers,
+export function inPlace(
+  servers: BenchServers,
   way: Way,
   tables: string,
-  { roundTripMs, tls }: Conditions,
+  conditions: Conditions,
   work: (near: Place, place: Place) => Promise<Sample>,
 ): Promise<Sample> {
-  const from = await createDatabase(source, 'follow');
-  const into = await createDatabase(target, 'follow');
-  const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
-  // Unless told, libpq and walferry take TLS where the server has it.
-  const parameters: Record<string, string> = tls ? {} : { sslmode: 'disable' };
-  const near: Place = {
-    sourceUri: source.uri({ database: from, parameters }),
-    targetUri: target.uri({ database: into, parameters }),
-    directory,
-  };
-  const farUri = way.far === 'source' ? near.sourceUri : near.targetUri;
-  const { hostname, port } = new URL(farUri);
-  await using proxy = await startDelayProxy({ host: hostname, port: Number(port) }, roundTripMs);
-  const overProxy = new URL(farUri);
-  overProxy.port = String(proxy.port);
-  overProxy.hostname = '127.0.0.1';
-  const far = way.far === 'source' ? { sourceUri: String(overProxy) } : { targetUri: String(overProxy) };
-  const place = { ...near, ...(roundTripMs === 0 ? {} : far) };
-  try {
+  return withPlace(servers, 'follow', { ...conditions, far: way.far }, async (near, place) => {
     await Promise.all([
       execute(near.sourceUri, tables, 'vacuum analyze', 'checkpoint'),
       execute(near.targetUri, tables, 'vacuum analyze', 'checkpoint'),
     ]);
     await way.prepare(place);
     const sample = await work(near, place);
-    await expectEqual(near.sourceUri, near.targetUri);
+    await expectEqual(near);
     await way.cleanUp(place);
     return sample;
-  } finally {
-    // After a failure a slot or a subscription may hold it; the servers go in the end.
-    await dropDatabase(target, into).catch(() => {});
-    await dropDatabase(source, from).catch(() => {});
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Milliseconds from the moment that somebody reads the slot until the target has the last row. */
@@ -236,86 +193,27 @@ export const walferryFollow: Way = {
   name: 'walferry follow',
   far: 'target',
   prepare: async (place) => {
-    await runWalferry(['stream', 'setup'], toOf(place));
-    await runWalferry(['stream', 'sentinel', 'set', 'apply'], toOf(place));
+    await runWalferry(['stream', 'setup'], place);
+    await runWalferry(['stream', 'sentinel', 'set', 'apply'], place);
   },
   drain: async (place) => {
-    await runWalferry(['stream', 'sentinel', 'set', 'endpos', '--current'], toOf(place));
-    return await followMeasured(toOf(place));
+    await runWalferry(['stream', 'sentinel', 'set', 'endpos', '--current'], place);
+    const began = performance.now();
+    const cost = await startWalferry(['follow', '--resume'], place).ended;
+    return { ms: performance.now() - began, ...cost };
   },
   run: (place) => {
-    const { child, ended } = startFollow(toOf(place));
+    const { child, ended } = startWalferry(['follow', '--resume'], place);
     const stop = async () => {
       child.kill('SIGTERM');
-      return (await ended).seen;
+      return await ended;
     };
     return Promise.resolve({ stop });
   },
   cleanUp: async (place) => {
-    await runWalferry(['stream', 'cleanup'], toOf(place));
+    await runWalferry(['stream', 'cleanup'], place);
   },
 };
-
-function toOf({ sourceUri, targetUri, directory }: Place): {
-  source: string;
-  target: string;
-  directory: string;
-} {
-  return { source: sourceUri, target: targetUri, directory };
-}
-
-/** Runs `follow --resume` to its end. */
-async function followMeasured(to: ReturnType<typeof toOf>): Promise<Sample> {
-  const began = performance.now();
-  const follow = startFollow(to);
-  const { code, words, seen } = await follow.ended;
-  if (code !== 0) throw new Error(`walferry follow ended with ${code}: ${words}`);
-  return { ms: performance.now() - began, ...seen };
-}
-
-/** Starts `follow --resume`, and looks at its process as the kernel counts it. */
-function startFollow(to: ReturnType<typeof toOf>) {
-  const child = spawn(
-    process.execPath,
-    [...profileOptions(), path.resolve('dist/src/cli/main.js'), 'follow', '--resume'],
-    {
-      env: {
-        ...process.env,
-        WALFERRY_SOURCE_PGURI: to.source,
-        WALFERRY_TARGET_PGURI: to.target,
-        XDG_DATA_HOME: to.directory,
-      },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    },
-  );
-  let words = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (words += text));
-  let seen = { cpuMs: 0, peakBytes: 0 };
-  const timer = setInterval(() => {
-    void lookAt(child.pid ?? 0).then((now) => (seen = now ?? seen));
-  }, 50);
-  const ended = new Promise<number | null>((resolve) => child.on('close', resolve)).then((code) => {
-    clearInterval(timer);
-    return { code, words, seen };
-  });
-  return { child, ended };
-}
-
-/** WALFERRY_BENCH_PROFILE names a directory for CPU profiles. */
-function profileOptions(): string[] {
-  const directory = process.env['WALFERRY_BENCH_PROFILE'];
-  return directory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${directory}`];
-}
-
-async function lookAt(pid: number): Promise<{ cpuMs: number; peakBytes: number } | null> {
-  const [ticks, status] = await Promise.all([
-    readTicks(pid),
-    readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''),
-  ]);
-  const peak = /VmHWM:\s+(\d+) kB/.exec(status)?.[1];
-  if (ticks === null || peak === undefined) return null;
-  return { cpuMs: ticks.own * tickMs, peakBytes: Number(peak) * 1024 };
-}
 
 export const nativeSubscription: Way = {
   name: 'native subscription',

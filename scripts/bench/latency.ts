@@ -5,8 +5,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { inPlace, nativeSubscription, untilSome, walferryFollow, type Place, type Way } from './follow.js';
+import { inPlace, nativeSubscription, untilSome, walferryFollow, type Way } from './follow.js';
 import type { Case, Sample } from './measure.js';
+import type { Place } from './place.js';
 import { execute, type BenchServers } from './servers.js';
 
 const perSecond = 200;

@@ -225,6 +225,10 @@ function page(result: Result): string {
       ]),
     ),
     '',
+    ...result.cases.flatMap(({ name, stepsMs = {} }) => {
+      const steps = Object.entries(stepsMs).map(([step, ms]) => `${step} ${Math.round(ms)}`);
+      return steps.length === 0 ? [] : [`${name}, medians of the steps in ms: ${steps.join(', ')}.`, ''];
+    }),
     `\`${result.command}\``,
     '',
   ].join('\n');

@@ -15,6 +15,8 @@ export type Sample = {
   /** User and system time of the servers meanwhile. */
   readonly sourceCpuMs?: number;
   readonly targetCpuMs?: number;
+  /** The steps that the time is made of, in milliseconds, by their names. */
+  readonly stepsMs?: Readonly<Record<string, number>>;
 };
 
 /** What a sample may have beside its time. */
@@ -83,7 +85,15 @@ function summary(name: string, samples: readonly Sample[]): CaseResult {
     minMs: Math.min(...runsMs),
     maxMs: Math.max(...runsMs),
     ...Object.fromEntries(medians.filter(([, value]) => !Number.isNaN(value))),
+    ...stepMedians(samples),
   };
+}
+
+function stepMedians(samples: readonly Sample[]): Pick<Sample, 'stepsMs'> {
+  const names = [...new Set(samples.flatMap(({ stepsMs = {} }) => Object.keys(stepsMs)))];
+  if (names.length === 0) return {};
+  const middle = (name: string) => median(samples.flatMap(({ stepsMs = {} }) => stepsMs[name] ?? []));
+  return { stepsMs: Object.fromEntries(names.map((name) => [name, middle(name)])) };
 }
 
 function median(values: readonly number[]): number {

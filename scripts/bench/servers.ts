@@ -1,7 +1,6 @@
 /** The two servers of a benchmark: fsync on, no autovacuum, the same settings on both. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { compareData } from '../../src/compare/data.js';
@@ -63,7 +62,13 @@ export async function execute(uri: string, ...statements: string[]): Promise<Rec
 }
 
 /** Throws when a table differs: such a time does not count. */
-export async function expectEqual(sourceUri: string, targetUri: string): Promise<void> {
+export async function expectEqual({
+  sourceUri,
+  targetUri,
+}: {
+  readonly sourceUri: string;
+  readonly targetUri: string;
+}): Promise<void> {
   const failure = sidesDiffer(
     await compareData({
       source: readConninfo(sourceUri, {}),
@@ -87,16 +92,4 @@ export async function runProgram(
     maxBuffer: 64 * 1024 * 1024,
   });
   return stdout;
-}
-
-/** walferry as built, in a work directory of its own. */
-export async function runWalferry(
-  args: readonly string[],
-  to: { readonly source: string; readonly target: string; readonly directory: string },
-): Promise<string> {
-  return runProgram(process.execPath, [path.resolve('dist/src/cli/main.js'), ...args], {
-    WALFERRY_SOURCE_PGURI: to.source,
-    WALFERRY_TARGET_PGURI: to.target,
-    XDG_DATA_HOME: to.directory,
-  });
 }

@@ -55,7 +55,7 @@ export async function watchedCases(
           DIRECTORY: directory,
           LOOKER: looker,
         });
-        await expectEqual(sourceUri, targetUri);
+        await expectEqual({ sourceUri, targetUri });
         return sample;
       } finally {
         await dropDatabase(target, into);
