@@ -29,6 +29,8 @@ import { firesIn, type TableName } from './target-table.js';
 export type GuardOptions = {
   readonly target: Conninfo;
   readonly key: StreamKey;
+  /** A session on the target that is open already; without, one of its own is opened. */
+  readonly session?: Session | undefined;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -251,7 +253,11 @@ async function doRecorded(
   say: (record: Guarded) => void,
 ): Promise<void> {
   const { key, log, signal } = options;
-  await using session = await openSession(options);
+  if (options.session === undefined) {
+    await using session = await openSession(options);
+    return await doRecorded({ ...options, session }, wanted, work, say);
+  }
+  const { session } = options;
   const [exists] = await session.query(tableExists);
   if ((exists?.['guard'] ?? null) === null) return;
   const stream = streamKeyParameters(key);

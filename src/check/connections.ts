@@ -88,22 +88,31 @@ export function checkClientTools(serverVersion: number, environment: NodeJS.Proc
   });
 }
 
-/** How many sessions a run opens at its busiest, and with how few it still ends. */
-export type SessionNeeds = { readonly asked: number; readonly least: number };
+/**
+ * How many sessions a run opens at its busiest, and with how few it still ends. `walsenders` come on top: they have places
+ * of their own on the server, but count against the limits of the role and the database.
+ */
+export type SessionNeeds = { readonly asked: number; readonly least: number; readonly walsenders: number };
 
 /**
  * On the source: the snapshot's holder and a pair's half for each table worker; pg_dump has its session before. On the
  * target: the other halves, one for each index worker, and the run's own; with a stream, the applier's and the receiver
  * of its position. Fewer table workers are enough: who gets no connection hands on its work.
+ *
+ * With a stream the snapshot's holder is a walsender, and the receiver is one; beside them the source is watched all the
+ * time, and looked at when a table is made. Without those two the stream goes on.
  */
 export function sessionNeeds(
   side: 'source' | 'target',
   { table, index, restore }: CloneJobs,
   follow: boolean,
 ): SessionNeeds {
-  // With a stream the snapshot's holder is a walsender, which is not counted.
-  if (side === 'source') return follow ? { asked: table + 2, least: 2 } : { asked: table + 2, least: 3 };
-  return { asked: Math.max(table + index, restore) + (follow ? 3 : 1), least: 2 };
+  if (side === 'source') {
+    return follow
+      ? { asked: table + 3, least: 2, walsenders: 2 }
+      : { asked: table + 2, least: 3, walsenders: 0 };
+  }
+  return { asked: Math.max(table + index, restore) + (follow ? 3 : 1), least: 2, walsenders: 0 };
 }
 
 /** Free connections against those that are asked for. Our own session is among those that are open. */
@@ -123,7 +132,10 @@ export function judgeFreeConnections(facts: ServerFacts, needs: SessionNeeds): F
     },
     {
       name: `the connection limit of role "${role.name}"`,
-      free: role.superuser || role.connectionLimit < 0 ? Infinity : role.connectionLimit - connections.role,
+      free:
+        role.superuser || role.connectionLimit < 0
+          ? Infinity
+          : role.connectionLimit - connections.role - needs.walsenders,
       remedy: `alter role "${role.name}" connection limit -1;`,
     },
     {
@@ -131,17 +143,19 @@ export function judgeFreeConnections(facts: ServerFacts, needs: SessionNeeds): F
       free:
         role.superuser || database.connectionLimit < 0
           ? Infinity
-          : database.connectionLimit - connections.database,
+          : database.connectionLimit - connections.database - needs.walsenders,
       remedy: `alter database "${database.name}" connection limit -1;`,
     },
   ];
   const [tightest] = limits.toSorted((a, b) => a.free - b.free);
   if (tightest === undefined) return pass(id, title, 'no limit');
   const free = Math.max(0, tightest.free + 1);
+  const beside = tightest.free < Infinity && tightest.name !== 'max_connections' && needs.walsenders > 0;
+  const stream = beside ? ` beside the ${needs.walsenders} of the stream` : '';
   if (free < needs.least) {
     const failure = new Failure(
       `${side}-setup`,
-      `${counted(free, 'connection')} left by ${tightest.name}, and a run needs ${needs.least} at least`,
+      `${counted(free, 'connection')} left by ${tightest.name}${stream}, and a run needs ${needs.least} at least`,
       { remedy: `Close connections that are not needed, or ${tightest.remedy}` },
     );
     return fail(id, title, failure);
@@ -150,7 +164,7 @@ export function judgeFreeConnections(facts: ServerFacts, needs: SessionNeeds): F
     return warn(
       id,
       title,
-      `${free} left by ${tightest.name}, and ${needs.asked} are asked for: the run goes on with fewer`,
+      `${free} left by ${tightest.name}${stream}, and ${needs.asked} are asked for: the run goes on with fewer`,
       `Ask for fewer with --table-jobs and --index-jobs, or ${tightest.remedy}`,
     );
   }

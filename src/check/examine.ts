@@ -42,6 +42,7 @@ import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
 import { checkIdentity, checkSourceObjects, checkSourceRights, judgeSource } from './source.js';
 import {
+  checkRecorded,
   checkStreamTables,
   judgeRunning,
   judgeStreamSettings,
@@ -175,6 +176,7 @@ class Examination {
     const { stream, own } = this.#wish;
     if (stream === null) this.#add(...(await checkIdentity(session)));
     else if (!own.stream) this.#add(...(await tryStream(session, this.#wish, stream, facts)));
+    else this.#add(...(await checkRecorded(session, this.#wish)));
     const before = stream !== null && this.#all && !facts.inRecovery ? await lookAt(session) : null;
     await session.query(beginReading);
     const view = await this.#view(session);

@@ -7,6 +7,7 @@ import type { PluginName } from '../model/plugin.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { TableFacts } from '../postgres/schema.js';
+import type { StreamSource } from '../postgres/stream-source.js';
 
 /** A stream that is to be made. */
 export type StreamWish = {
@@ -18,6 +19,9 @@ export type StreamWish = {
   /** --max-journal-size: bytes; null: by the free room, 0: no limit. */
   readonly maxJournalBytes: number | null;
 };
+
+/** What a work directory says of its stream. */
+export type RecordedStream = StreamSource & { readonly directory: string };
 
 /** The run that is meant. */
 export type RunWish = {
@@ -31,7 +35,12 @@ export type RunWish = {
   /** Null: without a stream. */
   readonly stream: StreamWish | null;
   /** What is there already, and is this run's own: it is not asked whether it can be made. */
-  readonly own: { readonly stream: boolean; readonly tables: boolean };
+  readonly own: {
+    readonly stream: boolean;
+    readonly tables: boolean;
+    /** Where the work directory's stream was made; null or absent where there is none, or that was asked before. */
+    readonly recorded?: RecordedStream | null;
+  };
   /** Where the client programs are looked for (PG_CONFIG, PATH). */
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Log;

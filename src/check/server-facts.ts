@@ -75,10 +75,12 @@ const factsQuery = `
     pg_catalog.pg_encoding_to_char(d.encoding) as encoding, d.datcollate as collate, d.datctype as ctype,
     (select pg_catalog.pg_has_role(n.oid, 'member') from pg_catalog.pg_roles n where n.rolname = 'neon_superuser')
       as neon_member,
-    (select pg_catalog.json_build_object('all', count(*), 'role', count(*) filter (where a.usesysid = r.oid),
-        'database', count(*) filter (where a.datid = d.oid))
+    (select pg_catalog.json_build_object(
+        'all', count(*) filter (where a.backend_type is distinct from 'walsender'),
+        'role', count(*) filter (where a.usesysid = r.oid), 'database', count(*) filter (where a.datid = d.oid))
       from pg_catalog.pg_stat_activity a
-      where a.datid is not null and coalesce(a.backend_type, 'client backend') = 'client backend')::text as connections,
+      where a.usesysid is not null and coalesce(a.backend_type, 'client backend') in ('client backend', 'walsender'))::text
+      as connections,
     (select pg_catalog.json_agg(pg_catalog.json_build_array(s.name, s.setting, coalesce(s.reset_val, s.setting)))
       from pg_catalog.pg_settings s where s.name = any ($1::text[]))::text as settings
   from pg_catalog.pg_roles r, pg_catalog.pg_database d

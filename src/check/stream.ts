@@ -19,6 +19,7 @@ import {
   tryPlugin,
   trySlot,
 } from '../postgres/stream-requirements.js';
+import { expectStreamSource } from '../postgres/stream-source.js';
 import { quoteQualified } from '../model/sql.js';
 import { asked, counted, pass, some, warn, type Finding } from './finding.js';
 import type { RunWish, SourceView, StreamWish } from './options.js';
@@ -76,6 +77,19 @@ export async function tryStream(
     }),
   );
   return findings;
+}
+
+/** A stream that is there already: whether this is where it was made. Told only where it is not. */
+export async function checkRecorded(session: Session, wish: RunWish): Promise<Finding[]> {
+  const recorded = wish.own.recorded ?? null;
+  if (recorded === null) return [];
+  const { source, log, signal } = wish;
+  const { directory } = recorded;
+  const finding = await asked('stream.source', 'stream', async () => {
+    await expectStreamSource(session, recorded, { source, directory, log, signal });
+    return 'it was made here';
+  });
+  return finding.verdict === 'fail' ? [finding] : [];
 }
 
 /** What the tables are to a stream. The session may be in a transaction. `made`: the stream is there already. */

@@ -8,6 +8,7 @@ import { loadSetup, phaseDone, phaseStarted } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
 import { Failure } from '../failure.js';
 import { prettySize } from '../model/size.js';
+import type { StreamKey } from '../model/stream-key.js';
 import { asked, pass, sayDuration, warn, type Finding } from './finding.js';
 import type { RunWish } from './options.js';
 
@@ -25,7 +26,7 @@ export type DirectoryLook = { readonly finding: Finding; readonly own: RunWish['
 
 /** Looks, and makes nothing: neither the directory nor a lock in one that was never used. */
 export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook> {
-  let own = { stream: false, tables: false };
+  let own: RunWish['own'] = { stream: false, tables: false, recorded: null };
   const finding = await asked('room.directory', 'work directory', () => {
     const { directory, resume, restart } = wish;
     const place = nearest(directory);
@@ -39,7 +40,7 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
       throw new Failure('work-directory-locked', `another walferry process works in ${directory}`);
     }
     const run = catalogExists(directory) ? loadRun(directory) : noRun;
-    if (run.stream) own = { ...own, stream: true };
+    if (run.stream) own = { ...own, stream: true, recorded: run.key && { ...run.key, directory } };
     if (!run.copy)
       return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
     if (run.complete && !restart) {
@@ -59,14 +60,22 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
   return { finding, own };
 }
 
-const noRun = { stream: false, copy: false, complete: false };
+type Run = {
+  readonly stream: boolean;
+  readonly key: StreamKey | null;
+  readonly copy: boolean;
+  readonly complete: boolean;
+};
 
-function loadRun(directory: string): typeof noRun {
+const noRun: Run = { stream: false, key: null, copy: false, complete: false };
+
+function loadRun(directory: string): Run {
   const catalog = openCatalog(directory, 'status');
   try {
     if (loadSetup(catalog) === null && loadStream(catalog) === null) return noRun;
     return {
       stream: phaseStarted(catalog, 'slot') || loadStream(catalog) !== null,
+      key: loadStream(catalog)?.key ?? null,
       copy: phaseStarted(catalog, 'copy'),
       complete: phaseDone(catalog, 'finalize'),
     };

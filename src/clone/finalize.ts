@@ -126,6 +126,9 @@ const lockTimeoutMs = 2000;
 const lockTries = 30;
 const longestPauseMs = 5000;
 
+/** As many are added in one transaction: each alone would wait for an answer and for the disk. */
+const keysAtOnce = 50;
+
 async function addForeignKeys(
   target: Session,
   keys: readonly ForeignKeyPlan[],
@@ -135,7 +138,25 @@ async function addForeignKeys(
 ): Promise<void> {
   const present = await fetchForeignKeys(target);
   await target.query(`set lock_timeout to ${lockTimeoutMs}`);
+  const missing = keys.filter((plan) => !present.has(keyName(plan.key)));
+  // One that has to be added in full reads its tables: the others are not to be locked for so long.
+  const quick = missing.filter(({ validate }) => validate !== null);
+  for (let from = 0; from < quick.length; from += keysAtOnce) {
+    throwIfStopped(failures.signal);
+    const some = quick.slice(from, from + keysAtOnce);
+    const began = performance.now();
+    // Where it fails, one after the other says which.
+    const done = await target.run(some.map(({ add }) => add).join(';\n')).catch(() => null);
+    if (done === null) continue;
+    const durationMs = (performance.now() - began) / some.length;
+    for (const plan of some) {
+      present.set(keyName(plan.key), false);
+      recorder.done(plan.task, { durationMs, bytes: 0, rows: 0 });
+    }
+  }
+  const added = new Set(quick.filter((plan) => present.has(keyName(plan.key))));
   for (const plan of keys) {
+    if (added.has(plan)) continue;
     throwIfStopped(failures.signal);
     const began = performance.now();
     try {

@@ -25,6 +25,8 @@ export type SequenceOptions = {
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
   readonly spare?: SpareTarget | undefined;
+  /** A session on the source that is open already; without, one of its own is opened. */
+  readonly session?: Session | undefined;
 };
 
 type SequenceValue = {
@@ -55,9 +57,7 @@ const atOnce = 500;
  */
 export async function setSequences(options: SequenceOptions): Promise<{ readonly count: number }> {
   const began = performance.now();
-  await using source = await openSource(options.source, 'sequences', options);
-  const scope = loadFilter(options.catalog)?.scope ?? null;
-  const values = await fetchValues(source, scope === null ? () => true : keptSequencesOf(scope));
+  const values = await fetchSourceValues(options);
   await using target = await lendTarget(options);
   const set = await setValues(target.session, values, options.headroom ?? 0);
   const missing = values.filter((one) => !set.has(quoteQualified(one.schema, one.name)));
@@ -74,6 +74,14 @@ export async function setSequences(options: SequenceOptions): Promise<{ readonly
     concurrency: 1,
   });
   return { count: set.size };
+}
+
+async function fetchSourceValues(options: SequenceOptions): Promise<SequenceValue[]> {
+  const scope = loadFilter(options.catalog)?.scope ?? null;
+  const keeps = scope === null ? () => true : keptSequencesOf(scope);
+  if (options.session !== undefined) return await fetchValues(options.session, keeps);
+  await using source = await openSource(options.source, 'sequences', options);
+  return await fetchValues(source, keeps);
 }
 
 // A sequence may be dropped between the list and its turn.

@@ -8,11 +8,20 @@ import { isIdle } from '../postgres/raw-session.js';
 import type { TargetWork } from './options.js';
 import { openTarget } from './sessions.js';
 
+/** After so long without a word, a session that may have been cut on the way is not worth the trust. */
+const staleAfterMs = 60_000;
+
 /** A session that is given back, or closed, at the end of the block. */
 export type LentTarget = AsyncDisposable & { readonly session: Session };
 
 export class SpareTarget implements AsyncDisposable {
   #free: Session | null = null;
+  #freeSince = 0;
+
+  /** Opens the session ahead of its use: what comes next is to wait for no login. Throws as `connect`. */
+  async prepare(work: Pick<TargetWork, 'target' | 'log' | 'signal'>): Promise<void> {
+    await using _lent = await this.lend(work);
+  }
 
   /** The spare session, or a new one; for one step at a time, two steps at once get one each. */
   async lend(work: Pick<TargetWork, 'target' | 'log' | 'signal'>): Promise<LentTarget> {
@@ -21,8 +30,9 @@ export class SpareTarget implements AsyncDisposable {
       session,
       [Symbol.asyncDispose]: async () => {
         // After a failure it may be anywhere.
-        if (!isGood(session) || this.#free !== null) await session.close();
-        else this.#free = session;
+        if (!isGood(session) || this.#free !== null) return await session.close();
+        this.#free = session;
+        this.#freeSince = Date.now();
       },
     };
   }
@@ -31,7 +41,7 @@ export class SpareTarget implements AsyncDisposable {
   take(): Session | null {
     const free = this.#free;
     this.#free = null;
-    if (free === null || isGood(free)) return free;
+    if (free === null || (isGood(free) && Date.now() - this.#freeSince < staleAfterMs)) return free;
     void free.close();
     return null;
   }

@@ -52,7 +52,7 @@ import {
 } from './pieces.js';
 import { TableReader, type ReadTable, type Unit } from './reading.js';
 import { addSums } from './rows.js';
-import { Sides, type Pair } from './sides.js';
+import { Sides, type Pair, type SessionsAhead } from './sides.js';
 import { listTables } from './tables.js';
 
 /**
@@ -92,6 +92,8 @@ export type CompareDataOptions = {
    * the end need not read again what was not written since; what differs is taken back. Absent: nothing is kept.
    */
   readonly directory?: string | null;
+  /** Sessions that are open already; taken before others are opened. */
+  readonly ahead?: SessionsAhead | undefined;
 };
 
 export type CompareProgress = {
@@ -133,9 +135,9 @@ export async function openComparison<T>(
   options: CompareDataOptions,
   run: (comparison: OpenComparison) => Promise<T>,
 ): Promise<T> {
-  const { source, target, jobs, log, signal } = options;
+  const { source, target, jobs, ahead, log, signal } = options;
   const still = (options.following ?? null) === null;
-  const sides = new Sides({ source, target, shareSnapshot: jobs > 1, still, log, signal });
+  const sides = new Sides({ source, target, shareSnapshot: jobs > 1, still, ahead, log, signal });
   const close = () => void sides.close();
   signal?.addEventListener('abort', close, { once: true });
   try {

@@ -17,6 +17,8 @@ export type Pair = Readonly<Record<Side, Session>>;
 export type SidesOptions = Readonly<Record<Side, Conninfo>> & {
   readonly shareSnapshot: boolean;
   readonly still: boolean;
+  /** Sessions that are open already; taken before others are opened. */
+  readonly ahead?: SessionsAhead | undefined;
   readonly log?: Log | undefined;
   readonly signal?: AbortSignal | undefined;
 };
@@ -77,20 +79,14 @@ export class Sides {
   }
 
   async #connect(side: Side): Promise<Session> {
-    const { log, signal } = this.#options;
-    const session = await connect(this.#options[side], {
-      side,
-      applicationName: 'walferry compare',
-      log,
-      signal,
-    });
+    const { ahead } = this.#options;
+    const session = ahead?.take(side) ?? (await openSide(side, this.#options));
     this.#open.add(session);
     if (this.#closed) {
       // A failure elsewhere closed the others while this one was on its way.
       await this.close();
       throw new Failure('stopped', 'the comparison has ended');
     }
-    await prepareSession(session);
     return session;
   }
 
@@ -109,6 +105,53 @@ export class Sides {
       await session.query(beginSql);
       return null;
     }
+  }
+}
+
+type OpenOptions = Readonly<Record<Side, Conninfo>> & Pick<SidesOptions, 'log' | 'signal'>;
+
+async function openSide(side: Side, options: OpenOptions): Promise<Session> {
+  const { log, signal } = options;
+  const session = await connect(options[side], { side, applicationName: 'walferry compare', log, signal });
+  await prepareSession(session);
+  return session;
+}
+
+/** After so long without a word, a session that may have been cut on the way is not worth the trust. */
+const staleAfterMs = 60_000;
+
+/** Sessions opened ahead of a comparison that is to wait for no login: several round trips each, to a server far away. */
+export class SessionsAhead implements AsyncDisposable {
+  readonly #free: Record<Side, Session[]>;
+  readonly #openedAt = Date.now();
+
+  private constructor(free: Record<Side, Session[]>) {
+    this.#free = free;
+  }
+
+  /** Opens as many pairs as it can. Why one could not be opened is told by whoever needs it. */
+  static async open(pairs: number, options: OpenOptions): Promise<SessionsAhead> {
+    const side = async (name: Side) => {
+      const tries = Array.from({ length: pairs }, () => openSide(name, options));
+      const opened = await Promise.allSettled(tries);
+      return opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    };
+    const [source, target] = await Promise.all([side('source'), side('target')]);
+    return new SessionsAhead({ source, target });
+  }
+
+  /** One of them, for good; null when there is none. */
+  take(side: Side): Session | null {
+    const session = this.#free[side].shift();
+    if (session === undefined) return null;
+    if (session.lost === null && Date.now() - this.#openedAt < staleAfterMs) return session;
+    void session.close();
+    return this.take(side);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const left = [...this.#free.source.splice(0), ...this.#free.target.splice(0)];
+    await Promise.allSettled(left.map((session) => session.close()));
   }
 }
 

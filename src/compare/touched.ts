@@ -72,6 +72,7 @@ export function judgeTouched(
 }
 
 const coveredMs = 5000;
+const lookEveryMs = 10;
 
 /** Compares. Differences are returned, not thrown, as by compareData. */
 export async function compareTouched(options: CompareTouchedOptions): Promise<TouchedComparison> {
@@ -162,7 +163,7 @@ async function loadRecord(
       const covered = record.state?.covered ?? null;
       if (covered === null || covered >= applied || Date.now() >= until) return record;
       signal?.throwIfAborted();
-      await sleep(100);
+      await sleep(lookEveryMs);
     }
   } finally {
     closeCatalog(catalog);

@@ -13,6 +13,7 @@ import { relationLabel } from '../model/relation.js';
 import type { Sentinel } from '../model/progress.js';
 import type { Session } from '../postgres/connect.js';
 import type { CutoverChoices } from './choices.js';
+import { describeDefiners, type DefinerFunction } from './definers.js';
 import type { FreezeFacts } from './freeze.js';
 import type { FoundGrant } from './grants.js';
 import { describePrepared, describeSessions, fetchPrepared, type OtherSession } from './sessions.js';
@@ -31,6 +32,8 @@ export type CheckFacts = {
   readonly standby: boolean;
   readonly freeze: FreezeFacts;
   readonly grants: readonly FoundGrant[];
+  /** Functions that write with rights that no revoke takes away. */
+  readonly definers: readonly DefinerFunction[];
   readonly sessions: readonly OtherSession[];
   readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
 };
@@ -62,7 +65,7 @@ const sourceQuery = `
 export async function fetchCheckFacts(
   session: Session,
   catalog: Catalog,
-  known: Pick<CheckFacts, 'freeze' | 'grants' | 'sessions'>,
+  known: Pick<CheckFacts, 'freeze' | 'grants' | 'definers' | 'sessions'>,
 ): Promise<CheckFacts> {
   const sentinel = loadSentinel(catalog);
   if (sentinel === null) throw new Failure('source-setup', `no stream was set up in ${catalog.directory}`);
@@ -131,7 +134,7 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
 }
 
 /** Which ways to stop writes the role has, and whether the chosen one is among them. */
-function judgeFreeze({ freeze, grants, sessions }: CheckFacts, choices: CutoverChoices): Check[] {
+function judgeFreeze({ freeze, grants, definers, sessions }: CheckFacts, choices: CutoverChoices): Check[] {
   const readOnly = whyNotReadOnly(freeze);
   const revoke = whyNotRevoke(grants);
   const say = (kind: string, why: string | null) => `--freeze ${kind}: ${why ?? 'possible'}`;
@@ -156,8 +159,14 @@ function judgeFreeze({ freeze, grants, sessions }: CheckFacts, choices: CutoverC
   if (choices.freeze === 'revoke') {
     lines.push({
       level: 'note',
-      text: 'owners of tables and superusers keep their rights, and SECURITY DEFINER functions write with those of their owner: if the application writes so, use --freeze read-only',
+      text: 'owners of tables and superusers keep their rights: if the application connects as one, use --freeze read-only',
     });
+    if (definers.length > 0) {
+      lines.push({
+        level: 'note',
+        text: `SECURITY DEFINER functions write with the rights of their owner, whatever is revoked; if the application writes through one of these, use --freeze read-only: ${describeDefiners(definers)}`,
+      });
+    }
   }
   return lines;
 }

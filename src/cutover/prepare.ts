@@ -10,6 +10,7 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { fetchCheckFacts, type CheckFacts } from './checks.js';
+import { fetchDefiners } from './definers.js';
 import { fetchFreezeFacts } from './freeze.js';
 import { fetchGrants } from './grants.js';
 import { fetchOtherSessions } from './sessions.js';
@@ -56,6 +57,7 @@ export async function gatherFacts(
   return await fetchCheckFacts(session, catalog, {
     freeze: await fetchFreezeFacts(session),
     grants: await fetchGrants(session, keptTables(catalog) ?? (() => true)),
+    definers: await fetchDefiners(session),
     sessions: await fetchOtherSessions(session),
   });
 }

@@ -9,7 +9,7 @@
  *   mark, end position ────────────────────────────────▶ applies up to it, says so, waits
  *   compare, look for late writes
  *   finalizing ────────────────────────────────────────▶ completes the target, says when it takes writes
- *   sequences, look for late writes again
+ *   sequences meanwhile, look for late writes again
  *   open: the point of no return ──────────────────────▶ validates foreign keys, ends
  *   command after, done
  *
@@ -29,10 +29,12 @@ import {
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { isLocked, takeLocks } from '../catalog/lock.js';
 import { loadSentinel } from '../catalog/sentinel.js';
-import { phaseDone } from '../catalog/setup.js';
+import { endPhase, phaseDone } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { setSequences } from '../clone/sequences.js';
+import { SpareTarget } from '../clone/spare-target.js';
+import { SessionsAhead } from '../compare/sides.js';
 import { asFailure, Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import { requireStream } from '../follow/stream-run.js';
@@ -85,7 +87,7 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
         log.info(decision.why);
         return record === null ? null : reportOf(record);
       }
-      using run = new Cutover(options, catalog, stream, record);
+      await using run = new Cutover(options, catalog, stream, record);
       if (decision.kind === 'undo') await run.abort();
       else if (decision.kind === 'begin') await run.begin();
       else await run.goOn(decision.from);
@@ -104,13 +106,16 @@ function followsAgain(catalog: Catalog, request: CutoverRequest): boolean {
   return done && request === 'begin' && loadSentinel(catalog)?.endpos === zeroLsn;
 }
 
-class Cutover implements Disposable {
+class Cutover implements AsyncDisposable {
   readonly #options: CutoverOptions;
   readonly #catalog: Catalog;
   readonly #stream: StreamRecord;
   readonly #choices: CutoverChoices;
   readonly #pause: Pause;
   readonly #steps: Steps;
+  /** Opened before the pause, see `#openAhead`. */
+  readonly #spare = new SpareTarget();
+  #ahead: SessionsAhead | undefined;
 
   constructor(options: CutoverOptions, catalog: Catalog, stream: StreamRecord, record: CutoverRecord | null) {
     this.#options = options;
@@ -122,8 +127,10 @@ class Cutover implements Disposable {
     this.#pause = new Pause(options.signal);
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#steps[Symbol.dispose]();
+    await this.#spare.close();
+    await this.#ahead?.[Symbol.asyncDispose]();
   }
 
   report(): CutoverReport | null {
@@ -163,6 +170,7 @@ class Cutover implements Disposable {
       key: this.#stream.key,
       jobs,
       keeps: keptTables(this.#catalog),
+      ahead: this.#ahead,
       log,
       signal,
     };
@@ -203,6 +211,7 @@ class Cutover implements Disposable {
     try {
       if (from === 'running') {
         await this.#beforeFreeze();
+        await this.#openAhead();
         this.#pause.begin(this.#choices.maxPauseMs);
         await this.#freeze(session);
         await this.#drain(session);
@@ -212,6 +221,7 @@ class Cutover implements Disposable {
         setCutoverState(this.#catalog, 'finalizing');
         failpoint('cutover.finalizing');
       } else this.#pause.begin(this.#choices.maxPauseMs);
+      await this.#setSequences(session);
       await this.#complete();
       await this.#steps.do('still-quiet', () => this.#expectNoLateWrites(session));
       failpoint('cutover.completed');
@@ -280,7 +290,7 @@ class Cutover implements Disposable {
   }
 
   async #complete(): Promise<void> {
-    const { source, target, directory, log } = this.#options;
+    const { target, directory, log } = this.#options;
     const catalog = this.#catalog;
     const run = runKind(catalog);
     await this.#steps.do('finalize', async () => {
@@ -295,13 +305,35 @@ class Cutover implements Disposable {
       return '';
     });
     failpoint('cutover.finalized');
+  }
+
+  /** While the run completes the target, which leaves them to us. */
+  async #setSequences(session: Session): Promise<void> {
+    const { source, target, log } = this.#options;
+    const catalog = this.#catalog;
     this.#pause.waitingFor = 'the sequences are set';
     await this.#steps.do('sequences', async () => {
       const headroom = this.#choices.sequenceHeadroom;
-      const signal = this.#pause.signal;
-      const { count } = await setSequences({ source, target, catalog, headroom, log, signal });
+      const spare = this.#spare;
+      const { signal } = this.#pause;
+      const work = { source, session, target, spare, catalog, headroom, log, signal };
+      const { count } = await setSequences(work);
+      // A run that is started again behind the opening must not set them back.
+      endPhase(catalog, 'sequences');
       return `${count} sequences${headroom === 0 ? '' : `, ${headroom} steps ahead`}`;
     });
+  }
+
+  /** Logins take several round trips each: what the pause needs is opened before it. */
+  async #openAhead(): Promise<void> {
+    const { source, target, jobs, log, signal } = this.#options;
+    const pairs = this.#choices.verify === 'none' ? 0 : jobs;
+    const [ahead] = await Promise.all([
+      SessionsAhead.open(pairs, { source, target, log, signal }),
+      // What keeps us from it is told when it is needed.
+      this.#spare.prepare({ target, log, signal }).catch(() => {}),
+    ]);
+    this.#ahead = ahead;
   }
 
   async #expectNoLateWrites(session: Session): Promise<string> {

@@ -13,6 +13,7 @@ import {
 } from '../compare/comparison.js';
 import { compareData, openComparison, type CompareDataOptions } from '../compare/data.js';
 import { filesOf } from '../compare/proofs.js';
+import type { SessionsAhead } from '../compare/sides.js';
 import { compareTouched, judgeTouched } from '../compare/touched.js';
 import type { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
@@ -32,6 +33,8 @@ export type VerifyOptions = {
   readonly key: StreamKey;
   readonly jobs: number;
   readonly keeps: Keeps | null;
+  /** Sessions that were opened before the pause. */
+  readonly ahead?: SessionsAhead | undefined;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -66,10 +69,10 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
 }
 
 function compareStill(
-  { source, target, jobs, keeps, log, signal }: VerifyOptions,
+  { source, target, jobs, keeps, ahead, log, signal }: VerifyOptions,
   how: Pick<CompareDataOptions, 'depth' | 'tables'>,
 ): Promise<DataComparison> {
-  return compareData({ source, target, jobs, keeps, log, signal, loggedOnly: true, ...how });
+  return compareData({ source, target, jobs, keeps, ahead, log, signal, loggedOnly: true, ...how });
 }
 
 /** The stream told nothing of unlogged tables: what was written to them since their copy is not on the target. */

@@ -20,7 +20,7 @@ import {
 } from './sessions.js';
 
 /** Each look is a query of a millisecond, or a read of the catalog. */
-const lookEveryMs = 20;
+const lookEveryMs = 10;
 
 /**
  * Until no other session has a transaction that has written or may, and none is prepared, in this order: one that is
@@ -42,7 +42,7 @@ export async function untilQuiet(session: Session, kind: FreezeKind, pause: Paus
 }
 
 /** A lock is looked at by trying it, which a run that is about to start could meet: not as often as the rest. */
-const aliveEvery = 10;
+const aliveEvery = 20;
 
 /** Until the run that follows waits at the end position, with everything on the target. */
 export async function untilDrained(catalog: Catalog, endpos: Lsn, pause: Pause): Promise<void> {

@@ -10,6 +10,7 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { validateGuarded } from '../apply/target-guards.js';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
+import { loadCutoverHold } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
 import { setApply } from '../catalog/sentinel.js';
@@ -27,6 +28,7 @@ import { loadStream } from '../catalog/stream.js';
 import { decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
 import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
 import type { CloneJobs, CloneProgress, CopyChoices, RestoreChoices, TargetWork } from '../clone/options.js';
+import { SpareTarget } from '../clone/spare-target.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
 import type { FilterFile } from '../filter/parse.js';
@@ -246,6 +248,8 @@ class CloneRun {
   readonly #catalog: Catalog;
   readonly #reporter: RunReporter;
   readonly #resume: boolean;
+  /** For what follows the last change; opened ahead while a cutover is waited for. */
+  readonly #spare = new SpareTarget();
 
   constructor(options: CloneRunOptions, catalog: Catalog, reporter: RunReporter, resume: boolean) {
     this.#options = options;
@@ -290,6 +294,7 @@ class CloneRun {
     follow: NonNullable<CloneRunOptions['follow']>,
     plan: ControlPlan | null,
   ): Promise<CloneSummary> {
+    await using _spare = this.#spare;
     for (;;) {
       if (!phaseDone(this.#catalog, 'drain')) await this.#followToEnd(follow, plan);
       const summary = await this.#completeTarget();
@@ -338,8 +343,10 @@ class CloneRun {
     const { key, ownPublications } = requireStream(catalog);
     using watched = watchForTakingBack(catalog);
     try {
-      const work = this.#targetWork(key, ownPublications, AbortSignal.any([signal, watched.signal]));
-      if (!phaseDone(catalog, 'sequences')) {
+      const until = AbortSignal.any([signal, watched.signal]);
+      const work = { ...this.#targetWork(key, ownPublications, until), spare: this.#spare };
+      // A cutover that is at work sets them itself, and says so before it opens the target.
+      if (!phaseDone(catalog, 'sequences') && loadCutoverHold(catalog)?.state !== 'finalizing') {
         this.#reporter.enter({ kind: 'sequences' });
         log.info('setting the sequences');
         await setSequences({ ...work, source });
@@ -421,6 +428,7 @@ class CloneRun {
       signal,
       onProgress: onFollow,
       ofClone: true,
+      spare: this.#spare,
       onApplying: () => this.#reporter.enter({ kind: 'apply' }),
     });
     this.#reporter.follow(run.report);

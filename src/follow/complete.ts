@@ -8,6 +8,7 @@
  * may be moved: then the stream goes on from where it is.
  */
 import { restoreGuarded, validateGuarded } from '../apply/target-guards.js';
+import type { SpareTarget } from '../clone/spare-target.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
@@ -26,13 +27,14 @@ export type CompletionOptions = {
    * application may write, and validates then.
    */
   readonly whole: boolean;
+  readonly spare: SpareTarget;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
 
 /** Does it; `go-on` when the end position is taken back or moved meanwhile. */
 export async function completeFollowed(options: CompletionOptions): Promise<'go-on' | 'finish'> {
-  const { target, key, watch, reached, whole, log, signal } = options;
+  const { target, key, watch, reached, whole, spare, log, signal } = options;
   const decide = () => decideWhenComplete(watch.endpos(), reached, watch.cutover);
   const back = new AbortController();
   const over = new AbortController();
@@ -42,7 +44,10 @@ export async function completeFollowed(options: CompletionOptions): Promise<'go-
     .catch(() => {});
   const work = { target, key, log, signal: AbortSignal.any([signal, back.signal]) };
   try {
-    await restoreGuarded(work);
+    {
+      await using lent = await spare.lend(work);
+      await restoreGuarded({ ...work, session: lent.session });
+    }
     if (!whole) return decide() === 'go-on' ? 'go-on' : 'finish';
     if (!watch.recordWritable()) return 'go-on';
     await watch.until(() => decide() !== 'hold', signal);

@@ -17,7 +17,7 @@ import { connect } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 import { tryPublication } from '../postgres/publication.js';
 import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
-import { expectStreamSource } from './stream-source.js';
+import { expectStreamSource } from '../postgres/stream-source.js';
 import { cleanupStream, type StreamChoices } from './stream-setup.js';
 
 export type RestartOptions = {

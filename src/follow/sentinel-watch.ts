@@ -14,14 +14,16 @@ import { endUnlessTakenBack } from './cutover-back.js';
 
 /** Short enough for a person who set the end position to see it taken at once; each look costs microseconds. */
 const lookEveryMs = 100;
+/** While a cutover is at work nobody can write, and waits for what this run does next. */
+const lookInPauseEveryMs = 10;
 
 const nothingPending: Positions = {};
 
 export class SentinelWatch {
   readonly #catalog: Catalog;
   readonly #log: Log;
-  readonly #timer: NodeJS.Timeout;
   readonly #waiting = new Set<() => void>();
+  #timer: NodeJS.Timeout;
   #dataVersion = -1;
   #sentinel: Sentinel;
   #cutover: CutoverHold | null = null;
@@ -38,7 +40,7 @@ export class SentinelWatch {
       closeCatalog(this.#catalog);
       throw error;
     }
-    this.#timer = setInterval(() => this.#look(), lookEveryMs);
+    this.#timer = setInterval(this.#tick, lookEveryMs);
   }
 
   /** What the sentinel said at the last look. */
@@ -99,6 +101,20 @@ export class SentinelWatch {
         signal.addEventListener('abort', stop, { once: true });
       });
     }
+  }
+
+  /** The next look is as soon as what this one has seen asks for. */
+  readonly #tick = (): void => {
+    const was = this.#everyMs;
+    this.#look();
+    if (this.#everyMs === was) return;
+    clearInterval(this.#timer);
+    this.#timer = setInterval(this.#tick, this.#everyMs);
+  };
+
+  get #everyMs(): number {
+    const inPause = this.#cutover?.state === 'running' || this.#cutover?.state === 'finalizing';
+    return inPause ? lookInPauseEveryMs : lookEveryMs;
   }
 
   /** Looks again right now: after this run itself has written to the sentinel. */

@@ -4,6 +4,7 @@
  */
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { apply } from '../apply/apply.js';
+import { SpareTarget } from '../clone/spare-target.js';
 import { Failure } from '../failure.js';
 import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
 import { JournalReader } from '../journal/reader.js';
@@ -71,6 +72,8 @@ export type StreamRunOptions = {
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
   /** Whether a clone has more to do on the target behind the last change, and says when the application may write. */
   readonly ofClone?: boolean | undefined;
+  /** The session for what follows the last change; opened ahead while a cutover is waited for. */
+  readonly spare?: SpareTarget | undefined;
   /** Told when changes begin to be applied, and again when they go on behind an end position. */
   readonly onApplying?: (() => void) | undefined;
   /** Told when the last change is applied. */
@@ -194,6 +197,7 @@ export class StreamRun {
   #sourceWatch: SourceWatch | null = null;
   #resting = false;
   #touches: TouchTracker | null = null;
+  readonly #spare: SpareTarget;
   #source: Lsn;
   /** The end of the last whole transaction in the files. */
   #lastCommit: Lsn;
@@ -209,6 +213,7 @@ export class StreamRun {
     capBytes: number,
   ) {
     this.#options = options;
+    this.#spare = options.spare ?? new SpareTarget();
     this.#capBytes = capBytes;
     this.watch = watch;
     this.#writer = writer;
@@ -331,13 +336,15 @@ export class StreamRun {
         this.#options.onApplying?.();
         const reached = await this.#applyToEnd(target, signal);
         if (reached === null) return false;
-        if ((await this.#hold(reached, signal)) === 'go-on') continue;
+        if ((await this.#hold(target, reached, signal)) === 'go-on') continue;
         // The last change is applied: what would have done it again may do its own work now.
         this.#options.onApplied?.();
         const { key } = stream;
         const { watch } = this;
         const whole = this.#options.ofClone !== true;
-        const completed = await completeFollowed({ target, key, watch, reached, whole, log, signal });
+        const spare = this.#spare;
+        const work = { target, key, watch, reached, whole, spare, log, signal };
+        const completed = await completeFollowed(work);
         if (completed === 'finish') return true;
         log.info(goesOn);
       }
@@ -385,15 +392,21 @@ export class StreamRun {
   }
 
   /** The applier's wait at the end position for a cutover, which is told that everything is on the target. */
-  async #hold(reached: Lsn, signal: AbortSignal): Promise<'go-on' | 'finish'> {
+  async #hold(target: Conninfo, reached: Lsn, signal: AbortSignal): Promise<'go-on' | 'finish'> {
     const { log } = this.#options;
-    if (decideAtEnd(this.watch.endpos(), reached, this.watch.cutover) === 'hold') {
-      log.info('at the end position: waiting for `walferry cutover`, which is at work');
-      this.watch.recordDrained(reached);
-    }
     const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
+    let preparing: Promise<void> | null = null;
+    if (decide() === 'hold') {
+      log.info('at the end position: waiting for `walferry cutover`, which is at work');
+      this.#touches?.save();
+      this.watch.recordDrained(reached);
+      // While the cutover compares. What keeps us from it is told by whoever needs the session.
+      preparing = this.#spare.prepare({ target, log, signal }).catch(() => {});
+    }
     await this.watch.until(() => decide() !== 'hold', signal);
+    await preparing;
     if (decide() !== 'go-on') return 'finish';
+    await this.#spare.close();
     log.info(goesOn);
     return 'go-on';
   }
@@ -401,6 +414,8 @@ export class StreamRun {
   async close(): Promise<void> {
     await this.#pruning;
     await this.#writer?.close();
+    // A clone goes on with its own.
+    if (this.#options.spare === undefined) await this.#spare.close();
     this.watch.close();
   }
 

@@ -49,7 +49,7 @@ import { expectFollowable, expectNoSlot, expectPublicationRead } from '../postgr
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { rememberScope } from './filter-scope.js';
-import { expectStreamSource } from './stream-source.js';
+import { expectStreamSource } from '../postgres/stream-source.js';
 import { dropTargetRecords } from './target-records.js';
 
 export type StreamChoices = {

@@ -17,7 +17,6 @@ import {
 import type { Log } from '../log.js';
 import { laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 
-// A cutover waits for it in its pause.
 const saveEveryMs = 250;
 /** A comparison tells more often than this that it is still there. */
 const requestAliveMs = 10_000;
@@ -142,6 +141,11 @@ export class TouchTracker implements TouchLog {
     if (lsn <= this.#state.covered) return;
     this.#state = { ...this.#state, covered: lsn };
     this.#changed = true;
+  }
+
+  /** Saves now: a cutover is told that everything is on the target, and compares what was written. */
+  save(): void {
+    this.#save();
   }
 
   /** Saves and closes. */

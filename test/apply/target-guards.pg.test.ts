@@ -1,7 +1,7 @@
 /** Targets whose foreign keys, triggers and identity columns are there already. */
 import { describe, expect, test } from 'vitest';
 import { apply } from '../../src/apply/apply.js';
-import { restoreGuarded } from '../../src/apply/target-guards.js';
+import { restoreGuarded, validateGuarded } from '../../src/apply/target-guards.js';
 import { silentLog } from '../../src/log.js';
 import { zeroLsn } from '../../src/model/lsn.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
@@ -72,9 +72,14 @@ function running(uri: string, messages: readonly StreamMessage[]) {
   });
 }
 
-function restore(uri: string): Promise<void> {
-  const signal = new AbortController().signal;
-  return restoreGuarded({ target: readConninfo(uri, {}), key, log: silentLog, signal });
+async function restore(uri: string): Promise<void> {
+  await restoreGuarded(guarded(uri));
+  await validateGuarded(guarded(uri));
+}
+
+function guarded(uri: string) {
+  const { signal } = new AbortController();
+  return { target: readConninfo(uri, {}), key, log: silentLog, signal };
 }
 
 describe.each(Object.entries(roles))('as %s', (_, uriOf) => {
@@ -100,6 +105,21 @@ describe.each(Object.entries(roles))('as %s', (_, uriOf) => {
     await restore(target[uriOf]);
     expect(await target.sql(state)).toEqual(before);
   });
+});
+
+test('foreign keys are there before they are validated, which passes over one that is gone again', async () => {
+  await using target = await preparedTarget(schema);
+  await running(target.neonUri, stream);
+  await restoreGuarded(guarded(target.neonUri));
+  // A partitioned table's key cannot be left for later before 18.
+  const open = `select conrelid::regclass::text as table from pg_constraint
+    where contype = 'f' and not convalidated and conparentid = 0 and conrelid <> 'part'::regclass order by 1`;
+  expect(await target.sql(open)).toEqual([{ table: 'book' }, { table: 'unchecked' }]);
+  await expect(target.sql(`insert into book values (50, -1, 'new')`)).rejects.toThrow(/foreign key/);
+  await target.sql('alter table book drop constraint book_author_fkey');
+  await validateGuarded(guarded(target.neonUri));
+  expect(await target.sql(open)).toEqual([{ table: 'unchecked' }]);
+  expect(await target.sql('select * from walferry.guard')).toEqual([]);
 });
 
 test('what an interrupted run switched off is put back by whoever comes next', async () => {

@@ -13,7 +13,14 @@ import { checkDirectory } from '../../src/check/work-directory.js';
 import { failurePolicies, type FailureCode } from '../../src/failure.js';
 import { startServer } from '../support/clusters.js';
 import { createDatabase } from '../support/databases.js';
-import { openMigration, runToEnd, streamOptions, type Migration } from '../support/live-migration.js';
+import {
+  openMigration,
+  runToEnd,
+  slotOf,
+  streamOptions,
+  uris,
+  type Migration,
+} from '../support/live-migration.js';
 import { until } from '../support/until.js';
 import { failing, wishOf } from './wish.js';
 
@@ -245,7 +252,7 @@ describe('a work directory', () => {
     expect([looks.finding.verdict, looks.finding.code, looks.own]).toEqual([
       'fail',
       'work-directory-used',
-      { stream: false, tables: false },
+      { stream: false, tables: false, recorded: null },
     ]);
     const exit = await runToEnd(migration, ['clone', '--no-owner', '--skip-check']);
     expect(exit.code, exit.stderr).toBe(failurePolicies['work-directory-used'].exit);
@@ -254,5 +261,23 @@ describe('a work directory', () => {
     expect([resumed.finding.verdict, resumed.own.tables]).toEqual(['pass', true]);
     const restarted = await checkDirectory(place(migration, { restart: true }));
     expect([restarted.finding.verdict, restarted.own.tables]).toEqual(['pass', false]);
+  });
+
+  test('with a stream that was made on another server, which is not the one of --source', async () => {
+    await using migration = await openMigration({ schema });
+    await using other = await openMigration({ schema });
+    const elsewhere = uris({ ...migration, source: other.source });
+    const setup = ['stream', 'setup', '--slot-name', slotOf(migration)];
+    expect((await runToEnd(migration, setup)).code).toBe(0);
+    const follow = ['--follow', '--slot-name', slotOf(migration), '--no-owner', '--no-acl'];
+    const check = await runToEnd(migration, ['check', '--json', ...follow], elsewhere);
+    const { findings } = JSON.parse(check.stdout) as { findings: Finding[] };
+    expect(findings.filter(({ verdict }) => verdict === 'fail')).toEqual([
+      expect.objectContaining({ id: 'stream.source', code: 'work-directory-used' }),
+    ]);
+    const exit = await runToEnd(migration, ['clone', ...follow, '--skip-check'], elsewhere);
+    expect(exit.code, exit.stderr).not.toBe(0);
+    expect((await runToEnd(migration, ['check', '--json', ...follow])).code).toBe(0);
+    expect((await runToEnd(migration, ['stream', 'cleanup'])).code).toBe(0);
   });
 });

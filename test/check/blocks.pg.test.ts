@@ -25,6 +25,8 @@ type Case = {
   readonly options?: (migration: Migration) => CloneSettings;
   /** Where the run ends with another code than the one foretold: further on, it looks like this. */
   readonly endsWith?: FailureCode;
+  /** What must be as it was after the run has ended. */
+  readonly left?: (migration: Migration) => Promise<void>;
   /** Takes away what is not of the databases. */
   readonly undo?: (migration: Migration) => string;
 };
@@ -173,6 +175,18 @@ const forStream: readonly Case[] = [
   },
 ];
 
+/** As where `output_plugin_libraries` does not list it: the server does not load it. */
+const refusedPlugin: Case = {
+  name: 'a plugin that the server does not load',
+  id: 'stream.plugin',
+  code: 'source-setup',
+  source: ({ source }) => `alter database ${source.name} set dynamic_library_path = '/nowhere'`,
+  wish: () => ({ follow: { plugin: 'wal2json' } }),
+  options: (migration) => ({ ...followOptions(migration), plugin: 'wal2json' }),
+  says: /wal2json/,
+  remedy: /pgoutput/,
+};
+
 const onTarget: readonly Case[] = [
   {
     name: 'a database in which our role may make nothing',
@@ -225,6 +239,17 @@ const onTarget: readonly Case[] = [
     target: () => 'create table item (id int)',
     says: /has 1 of the source's tables already: public\.item/,
     remedy: /--drop-if-exists/,
+  },
+  {
+    name: 'a table of a name of the source that holds rows, which stay',
+    id: 'target.tables',
+    code: 'target-not-empty',
+    target: () => `create table item (id int primary key, body text); insert into item values (7, 'ours');
+      grant all on item to public`,
+    says: /has 1 of the source's tables already: public\.item/,
+    remedy: /--drop-if-exists/,
+    left: async ({ target }) =>
+      expect(await target.sql('select * from item')).toEqual([{ id: '7', body: 'ours' }]),
   },
   {
     name: "a view of a table's name, also where tables may be dropped",
@@ -355,6 +380,7 @@ async function expectBlocked(one: Case): Promise<void> {
     const { code, message } = ended as Failure;
     const foretold = failurePolicies[one.endsWith ?? one.code].exit;
     expect(failurePolicies[code].exit, message).toBe(foretold);
+    await one.left?.(migration);
   } finally {
     if (one.undo !== undefined) await source.sql(one.undo(migration));
   }
@@ -364,7 +390,7 @@ describe('on the source', () => {
   test.each(onSource)('$name', expectBlocked);
 });
 describe('for a stream', () => {
-  test.each(forStream.map((one) => ({ wish: follow, ...one })))('$name', expectBlocked);
+  test.each([...forStream, refusedPlugin].map((one) => ({ wish: follow, ...one })))('$name', expectBlocked);
 });
 describe('on the target', () => {
   test.each(onTarget)('$name', expectBlocked);

@@ -1,8 +1,10 @@
 /** How many connections a clone has at most: the servers themselves are told to refuse one more. */
 import { expect, test } from 'vitest';
+import { sessionNeeds } from '../../src/check/connections.js';
 import { startServer } from '../support/clusters.js';
 import { createDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
+import { until } from '../support/until.js';
 import { walferry } from '../support/walferry.js';
 
 const jobs = { table: 3, index: 2 };
@@ -20,27 +22,61 @@ const schema = `
 
 const complaint = /no more connections|trying again|after \d+ attempts/;
 
-test('at most table jobs + 2 connections to the source, and table jobs + index jobs + 2 to the target', async () => {
-  // Servers of its own, since it is the roles that are limited: a database's limit counts autovacuum as well.
-  await using sourceServer = await startServer('source');
-  await using targetServer = await startServer('target');
-  await using source = await createDatabase('source', { server: sourceServer });
-  await using target = await createDatabase('target', { server: targetServer });
-  await using directory = await temporaryDirectory();
+/** Servers of their own, since it is the roles that are limited: a database's limit counts autovacuum as well. */
+async function bounded(limits: { readonly source: number; readonly target: number }) {
+  const sourceServer = await startServer('source');
+  const targetServer = await startServer('target');
+  const source = await createDatabase('source', { server: sourceServer });
+  const target = await createDatabase('target', { server: targetServer });
+  const directory = await temporaryDirectory();
   await source.sqlAsOwner(schema);
   // The test's own session of the owner is one of them.
-  await source.sql(`alter role ${sourceServer.owner.name} connection limit ${jobs.table + 2 + 1}`);
-  await target.sql(`alter role ${targetServer.owner.name} connection limit ${jobs.table + jobs.index + 2}`);
-  const args = ['clone', '--no-owner', '--dir', directory.path, '--source', source.neonUri];
+  await source.sql(`alter role ${sourceServer.owner.name} connection limit ${limits.source + 1}`);
+  await target.sql(`alter role ${targetServer.owner.name} connection limit ${limits.target}`);
   const counts = ['--table-jobs', String(jobs.table), '--index-jobs', String(jobs.index)];
+  return {
+    source,
+    target,
+    env: { PGCOPYDB_SOURCE_PGURI: source.neonUri, PGCOPYDB_TARGET_PGURI: target.neonUri },
+    args: ['clone', '--no-owner', '--dir', directory.path, ...counts],
+    directory: directory.path,
+    [Symbol.asyncDispose]: async () => {
+      await source[Symbol.asyncDispose]();
+      await target[Symbol.asyncDispose]();
+      await directory[Symbol.asyncDispose]();
+      await sourceServer[Symbol.asyncDispose]();
+      await targetServer[Symbol.asyncDispose]();
+    },
+  };
+}
 
-  await using process = walferry([...args, '--target', target.neonUri, ...counts]);
+test('at most table jobs + 2 connections to the source, and table jobs + index jobs + 2 to the target', async () => {
+  await using place = await bounded({ source: jobs.table + 2, target: jobs.table + jobs.index + 2 });
+  await using process = walferry(place.args, { env: place.env });
   const exit = await process.exit;
 
   expect(exit.code, exit.stderr).toBe(0);
   expect(exit.stderr).not.toMatch(complaint);
-  const [row] = await target.sql(
+  const [row] = await place.target.sql(
     `select count(*) as n, count(*) filter (where convalidated) as valid from pg_constraint where contype = 'f'`,
   );
   expect(row).toEqual({ n: '30', valid: '30' });
+});
+
+test('with --follow, as many as check counts, and the two of the stream', async () => {
+  const all = { ...jobs, restore: 2 };
+  const { asked, walsenders } = sessionNeeds('source', all, true);
+  const target = sessionNeeds('target', all, true).asked;
+  await using place = await bounded({ source: asked + walsenders, target });
+  await using following = walferry([...place.args, '--follow'], { env: place.env });
+  await following.waitForOutput(/applying changes from/);
+  // A table that the stream does not know: the source is looked at once more.
+  await place.source.sqlAsOwner('create table late (id int primary key); insert into t_1 values (2000, 1)');
+  await until('a change is applied', async () => {
+    return (await place.target.sql('select from t_1 where id = 2000')).length === 1;
+  });
+  following.kill('SIGINT');
+  const exit = await following.exit;
+  expect(exit.code, exit.stderr).toBe(22);
+  expect(exit.stderr).not.toMatch(complaint);
 });

@@ -123,6 +123,28 @@ describe('--freeze revoke', () => {
     await expectRefused(source, clerk, insert);
   });
 
+  test('functions that write with rights that stay are named, and no others', async () => {
+    await using migration = await openMigration({ schema: shopSchema, role: 'superuser' });
+    const { source } = migration;
+    const body = `language sql begin atomic insert into sale (item, amount) values (1, 1); end`;
+    await source.sql(`
+      grant insert on sale to public;
+      create function sell(int) returns void security definer ${body};
+      create procedure "re fund"() security definer ${body};
+      create function sell_as_caller() returns void ${body};
+      create function sell_for_nobody() returns void security definer ${body};
+      revoke execute on function sell_for_nobody() from public;
+      create function looks() returns bigint stable security definer language sql as 'select count(*) from sale';
+      create function fires() returns trigger security definer language plpgsql as 'begin return new; end'`);
+    await using _following = await followed(migration, '--no-acl');
+    const dry = await runToEnd(migration, ['cutover', ...anyLag, '--dry-run', '--freeze', 'revoke']);
+    expect(dry.stdout).toMatch(
+      /SECURITY DEFINER .*: public\."re fund"\(\) \(of postgres\), public\.sell\(integer\) \(of postgres\)\n/,
+    );
+    const readOnly = await runToEnd(migration, ['cutover', ...anyLag, '--dry-run']);
+    expect(readOnly.stdout).not.toContain('SECURITY DEFINER');
+  });
+
   test('what an ordinary role may not do is said at the start, with what it may', async () => {
     await using migration = await openMigration({ schema: shopSchema });
     const { source } = migration;

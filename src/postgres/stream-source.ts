@@ -1,15 +1,15 @@
 /**
  * Which server and database a stream was made on. A slot and a publication are known by names that every run shares,
- * so that whoever drops them asks first whether this is where they were made.
+ * so that whoever drops them, or means to go on with them, asks first whether this is where they were made.
  */
 import { asFailure, Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
-import type { Session } from '../postgres/connect.js';
-import type { Conninfo } from '../postgres/connection-string.js';
-import { identifySource } from '../postgres/identify.js';
-import { connectWalsender } from '../postgres/slot.js';
-import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
+import type { Session } from './connect.js';
+import type { Conninfo } from './connection-string.js';
+import { identifySource } from './identify.js';
+import { connectWalsender } from './slot.js';
+import { fetchSystemIdentifier } from './system-identifier.js';
 
 export type StreamSource = Pick<StreamKey, 'systemIdentifier' | 'database'>;
 
@@ -42,7 +42,7 @@ export function otherSource(recorded: StreamSource, found: StreamSource, directo
     `the database "${database}" of the server with system identifier ${systemIdentifier}`;
   return new Failure(
     'work-directory-used',
-    `the stream in ${directory} was made on ${say(recorded)}, and --source is ${say(found)}: nothing was dropped`,
+    `the stream in ${directory} was made on ${say(recorded)}, and --source is ${say(found)}`,
     {
       remedy:
         `Take that stream down first: walferry stream cleanup --dir ${directory}, with its own server as --source. ` +
