@@ -23,7 +23,7 @@ export type { CheckReport } from './check/check.js';
 export type { Finding } from './check/finding.js';
 export type { CloneProgress } from './clone/options.js';
 export type { DataComparison, TableComparison } from './compare/comparison.js';
-export type { CompareProgress } from './compare/data.js';
+export type { CompareProgress } from './compare/options.js';
 export type { SchemaComparison } from './compare/schema-difference.js';
 export type { CutoverPlan } from './cutover/plan.js';
 export type { CutoverReport } from './cutover/report.js';

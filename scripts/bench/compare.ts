@@ -3,7 +3,8 @@
  * own statement. Divided by the size of the tables, the CPU is the cost per GB.
  */
 import { relationLabel } from '../../src/model/relation.js';
-import { compareData, type CompareDepth } from '../../src/compare/data.js';
+import { compareData } from '../../src/compare/data.js';
+import type { CompareDepth } from '../../src/compare/options.js';
 import { sidesDiffer } from '../../src/compare/comparison.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { serverCpuMs } from './server-cost.js';

@@ -1,6 +1,6 @@
 /** Settings → comparisons, by what the run in the work directory copies and whether it follows. */
 import type { DatabasePair } from '../compare/all-databases.js';
-import type { CompareDataOptions } from '../compare/data.js';
+import type { CompareDataOptions } from '../compare/options.js';
 import type { CompareSchemaOptions } from '../compare/schema.js';
 import type { CommandContext } from './command.js';
 

@@ -3,10 +3,10 @@
  * must not fail ends the run.
  */
 import { join } from 'node:path';
-import { Failure } from '../failure.js';
+import { Failure, throwIfStopped } from '../failure.js';
 import type { Session } from '../postgres/connect.js';
-import { restoreEntries } from '../postgres/dump.js';
-import type { DumpEntry, RestoreError } from '../postgres/dump.js';
+import { restoreEntries, scriptEntries } from '../postgres/dump.js';
+import type { DumpEntry, RestoreError, RestoreOptions } from '../postgres/dump.js';
 import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { loadProblems, recordProblems } from './problems.js';
 import { judgeRestoreErrors } from './restore-errors.js';
@@ -28,12 +28,15 @@ export type StageRestore = {
   readonly clean?: boolean;
   /** Only schemas: what must be there before them comes with the next call. */
   readonly onlySchemas?: boolean;
+  /** A session in which entries are restored together, where they can be: none is waited for alone. */
+  readonly session?: Session;
 };
 
 /** Restores the stage and returns what was refused. Throws `target-statement` for what cannot be done without. */
 export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
   const { work, file, stage } = restore;
-  const { wanted } = splitStage(restore);
+  const { wanted: all } = splitStage(restore);
+  const wanted = restore.session === undefined ? all : await restoreTogether(restore, restore.session, all);
   const errors: RestoreError[] = [];
   // DROPs of one program could meet what another has made.
   const atOnce = stage === 'pre-data' && restore.clean !== true ? preDataJobs(work.jobs) : 1;
@@ -77,18 +80,55 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
   return problems;
 }
 
+/** In one transaction: each may lock a table, and a server has room for some thousands of locks. */
+const entriesTogether = 500;
+
+/**
+ * pg_restore waits for the answer to each statement, after a login of its own: hundreds of privileges and triggers, on a
+ * server far away, are many seconds. So they are sent as one script, in a transaction. What is left is returned:
+ * everything of a script that fails, of which pg_restore says what the matter is.
+ */
+async function restoreTogether(
+  restore: StageRestore,
+  session: Session,
+  entries: readonly DumpEntry[],
+): Promise<DumpEntry[]> {
+  const left: DumpEntry[] = [];
+  for (let from = 0; from < entries.length; from += entriesTogether) {
+    const some = entries.slice(from, from + entriesTogether);
+    const script = await scriptEntries(restoreOptions(restore, some, `${restore.stage}-together`));
+    const done =
+      script !== null &&
+      (await session.run(script).then(
+        () => true,
+        () => false,
+      ));
+    if (!done) left.push(...some);
+    throwIfStopped(restore.work.signal);
+  }
+  return left;
+}
+
 /** As many as will have connections once rows are copied. */
 function preDataJobs({ restore, table, index }: CloneJobs): number {
   return Math.min(restore, table + index);
 }
 
 function restoreList(
-  { work, file, clean }: StageRestore,
+  restore: StageRestore,
   entries: readonly DumpEntry[],
   name: string,
 ): Promise<RestoreError[]> {
+  return restoreEntries(restoreOptions(restore, entries, name));
+}
+
+function restoreOptions(
+  { work, file, clean }: StageRestore,
+  entries: readonly DumpEntry[],
+  name: string,
+): RestoreOptions {
   const { folder, dump } = schemaPaths(work.directory);
-  return restoreEntries({
+  return {
     target: work.target,
     file: dump,
     serverVersion: file.schema.serverVersion,
@@ -101,7 +141,7 @@ function restoreList(
     clean: clean === true,
     log: work.log,
     signal: work.signal,
-  });
+  };
 }
 
 /** As `restoreStage`, after a look at what the target has: of a stage without entries it is not even asked. */
@@ -110,7 +150,10 @@ export async function lookAndRestoreStage(
   session: () => Promise<Session>,
 ): Promise<Problem[]> {
   if (stageEntries(restore).length === 0) return [];
-  return await restoreStage({ ...restore, target: await fetchTargetObjects(await session()) });
+  const target = await fetchTargetObjects(await session());
+  // A refresh reads tables, and event triggers fire at what comes after them: both one by one.
+  const together = restore.stage === 'finalize' ? { session: await session() } : {};
+  return await restoreStage({ ...restore, ...together, target });
 }
 
 /** The stage's entries: those to be restored, and those that the target has. */

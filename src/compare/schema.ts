@@ -10,7 +10,8 @@ import { silentLog, type Log } from '../log.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { countObjects, diffObjects, type SchemaComparison } from './schema-difference.js';
-import { fetchSchemaObjects, type ObjectScope, type SchemaObject } from './schema-objects.js';
+import type { ObjectScope, SchemaObject } from './schema-objects.js';
+import { fetchSchemaObjects } from './schema-reading.js';
 import { isOfOtherServers } from './scope.js';
 
 export type CompareSchemaOptions = {

@@ -42,11 +42,12 @@ export class Sides {
     const pair = await this.#pair(async (side) => {
       const session = await this.#connect(side);
       if (!this.#options.still) return session;
-      await session.query(beginSql);
       if (this.#options.shareSnapshot) this.#snapshots[side] = await this.#exportSnapshot(session);
+      else await session.query(beginSql);
       return session;
     });
-    if (await isSameDatabase(pair.source, pair.target)) {
+    // Who has opened sessions ahead knows its sides.
+    if (this.#options.ahead === undefined && (await isSameDatabase(pair.source, pair.target))) {
       this.#options.log?.warn(
         'source and target are one and the same database: that it is equal to itself proves nothing',
       );
@@ -58,9 +59,9 @@ export class Sides {
     return await this.#pair(async (side) => {
       const session = await this.#connect(side);
       if (!this.#options.still) return session;
-      await session.query(beginSql);
       const snapshot = this.#snapshots[side];
-      if (snapshot !== null) await session.query(`set transaction snapshot ${quoteLiteral(snapshot)}`);
+      const share = snapshot === null ? '' : `; set transaction snapshot ${quoteLiteral(snapshot)}`;
+      await session.run(`${beginSql}${share}`);
       return session;
     });
   }
@@ -90,11 +91,11 @@ export class Sides {
     return session;
   }
 
-  /** Null where the role may not export one: then every session has a snapshot of its own. */
+  /** Begins, and exports. Null where the role may not export one: then every session has a snapshot of its own. */
   async #exportSnapshot(session: Session): Promise<string | null> {
     try {
-      const [row] = await session.query('select pg_catalog.pg_export_snapshot() as snapshot');
-      return row?.['snapshot'] ?? null;
+      const { rows } = await session.run(`${beginSql}; select pg_catalog.pg_export_snapshot() as snapshot`);
+      return rows[0]?.['snapshot'] ?? null;
     } catch (error) {
       if (!(error instanceof Failure) || !error.code.endsWith('-rights')) throw error;
       const { log = silentLog } = this.#options;

@@ -11,7 +11,9 @@ import {
   type DataComparison,
   type TableName,
 } from '../compare/comparison.js';
-import { compareData, openComparison, type CompareDataOptions } from '../compare/data.js';
+import { compareData } from '../compare/data.js';
+import { openComparison } from '../compare/opening.js';
+import type { CompareDataOptions } from '../compare/options.js';
 import { filesOf } from '../compare/proofs.js';
 import type { SessionsAhead } from '../compare/sides.js';
 import { compareTouched, judgeTouched } from '../compare/touched.js';

@@ -1,6 +1,6 @@
 /** What a library call tells while it runs. */
 import type { CloneProgress } from '../clone/options.js';
-import type { CompareProgress } from '../compare/data.js';
+import type { CompareProgress } from '../compare/options.js';
 import type { FollowProgress } from '../follow/stream-run.js';
 import type { Log, LogFields } from '../log.js';
 

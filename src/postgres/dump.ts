@@ -246,6 +246,26 @@ export type RestoreOptions = {
  */
 export async function restoreEntries(options: RestoreOptions): Promise<RestoreError[]> {
   if (options.entries.length === 0) return [];
+  const result = await runClientTool({
+    tool: 'pg_restore',
+    conninfo: options.target,
+    side: 'target',
+    serverVersion: options.serverVersion,
+    // Only so does it say which entry a statement that failed belongs to.
+    args: ['--verbose', ...(await restoreArguments(options))],
+    log: options.log,
+    errorsAs: 'notice',
+    signal: options.signal,
+  });
+  const errors = readRestoreErrors(result.stderr);
+  // Without an entry it was not a statement of the dump: the connection, the file, the program itself.
+  const other = errors.length === 0 || errors.some((error) => error.dumpId === null);
+  if (result.code !== 0 && other) throw clientToolFailure('pg_restore', result, 'target');
+  return errors;
+}
+
+/** Writes the list; what both ways of restoring tell pg_restore. */
+async function restoreArguments(options: RestoreOptions): Promise<string[]> {
   const lines = options.entries.map(
     (entry) => `${entry.dumpId}; ${entry.catalogOid} ${entry.oid} ${entryLabel(entry)}`,
   );
@@ -257,25 +277,35 @@ export async function restoreEntries(options: RestoreOptions): Promise<RestoreEr
     [options.noTablespaces, ['--no-tablespaces']],
     [options.clean, ['--clean', '--if-exists']],
   ];
+  return [
+    ...switches.flatMap(([on, words]) => (on ? words : [])),
+    `--use-list=${options.listFile}`,
+    options.file,
+  ];
+}
+
+/** The same as SQL, for a session; null where that cannot be sent over ours. Throws `client-tool-failed`. */
+export async function scriptEntries(options: RestoreOptions): Promise<string | null> {
   const result = await runClientTool({
     tool: 'pg_restore',
-    conninfo: options.target,
-    side: 'target',
     serverVersion: options.serverVersion,
-    // Only so does it say which entry a statement that failed belongs to.
-    args: [
-      '--verbose',
-      ...switches.flatMap(([on, words]) => (on ? words : [])),
-      `--use-list=${options.listFile}`,
-      options.file,
-    ],
+    args: ['--file=-', ...(await restoreArguments(options))],
     log: options.log,
-    errorsAs: 'notice',
     signal: options.signal,
   });
-  const errors = readRestoreErrors(result.stderr);
-  // Without an entry it was not a statement of the dump: the connection, the file, the program itself.
-  const other = errors.length === 0 || errors.some((error) => error.dumpId === null);
-  if (result.code !== 0 && other) throw clientToolFailure('pg_restore', result, 'target');
-  return errors;
+  if (result.code !== 0) throw clientToolFailure('pg_restore', result);
+  return readRestoreScript(result.stdout);
+}
+
+/**
+ * A script of pg_restore's without what is for psql: a first and a last command around it, with a key of its own (from
+ * 13.22, 14.19, … on). Null when it is in another encoding than UTF8, which our sessions write. Pure.
+ */
+export function readRestoreScript(script: string): string | null {
+  const lines = script.split('\n');
+  // Anywhere else it is a line of somebody's function.
+  const first = lines.find((line) => line !== '' && !line.startsWith('--')) ?? '';
+  const key = /^\\restrict (\w+)$/.exec(first)?.[1];
+  const ours = lines.filter((line) => line !== `\\restrict ${key}` && line !== `\\unrestrict ${key}`);
+  return ours.includes(`SET client_encoding = 'UTF8';`) ? ours.join('\n') : null;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { sumsSql } from '../../src/compare/checksum.js';
-import { compareData, type CompareDataOptions } from '../../src/compare/data.js';
+import { compareData } from '../../src/compare/data.js';
+import type { CompareDataOptions } from '../../src/compare/options.js';
 import type { DataComparison } from '../../src/compare/comparison.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { quoteLiteral } from '../../src/model/sql.js';

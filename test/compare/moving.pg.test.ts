@@ -1,7 +1,8 @@
 /** `compare data` while changes flow: no false alarm under load, and what is wrong is found all the same. */
 import { expect, test } from 'vitest';
 import type { DataComparison } from '../../src/compare/comparison.js';
-import { compareData, type CompareDataOptions } from '../../src/compare/data.js';
+import { compareData } from '../../src/compare/data.js';
+import type { CompareDataOptions } from '../../src/compare/options.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import {
   cloneFollow,

@@ -1,7 +1,8 @@
 /** `compare data --rows`: which rows differ, by their keys; and large tables, in pieces. */
 import { describe, expect, test } from 'vitest';
 import type { RowDifferences } from '../../src/compare/comparison.js';
-import { compareData, type CompareDataOptions } from '../../src/compare/data.js';
+import { compareData } from '../../src/compare/data.js';
+import type { CompareDataOptions } from '../../src/compare/options.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { walferry } from '../support/walferry.js';

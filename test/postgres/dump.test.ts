@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readDumpList, readRestoreErrors } from '../../src/postgres/dump.js';
+import { readDumpList, readRestoreErrors, readRestoreScript } from '../../src/postgres/dump.js';
 
 describe('the table of contents of a dump', () => {
   test('entries have their catalog, kind and dependencies', () => {
@@ -106,5 +106,32 @@ describe('what pg_restore could not do', () => {
     expect(readRestoreErrors('pg_restore: error: connection to server failed: no\n')).toEqual([
       { dumpId: null, message: 'connection to server failed: no', command: null },
     ]);
+  });
+});
+
+describe('a script', () => {
+  const script = (first: string, last: string, encoding = 'UTF8') =>
+    [
+      '-- PostgreSQL database dump',
+      ...(first === '' ? [] : [first]),
+      `SET client_encoding = '${encoding}';`,
+      'CREATE FUNCTION f() AS $$',
+      String.raw`\restrict other`,
+      '$$;',
+      ...(last === '' ? [] : [last]),
+    ].join('\n');
+
+  test("is sent without psql's own commands, whatever a function says", () => {
+    expect(readRestoreScript(script(String.raw`\restrict aB3`, String.raw`\unrestrict aB3`))).toBe(
+      script('', ''),
+    );
+  });
+
+  test('of an older pg_restore, which has none, is sent as it is', () => {
+    expect(readRestoreScript(script('', ''))).toBe(script('', ''));
+  });
+
+  test('of another encoding is not sent', () => {
+    expect(readRestoreScript(script('', '', 'SQL_ASCII'))).toBeNull();
   });
 });

@@ -1,4 +1,4 @@
-import type { CompareProgress } from '../../compare/data.js';
+import type { CompareProgress } from '../../compare/options.js';
 import type { DataComparison } from '../../compare/comparison.js';
 import type { DatabasePair } from '../../compare/all-databases.js';
 import { prettySize } from '../output.js';

@@ -118,6 +118,7 @@ th.number, td.number { text-align: right; padding-right: 0; padding-left: 10px; 
 .tables tr[data-row='waits'] td { color: var(--soft); }
 
 input { font: inherit; color: var(--text); background: var(--ground); border: 1px solid var(--line); border-radius: 9px; padding: 7px 12px; min-height: 38px; width: 100%; }
+input::placeholder { color: var(--soft); opacity: 1; }
 .filter input { width: 200px; min-height: 34px; padding: 4px 12px; }
 button { font: inherit; font-weight: 550; font-size: 0.92rem; color: var(--on-accent); background: var(--accent); border: 1px solid transparent; border-radius: 9px; padding: 6px 16px; min-height: 38px; cursor: pointer; }
 button:hover:not(:disabled) { filter: brightness(1.08); }

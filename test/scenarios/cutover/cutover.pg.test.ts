@@ -2,7 +2,7 @@
  * `walferry cutover` beside `walferry clone --follow`, as two people at two terminals would run them, while an
  * application writes.
  */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
@@ -40,6 +40,10 @@ describe('a cutover under load', () => {
     );
     expect(await migration.target.sql('select id from session')).toEqual([{ id: '1' }]);
     await migration.target.sql('insert into session values (2)');
+    // privileges and triggers came in one transaction, not one by one,
+    const lists = await readdir(join(migration.directory, 'schema'));
+    expect(lists).toContain('finalize-together.list');
+    expect(lists).not.toContain('finalize.list');
     // both sides are equal, with everything else that was ever committed,
     await expectEqual(migration.source, migration.target);
     const [count] = await migration.target.sql('select count(*)::text as count from sale');

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { loadToken } from '../../../src/control/token.js';
+import { expectAccessible, expectKeyboard } from '../../support/accessible.js';
 import { openPage } from '../../support/browser.js';
 import { temporaryDirectory } from '../../support/directory.js';
 import { expectEqual } from '../../support/equal.js';
@@ -27,11 +28,13 @@ async function pictures(): Promise<{ folder: string } & AsyncDisposable> {
   return { folder: named === '' ? own.path : named, [Symbol.asyncDispose]: () => own[Symbol.asyncDispose]() };
 }
 
+/** A picture of what anybody can read and operate. */
 async function picture(page: Page, folder: string, name: string): Promise<void> {
   const path = join(folder, `${name}.png`);
   await page.screenshot({ path, fullPage: true });
   // A page that shows nothing makes a picture of a few kB.
   expect(statSync(path).size, name).toBeGreaterThan(15_000);
+  await expectAccessible(page);
 }
 
 const dark = { colorScheme: 'dark' } as const;
@@ -87,6 +90,7 @@ test('a clone and what follows it are shown live in a browser, and steered with 
   await phonePage.locator('#chart canvas').waitFor();
   await picture(phonePage, folder, 'follow-phone');
   expect(await phonePage.evaluate('document.documentElement.scrollWidth')).toBe(390);
+  await expectKeyboard(phonePage);
 
   // The theme is switched by hand, and remembered.
   await page.locator('#theme').click();
@@ -116,6 +120,7 @@ test('a clone and what follows it are shown live in a browser, and steered with 
   await page.locator('#confirm-yes').click();
   await page.locator('#steer-result:text("Applying is enabled.")').waitFor();
   await picture(page, folder, 'steer-dark');
+  await expectKeyboard(page);
 
   // The end position is set, and the page shows the run to its end.
   await page.locator('#endpos:text("End here")').click();
