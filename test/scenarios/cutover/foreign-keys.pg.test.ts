@@ -14,8 +14,8 @@ import {
   type Migration,
 } from '../../support/live-migration.js';
 import type { WalferryProcess } from '../../support/walferry.js';
-import { expectFollows, killAt } from './kills.js';
-import { anyLag, cutover, followed, shopSchema, type Report } from './shop.js';
+import { killAt } from './kills.js';
+import { anyLag, cutover, expectFollows, followed, holdUp, shopSchema, type Report } from './shop.js';
 
 const key = 'sale_item_fkey of public.sale';
 /** Everything but the opening is done. */
@@ -72,13 +72,12 @@ test('beside `follow` that dies before it has put them back: the cutover does bo
   await using migration = await openMigration({ schema, onBoth: true });
   await using following = await followedOnly(migration);
   // Somebody's transaction on the target keeps the key from being added.
-  await using reader = await migration.target.session();
-  await reader.sql('begin; lock table item in row exclusive mode');
+  await using reader = await holdUp(migration, 'item in row exclusive mode');
   await using cutting = run(migration, ['cutover', ...anyLag, '--json']);
   await cutting.waitForOutput(/completing the target/);
   following.kill('SIGKILL');
   await following.exit;
-  await reader.sql('rollback');
+  await reader.end();
 
   const exit = await cutting.exit;
   expect(exit.code, exit.stderr).toBe(0);

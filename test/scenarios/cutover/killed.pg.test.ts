@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import type { Failpoint } from '../../../src/failpoint.js';
 import { expectEqual } from '../../support/equal.js';
 import { cloneFollow, openMigration, run, runToEnd } from '../../support/live-migration.js';
-import { expectFollows, killAndAbort, killAndResume, killAt } from './kills.js';
-import { anyLag, followed, shopSchema } from './shop.js';
+import { killAndAbort, killAndResume, killAt } from './kills.js';
+import { anyLag, expectFollows, followed, shopSchema } from './shop.js';
 
 /** One of each kind; all of them are in the soak. */
 const frozen: Failpoint = 'cutover.frozen';

@@ -3,8 +3,7 @@ import { expect } from 'vitest';
 import { failpoints, type Failpoint } from '../../../src/failpoint.js';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
-import { until } from '../../support/until.js';
-import { anyLag, cutover, followed, shopSchema } from './shop.js';
+import { anyLag, cutover, expectFollows, followed, shopSchema } from './shop.js';
 
 /** Of an undo: see the test of revoked privileges. */
 const ofTheUndo: readonly Failpoint[] = ['cutover.taken-back', 'cutover.unfrozen'];
@@ -19,16 +18,6 @@ export async function killAt(migration: Migration, failpoint: Failpoint, ...more
   await using dying = run(migration, ['cutover', ...anyLag, ...more], { WALFERRY_FAILPOINT: failpoint });
   const exit = await dying.exit;
   expect(exit.signal, `${failpoint}: ${exit.stderr}`).toBe('SIGKILL');
-}
-
-/** A row that is written on the source now arrives on the target. */
-export async function expectFollows({ source, target }: Migration): Promise<void> {
-  const [sale] = await source.sqlAsOwner(
-    'insert into sale (item, amount) values (7, 7) returning id::text as id',
-  );
-  await until(`sale ${sale?.['id']} is on the target`, async () => {
-    return (await target.sql(`select from sale where id = ${sale?.['id']}`)).length === 1;
-  });
 }
 
 /** Killed at one after the other, undone each time, and complete at last. */

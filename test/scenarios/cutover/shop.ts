@@ -87,6 +87,40 @@ export async function followed(migration: Migration, ...more: string[]): Promise
   return following;
 }
 
+/** A row that is written on the source now arrives on the target. */
+export async function expectFollows({ source, target }: Migration): Promise<void> {
+  const [sale] = await source.sqlAsOwner(
+    'insert into sale (item, amount) values (7, 7) returning id::text as id',
+  );
+  await until(`sale ${sale?.['id']} is on the target`, async () => {
+    const rows = await target.sql(`select from sale where id = ${sale?.['id']}`);
+    return rows.length === 1;
+  });
+}
+
+/** Somebody's transaction on the target that keeps a table from being written to, until it is ended. */
+export async function holdUp(
+  { target }: Migration,
+  lock: string,
+): Promise<AsyncDisposable & { readonly end: () => Promise<void> }> {
+  const session = await target.session();
+  await session.sql(`begin; lock table ${lock}`);
+  return {
+    end: async () => void (await session.sql('rollback')),
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}
+
+/** A change that cannot be applied while `sale` is locked on the target. */
+export async function heldUpInDrain(migration: Migration): ReturnType<typeof holdUp> {
+  const blocker = await holdUp(migration, 'sale');
+  await migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+  return blocker;
+}
+
+/** The last thing that is said before the drain is waited for. */
+export const draining = /waiting until everything up to the end position/;
+
 export type Report = {
   readonly state: string;
   readonly pause_ms: number | null;

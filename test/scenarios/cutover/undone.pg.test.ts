@@ -7,8 +7,17 @@ import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
-import { until } from '../../support/until.js';
-import { anyLag, cutover, followed, shopSchema, startShop } from './shop.js';
+import {
+  anyLag,
+  cutover,
+  draining,
+  expectFollows,
+  followed,
+  heldUpInDrain,
+  holdUp,
+  shopSchema,
+  startShop,
+} from './shop.js';
 
 /** The database's own default on the source; null where it has none. */
 async function readOnlyDefault({ source }: Migration): Promise<string | null> {
@@ -18,17 +27,6 @@ async function readOnlyDefault({ source }: Migration): Promise<string | null> {
        from pg_database d where datname = current_database()`,
   );
   return row?.['line'] ?? null;
-}
-
-/** A row that is written on the source now arrives on the target. */
-async function expectFollows({ source, target }: Migration): Promise<void> {
-  const [sale] = await source.sqlAsOwner(
-    'insert into sale (item, amount) values (7, 7) returning id::text as id',
-  );
-  await until(`sale ${sale?.['id']} is on the target`, async () => {
-    const rows = await target.sql(`select from sale where id = ${sale?.['id']}`);
-    return rows.length === 1;
-  });
 }
 
 test('sides that differ: the rows are named, the shop goes on, and the next cutover succeeds', async () => {
@@ -65,18 +63,14 @@ async function committedOn({ source }: Migration): Promise<number> {
 
 test('a target that is too slow: undone after --max-pause, by what it waited for', async () => {
   await using migration = await openMigration({ schema: shopSchema });
-  const { source, target } = migration;
   await using _following = await followed(migration);
-  // Somebody holds a lock on the target that keeps changes from being applied.
-  await using blocker = await target.session();
-  await blocker.sql('begin; lock table sale');
-  await source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+  await using blocker = await heldUpInDrain(migration);
 
   const { exit } = await cutover(migration, '--max-pause', '2');
   expect(exit.code).toBe(12);
   expect(exit.stderr).toMatch(/--max-pause \(2 s\) is over, while the target is at/);
   expect(await readOnlyDefault(migration)).toBeNull();
-  await blocker.sql('rollback');
+  await blocker.end();
   await expectFollows(migration);
 });
 
@@ -86,8 +80,7 @@ test('stopped while the target is completed: the run takes up the stream again',
   await using following = await followed(migration);
   await expectFollows(migration);
   // A reader of the target keeps the foreign keys from being added.
-  await using reader = await target.session();
-  await reader.sql('begin; lock table item in row exclusive mode');
+  await using reader = await holdUp(migration, 'item in row exclusive mode');
 
   await using cutting = run(migration, ['cutover', ...anyLag]);
   await cutting.waitForOutput(/completing the target/);
@@ -97,7 +90,7 @@ test('stopped while the target is completed: the run takes up the stream again',
   expect(exit.code, exit.stderr).toBe(22);
   expect(exit.stderr).toContain('The cutover was undone');
   await following.waitForOutput(/the cutover was taken back: the stream goes on/);
-  await reader.sql('rollback');
+  await reader.end();
   await expectFollows(migration);
   const second = await cutover(migration);
   expect(second.exit.code, second.exit.stderr).toBe(0);
@@ -110,8 +103,7 @@ test('cut over again before the run has noticed the undo of the first: it follow
   const { target } = migration;
   await using following = await followed(migration);
   await expectFollows(migration);
-  await using reader = await target.session();
-  await reader.sql('begin; lock table item in row exclusive mode');
+  await using reader = await holdUp(migration, 'item in row exclusive mode');
   await using cutting = run(migration, ['cutover', ...anyLag]);
   await following.waitForOutput(/adding foreign keys/);
 
@@ -119,9 +111,9 @@ test('cut over again before the run has noticed the undo of the first: it follow
   following.kill('SIGSTOP');
   cutting.kill('SIGINT');
   expect((await cutting.exit).code).toBe(22);
-  await reader.sql('rollback');
+  await reader.end();
   await using second = run(migration, ['cutover', ...anyLag]);
-  await second.waitForOutput(/waiting until everything up to the end position/);
+  await second.waitForOutput(draining);
   following.kill('SIGCONT');
 
   await following.waitForOutput(/the cutover was taken back: the stream goes on/);
@@ -133,13 +125,11 @@ test('cut over again before the run has noticed the undo of the first: it follow
 
 test('a catalog that cannot be written any more does not keep the source frozen', async () => {
   await using migration = await openMigration({ schema: shopSchema });
-  const { source, target, directory } = migration;
+  const { directory } = migration;
   await using _following = await followed(migration);
-  await using blocker = await target.session();
-  await blocker.sql('begin; lock table sale');
-  await source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+  await using blocker = await heldUpInDrain(migration);
   await using cutting = run(migration, ['cutover', ...anyLag]);
-  await cutting.waitForOutput(/waiting until everything up to the end position/);
+  await cutting.waitForOutput(draining);
 
   const catalog = new Database(join(directory, 'catalog.db'));
   catalog.exec(
@@ -155,7 +145,7 @@ test('a catalog that cannot be written any more does not keep the source frozen'
   // Once it can be written again, the rest is undone too.
   catalog.exec('drop trigger full');
   catalog.close();
-  await blocker.sql('rollback');
+  await blocker.end();
   const aborted = await runToEnd(migration, ['cutover', ...anyLag, '--abort']);
   expect(aborted.code, aborted.stderr).toBe(0);
   await expectFollows(migration);
@@ -193,18 +183,16 @@ test('a prepared transaction blocks the beginning', async () => {
 test('Ctrl-C during the pause undoes it', async () => {
   await using migration = await openMigration({ schema: shopSchema });
   await using _following = await followed(migration);
-  await using blocker = await migration.target.session();
-  await blocker.sql('begin; lock table sale');
-  await migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
+  await using blocker = await heldUpInDrain(migration);
 
   await using cutting = run(migration, ['cutover', ...anyLag]);
-  await cutting.waitForOutput(/waiting until everything up to the end position/);
+  await cutting.waitForOutput(draining);
   cutting.kill('SIGINT');
   const exit = await cutting.exit;
   expect(exit.code, exit.stderr).toBe(22);
   expect(exit.stderr).toContain('The cutover was undone');
   expect(await readOnlyDefault(migration)).toBeNull();
-  await blocker.sql('rollback');
+  await blocker.end();
   await expectFollows(migration);
 });
 
