@@ -6,6 +6,7 @@
 
 /** Every failpoint, in the order of a change's way. The kill scenarios run through this list. */
 export const failpoints = [
+  'follow.slot-made',
   'clone.dumped',
   'clone.pre-data',
   'clone.table-copied',

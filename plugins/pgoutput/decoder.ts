@@ -19,6 +19,7 @@ import type { Decoder } from '../../src/model/plugin.js';
 import type { Relation, RelationColumn, ReplicaIdentity } from '../../src/model/relation.js';
 import { relationLabel } from '../../src/model/relation.js';
 import type { Cell, Key } from '../../src/model/row.js';
+import { quoteQualified } from '../../src/model/sql.js';
 import { unchanged } from '../../src/model/row.js';
 import { describeByte, PayloadReader } from './payload.js';
 
@@ -360,6 +361,13 @@ export class PgoutputDecoder implements Decoder {
         row.push(null);
       } else if (kind === cellUnchanged && mayBeUnchanged) {
         row.push(unchanged);
+      } else if (kind === cellUnchanged) {
+        reader.refuseLimit(
+          `an update has moved a row of ${relationLabel(relation)} into the row filter of its publication, and column ` +
+            `"${relation.columns[position]!.name}" was not sent, since it is stored out of line and did not change`,
+          `On the source: alter table ${quoteQualified(relation.schema, relation.name)} replica identity full; then start again with --restart. ` +
+            'What the slot holds of this change cannot be read in another way.',
+        );
       } else {
         reader.refuse(`${describeByte(kind)} is no kind of cell here`, reader.offset - 1);
       }

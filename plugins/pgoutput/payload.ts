@@ -44,6 +44,11 @@ export class PayloadReader {
     );
   }
 
+  /** Throws `plugin-limit`: the message is understood, and does not say what is needed. */
+  refuseLimit(what: string, remedy: string): never {
+    throw new Failure('plugin-limit', `pgoutput at ${formatLsn(this.#lsn)}: ${what}`, { remedy });
+  }
+
   /** Refuses what is left over: a message is understood to its last byte or not at all. */
   end(): void {
     if (this.#offset !== this.#bytes.length) {

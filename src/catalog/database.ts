@@ -11,10 +11,10 @@ import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
 
 /** Grows by one with every change of `schema`. */
-const catalogVersion = 4;
+const catalogVersion = 5;
 
 /** Versions from which it is enough to make the tables that are missing: the others are as they were. */
-const upgradedVersions: readonly number[] = [0, 2, 3];
+const upgradedVersions: readonly number[] = [0, 2, 3, 4];
 
 const schema = `
   create table if not exists setup (
@@ -38,6 +38,17 @@ const schema = `
     start_lsn text not null,
     snapshot text,
     tables text
+  );
+  create table if not exists published (
+    id integer primary key check (id = 1),
+    parts text not null
+  );
+  create table if not exists slot_intent (
+    id integer primary key check (id = 1),
+    slot_name text not null,
+    publication text,
+    system_identifier text not null,
+    database text not null
   );
   create table if not exists filter (
     id integer primary key check (id = 1),

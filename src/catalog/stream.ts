@@ -3,6 +3,7 @@
  */
 import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
+import type { PublishedPart } from '../model/published-part.js';
 import type { SourceTable } from '../model/source-table.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Catalog } from './database.js';
@@ -22,6 +23,8 @@ export type StreamRecord = {
   readonly snapshot: string | null;
   /** The followed tables as they were when the slot was made; null where the publications say which they are. */
   readonly tables: readonly SourceTable[] | null;
+  /** Tables that a publication made by somebody else does not carry as a whole under their own names; mostly none. */
+  readonly parts: readonly PublishedPart[];
 };
 
 type StreamRow = {
@@ -54,9 +57,18 @@ export function loadStream(catalog: Catalog): StreamRecord | null {
     startLsn: readLsn(row.start_lsn),
     snapshot: row.snapshot,
     tables: row.tables === null ? null : (JSON.parse(row.tables) as SourceTable[]),
+    parts: loadParts(catalog),
   };
 }
 
+function loadParts(catalog: Catalog): PublishedPart[] {
+  const row = catalog.database
+    .prepare<[], { parts: string }>('select parts from published where id = 1')
+    .get();
+  return row === undefined ? [] : (JSON.parse(row.parts) as PublishedPart[]);
+}
+
+/** Remembers the stream; to be called in a transaction. */
 export function saveStream(catalog: Catalog, stream: StreamRecord): void {
   catalog.database
     .prepare(
@@ -78,9 +90,53 @@ export function saveStream(catalog: Catalog, stream: StreamRecord): void {
       stream.snapshot,
       stream.tables === null ? null : JSON.stringify(stream.tables),
     );
+  catalog.database
+    .prepare('insert or replace into published (id, parts) values (1, ?)')
+    .run(JSON.stringify(stream.parts));
 }
 
 /** Forgets the stream, after its slot was dropped. */
 export function deleteStream(catalog: Catalog): void {
-  catalog.database.exec('delete from stream; delete from sentinel;');
+  catalog.database.exec('delete from stream; delete from published; delete from sentinel;');
+}
+
+/** What a setup is about to make on the source, recorded before: killed, it is known whose it was. */
+export type SlotIntent = {
+  readonly slot: string;
+  /** The name of our own publications; null where somebody else's is read, or none. */
+  readonly publication: string | null;
+  readonly systemIdentifier: string;
+  readonly database: string;
+};
+
+type SlotIntentRow = {
+  slot_name: string;
+  publication: string | null;
+  system_identifier: string;
+  database: string;
+};
+
+export function saveSlotIntent(catalog: Catalog, intent: SlotIntent): void {
+  catalog.database
+    .prepare(
+      `insert or replace into slot_intent (id, slot_name, publication, system_identifier, database)
+       values (1, ?, ?, ?, ?)`,
+    )
+    .run(intent.slot, intent.publication, intent.systemIdentifier, intent.database);
+}
+
+/** Null where no setup was begun, or by a walferry that did not record it. */
+export function loadSlotIntent(catalog: Catalog): SlotIntent | null {
+  const row = catalog.database.prepare<[], SlotIntentRow>('select * from slot_intent where id = 1').get();
+  if (row === undefined) return null;
+  return {
+    slot: row.slot_name,
+    publication: row.publication,
+    systemIdentifier: row.system_identifier,
+    database: row.database,
+  };
+}
+
+export function deleteSlotIntent(catalog: Catalog): void {
+  catalog.database.exec('delete from slot_intent');
 }

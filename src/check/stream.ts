@@ -1,16 +1,17 @@
 /** What `--follow` asks of the source. */
+import { describePart } from '../model/published-part.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 import {
   expectNoInsertsPublication,
   expectOwned,
-  fetchCarriedTables,
   fetchPublicationFacts,
   planPublications,
-  refusePartialPublication,
   tryPublication,
   type PublicationFacts,
 } from '../postgres/publication.js';
+import { fetchPublicationParts } from '../postgres/published-parts.js';
+import { fetchTables } from '../postgres/schema.js';
 import { connectWalsender, describeWaitedFor, type WaitedFor } from '../postgres/slot.js';
 import {
   expectFollowable,
@@ -71,9 +72,8 @@ export async function tryStream(
         await tryPublication(session, publicationName);
         return `"${publicationName}" can be made (tried)`;
       }
-      await fetchCarriedTables(session, [publication]);
-      await refusePartialPublication(session, publication);
-      return `"${publication}" carries whole tables with all operations`;
+      await fetchPublicationParts(session, publication, []);
+      return `"${publication}" publishes all operations`;
     }),
   );
   return findings;
@@ -120,34 +120,54 @@ export async function checkStreamTables(
       ...findings,
     ];
   }
-  return [...(await checkCarried(view.session, stream.publication, facts)), ...findings];
+  return [...(await checkCarried(view, stream.publication)), ...findings];
 }
 
-async function checkCarried(
-  session: Session,
-  publication: string,
-  facts: readonly PublicationFacts[],
-): Promise<Finding[]> {
-  const [found] = await session.query('select from pg_catalog.pg_publication where pubname = $1', [
-    publication,
-  ]);
-  // That it does not exist is a line of its own.
+/** What a publication of somebody else carries of the tables that are copied. */
+async function checkCarried({ session, filter }: SourceView, publication: string): Promise<Finding[]> {
+  const [found] = await session.query(
+    `select from pg_catalog.pg_publication where pubname = $1 and pubinsert and pubupdate and pubdelete and pubtruncate`,
+    [publication],
+  );
+  // That it does not exist, or not publish all, is a line of its own.
   if (found === undefined) return [];
-  const carried = new Set((await fetchCarriedTables(session, [publication])).map(relationLabel));
-  const missing = facts.map(relationLabel).filter((label) => !carried.has(label));
-  if (missing.length === 0) return [];
+  const tables = (await fetchTables(session, { estimateSizes: true })).map((table) => ({
+    ...table,
+    copied: filter === null || filter.decideRelation(table.oid).data,
+  }));
   return [
-    warn(
-      'stream.carried',
-      'carried tables',
-      `publication "${publication}" leaves out, so that their changes are lost: ${some(missing)}`,
-      `Have its owner run: alter publication "${publication}" add table …; or leave them out with --filters.`,
-    ),
+    await asked('stream.carried', 'carried tables', async () => {
+      const { parts, missing, warnings } = await fetchPublicationParts(session, publication, tables);
+      const inPart = parts.flatMap((part) => {
+        const words = describePart(part);
+        return words === null ? [] : [`${relationLabel(part)}: ${words}`];
+      });
+      const moved =
+        inPart.length === 0
+          ? `publication "${publication}" carries whole tables`
+          : `publication "${publication}" carries, and the copy takes, of ${some(inPart)}`;
+      if (missing.length > 0) {
+        return warn(
+          'stream.carried',
+          'carried tables',
+          [
+            `publication "${publication}" leaves out, so that their changes are lost: ${some(missing)}`,
+            ...warnings,
+          ].join('; '),
+          `Have its owner run: alter publication "${publication}" add table …; or leave them out with --filters.`,
+        );
+      }
+      if (warnings.length === 0) return moved;
+      return warn('stream.carried', 'carried tables', [moved, ...warnings].join('; '));
+    }),
   ];
 }
 
 /** Pure. */
-export function judgeIdentity(facts: readonly PublicationFacts[], { plugin }: StreamWish): Finding {
+export function judgeIdentity(
+  facts: readonly PublicationFacts[],
+  { plugin, publication }: Pick<StreamWish, 'plugin' | 'publication'>,
+): Finding {
   const unidentified = planPublications(facts).insertsOnly;
   const [first] = unidentified;
   if (first === undefined) {
@@ -157,9 +177,11 @@ export function judgeIdentity(facts: readonly PublicationFacts[], { plugin }: St
   return warn(
     'stream.identity',
     'row identity',
-    plugin === 'pgoutput'
-      ? `${counted(unidentified.length, 'table')} without: inserts and truncates are followed, updates and deletes are NOT: ${labels}`
-      : `${counted(unidentified.length, 'table')} without: an update or a delete will stop the stream: ${labels}`,
+    plugin === 'pgoutput' && publication !== null
+      ? `${counted(unidentified.length, 'table')} without: where "${publication}" publishes them, the source refuses the application's own updates and deletes: ${labels}`
+      : plugin === 'pgoutput'
+        ? `${counted(unidentified.length, 'table')} without: inserts and truncates are followed, updates and deletes are NOT: ${labels}`
+        : `${counted(unidentified.length, 'table')} without: an update or a delete will stop the stream: ${labels}`,
     `Add a primary key, or: alter table ${quoteQualified(first.schema, first.name)} replica identity full;`,
   );
 }

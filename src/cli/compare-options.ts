@@ -2,6 +2,8 @@
 import type { DatabasePair } from '../compare/all-databases.js';
 import type { CompareDataOptions } from '../compare/options.js';
 import type { CompareSchemaOptions } from '../compare/schema.js';
+import { describePart } from '../model/published-part.js';
+import { relationLabel } from '../model/relation.js';
 import type { CommandContext } from './command.js';
 
 type Context = Pick<CommandContext, 'settings' | 'log' | 'signal'>;
@@ -11,9 +13,17 @@ export async function compareDataOptions(
   { settings, log, signal }: Context,
   { source, target, directory }: DatabasePair,
 ): Promise<CompareDataOptions> {
-  const { loadComparedTables, loadFollowed } = await import('../compare/scope.js');
+  const { loadComparedParts, loadComparedTables, loadFollowed } = await import('../compare/scope.js');
   const keeps = loadComparedTables(directory, source, target);
   if (keeps !== null) log.info(`only the tables that the run in ${directory} copies are compared`);
+  const parts = loadComparedParts(directory, source, target);
+  for (const part of parts) {
+    const { rowFilter, columns } = part;
+    if (rowFilter === null && columns === null) continue;
+    log.info(
+      `of ${relationLabel(part)} is compared what is published: ${describePart({ ...part, root: null })}`,
+    );
+  }
   const following = loadFollowed(directory, source, target);
   if (following !== null) {
     log.info(
@@ -26,6 +36,7 @@ export async function compareDataOptions(
     jobs: settings.tableJobs,
     depth: settings.rows ? 'rows' : 'checksums',
     keeps,
+    parts,
     following,
     directory,
     log,

@@ -1,5 +1,6 @@
 /** What `clone --plan` prints. Pure. */
 import type { CloneDescription } from '../clone/describe.js';
+import { relationLabel } from '../model/relation.js';
 import { columns, prettySize } from './output.js';
 
 /** Two tables, what is copied and what is not, and a sentence that sums them up. */
@@ -20,6 +21,14 @@ export function planText(plan: CloneDescription): string {
       table.rule ?? '',
     ]),
   );
+  const inPart = columns(
+    ['Copied in part', 'Columns', 'Rows where'],
+    plan.tables.flatMap(({ schema, name, part }) =>
+      part === null || (part.columns === null && part.rowFilter === null)
+        ? []
+        : [[relationLabel({ schema, name }), part.columns?.join(', ') ?? 'all', part.rowFilter ?? 'all']],
+    ),
+  );
   const leftOut = columns(
     ['Kind', 'Left out', 'On-disk size', 'Rule'],
     plan.leftOut.map((one) => [
@@ -37,6 +46,9 @@ export function planText(plan: CloneDescription): string {
   ].join(', ');
   return [
     `\n${tables}\n`,
+    plan.tables.some(({ part }) => part !== null && (part.columns ?? part.rowFilter) !== null)
+      ? `${inPart}\n`
+      : '',
     plan.leftOut.length === 0 ? '' : `${leftOut}\n`,
     ...plan.remarks.map((remark) => `${remark}\n`),
     `To be copied from ${plan.database}: ${sum}; ${plan.leftOut.length} objects are left out.\n`,
@@ -64,6 +76,8 @@ export function planJson(plan: CloneDescription): string {
         parts: table.parts,
         indexes: table.indexes,
         rule: table.rule,
+        columns: table.part?.columns ?? null,
+        'row-filter': table.part?.rowFilter ?? null,
       })),
       'left-out': plan.leftOut.map(({ kind, name, bytes, rule }) => ({ kind, name, bytes, rule })),
       remarks: plan.remarks,

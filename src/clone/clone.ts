@@ -75,6 +75,7 @@ import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from '.
 import type { SchemaFile } from './schema-file.js';
 import { setSequences } from './sequences.js';
 import { openInSnapshot, openTarget, withoutWaiting } from './sessions.js';
+import { expectKeysHoldInParts } from './published-keys.js';
 import { lendTarget, SpareTarget } from './spare-target.js';
 import { withSplits } from './split-schema.js';
 import { loadCloneSummary, stepLabels } from './summary.js';
@@ -294,20 +295,23 @@ async function readTables(
   source: Session,
   options: SchemaOptions,
 ): Promise<Pick<ReadSchema, 'whole' | 'filter' | 'schema'>> {
-  const { filters = null, catalog, log } = options;
+  const { filters = null, published = [], catalog, log } = options;
   const whole: SourceSchema = {
     ...(await fetchSourceSchema(source, { estimateSizes: options.estimateTableSizes === true })),
     binary: await fetchBinaryTables(source),
+    parts: published,
   };
   if (filters === null) {
     deleteFilter(catalog);
     expectReadable(whole.tables, options.source.user);
+    await expectKeysHoldInParts(source, whole);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
   }
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
   expectReadable(schema.tables, options.source.user);
   await expectKeysHold(source, schema, filters, filter);
+  await expectKeysHoldInParts(source, schema);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
   return { whole, filter, schema: await withSplits(source, schema, options.split) };
 }

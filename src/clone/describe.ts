@@ -5,15 +5,18 @@
 import type { ObjectFilter } from '../filter/decide.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
+import { partsByName, type PublishedPart } from '../model/published-part.js';
 import { relationLabel } from '../model/relation.js';
 import type { FilterRelation } from '../model/object-filter.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchObjectNames } from '../postgres/filter-facts.js';
-import { fetchSourceSchema, type SourceSchema } from '../postgres/schema.js';
+import { fetchPublicationParts } from '../postgres/published-parts.js';
+import { fetchSourceSchema, type SourceSchema, type TableFacts } from '../postgres/schema.js';
 import type { Session } from '../postgres/connect.js';
 import type { SplitOptions } from '../postgres/table-splits.js';
 import { expectKeysHold, filterSchema, resolveOnSource, tablesWithoutRows } from './filtered-schema.js';
 import { planClone } from './plan.js';
+import { expectKeysHoldInParts } from './published-keys.js';
 import { withSplits } from './split-schema.js';
 import { openInSnapshot, openSource } from './sessions.js';
 
@@ -22,6 +25,8 @@ export type DescribeOptions = {
   /** A snapshot that somebody holds; null: the source as it is now. */
   readonly snapshot: string | null;
   readonly filters: FilterFile | null;
+  /** Made by somebody else, and to be followed: what it does not carry of its tables is not copied. */
+  readonly publication?: string | null | undefined;
   readonly split?: SplitOptions | null | undefined;
   readonly estimateTableSizes?: boolean | undefined;
   readonly log: Log;
@@ -42,6 +47,8 @@ export type PlannedTable = {
   readonly indexes: number;
   /** Why it is copied, or why its rows are not; null where no rule speaks of it. */
   readonly rule: string | null;
+  /** What of it a publication carries, where that is not all; null: the whole table. */
+  readonly part: Pick<PublishedPart, 'columns' | 'rowFilter'> | null;
 };
 
 /** Something that is not made on the target. */
@@ -79,8 +86,11 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
   const whole = await fetchSourceSchema(session, { estimateSizes: options.estimateTableSizes === true });
   const filter = filters === null ? null : await resolveOnSource(session, filters, log);
   const kept = filter === null ? whole : filterSchema(whole, filter);
-  const schema = await withSplits(session, kept, options.split);
+  const published = await fetchParts(session, whole.tables, filter, options.publication ?? null);
+  const schema = { ...(await withSplits(session, kept, options.split)), parts: published.parts };
   if (filters !== null && filter !== null) await expectKeysHold(session, schema, filters, filter);
+  await expectKeysHoldInParts(session, schema);
+  const partOf = partsByName(schema.parts);
   const plan = planClone(schema, new Set(filter === null ? [] : tablesWithoutRows(schema, filter)));
   const tables = plan.tables.map(({ table, parts, withRows, indexes, finishing }): PlannedTable => {
     const { oid, name, bytes, estimatedRows } = table;
@@ -94,6 +104,7 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
       parts: withRows ? parts.length : 0,
       indexes: indexes.length + constraints,
       rule: filter?.decideRelation(oid).rule ?? null,
+      part: partOf(table),
     };
   });
   return {
@@ -103,8 +114,25 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
     foreignKeys: schema.foreignKeys.length,
     bytes: tables.reduce((total, table) => total + (table.parts > 0 ? table.bytes : 0), 0),
     leftOut: filter === null ? [] : await describeLeftOut(session, whole, filter),
-    remarks: plan.remarks,
+    remarks: [...plan.remarks, ...published.remarks],
   };
+}
+
+/** What of the tables a publication carries, and what is to be said of it. Throws `source-setup`. */
+async function fetchParts(
+  session: Session,
+  tables: readonly TableFacts[],
+  filter: ObjectFilter | null,
+  publication: string | null,
+): Promise<{ readonly parts: readonly PublishedPart[]; readonly remarks: readonly string[] }> {
+  if (publication === null) return { parts: [], remarks: [] };
+  const candidates = tables.map((table) => ({
+    ...table,
+    copied: filter === null || filter.decideRelation(table.oid).data,
+  }));
+  const { parts, missing, warnings } = await fetchPublicationParts(session, publication, candidates);
+  const lost = missing.map((label) => `changes of ${label} are lost: the publication leaves it out`);
+  return { parts, remarks: [...lost, ...warnings] };
 }
 
 const kinds: Readonly<Record<FilterRelation['kind'], string>> = {

@@ -5,6 +5,7 @@
 import type { Catalog } from '../catalog/database.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
+import type { PublishedPart } from '../model/published-part.js';
 import type { CopyStep } from '../model/run-phase.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
@@ -81,6 +82,8 @@ export type CloneOptions = TargetWork &
     readonly follow: boolean;
     /** What of the source is copied; all of it without. */
     readonly filters?: FilterFile | null | undefined;
+    /** Of which tables the publication that is followed carries a part: no more of them is copied. */
+    readonly published?: readonly PublishedPart[] | undefined;
     /** Drop the source's tables on the target first. */
     readonly dropIfExists: boolean;
     /** Go on with what this work directory has begun. */

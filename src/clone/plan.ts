@@ -1,6 +1,7 @@
 /**
  * What is to be done for each table, and in which order: decided from the source's catalog alone. Pure.
  */
+import { partsByName, type PublishedPart } from '../model/published-part.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { BinaryTable } from '../postgres/binary-copy.js';
@@ -23,8 +24,10 @@ export type TablePlan = {
   readonly parts: readonly PartPlan[];
   /** Whether its rows are copied: a filter may leave them out. */
   readonly withRows: boolean;
-  /** Columns that hold data; generated ones do not. */
+  /** Columns that are copied: those that hold data, which generated ones do not, or those that are published. */
   readonly columns: readonly string[];
+  /** Which rows of all its parts are copied; null: all. */
+  readonly rowFilter: string | null;
   /** Indexes to be built, constraints' ones among them. */
   readonly indexes: readonly IndexPlan[];
   /** Each takes the table exclusively, so they follow one after the other when all indexes are there. */
@@ -74,13 +77,14 @@ export function planClone(schema: SourceSchema, withoutRows: ReadonlySet<number>
     if (others === undefined) byTable.set(index.tableOid, [index]);
     else others.push(index);
   }
+  const partOf = partsByName(schema.parts ?? []);
   const tables = schema.tables
     .filter((table) => table.kind === 'table')
     .toSorted((a, b) => b.bytes - a.bytes || a.oid - b.oid);
   const built = tables.flatMap((table) => (byTable.get(table.oid) ?? []).filter(canBeBuilt));
   return {
     tables: tables.map((table) => ({
-      ...planTable(table, schema, byTable.get(table.oid) ?? []),
+      ...planTable(table, schema, byTable.get(table.oid) ?? [], partOf(table)),
       withRows: !withoutRows.has(table.oid),
     })),
     ownIndexes: new Set(built.map((index) => index.oid)),
@@ -96,6 +100,7 @@ function planTable(
   table: TableFacts,
   schema: SourceSchema,
   indexes: readonly IndexFacts[],
+  part: PublishedPart | null,
 ): Omit<TablePlan, 'withRows'> {
   const qualified = quoteQualified(table.schema, table.name);
   const good = indexes.filter(canBeBuilt);
@@ -104,7 +109,10 @@ function planTable(
     qualified,
     label: relationLabel(table),
     parts: planParts(table, qualified, schema.splits?.[String(table.oid)]?.conditions ?? []),
-    columns: (schema.columns[table.oid] ?? []).filter((one) => !one.generated).map((one) => one.name),
+    columns: (schema.columns[table.oid] ?? [])
+      .filter(({ generated, name }) => !generated && part?.columns?.includes(name) !== false)
+      .map((one) => one.name),
+    rowFilter: part?.rowFilter ?? null,
     indexes: good.filter((index) => !isMadeByConstraint(index)).map(planIndex),
     finishing: good.flatMap((index) => finishingSteps(index, qualified)),
   };
@@ -192,9 +200,10 @@ function remarksOn(schema: SourceSchema): string[] {
 /** `copy … to stdout` on the source. A table without columns has no list: `()` is no SQL. */
 export function copyOutStatement(plan: TablePlan, part: PartPlan, format: CopyFormat): string {
   const end = format === 'binary' ? ' with (format binary)' : '';
-  if (part.condition === null) return `copy ${plan.qualified}${columnList(plan)} to stdout${end}`;
+  const conditions = [part.condition, plan.rowFilter].flatMap((one) => (one === null ? [] : `(${one})`));
+  if (conditions.length === 0) return `copy ${plan.qualified}${columnList(plan)} to stdout${end}`;
   const columns = plan.columns.map(quoteIdentifier).join(', ');
-  return `copy (select ${columns} from only ${plan.qualified} where ${part.condition}) to stdout${end}`;
+  return `copy (select ${columns} from only ${plan.qualified} where ${conditions.join(' and ')}) to stdout${end}`;
 }
 
 /** `copy … from stdin` on the target. */

@@ -27,6 +27,7 @@ import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
+import { expectKeysHoldInParts } from './published-keys.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { openInSnapshot, openTarget } from './sessions.js';
@@ -134,7 +135,7 @@ function isBegun(done: ReadonlyMap<string, unknown>, pattern: string): boolean {
  * they may be emptied. Throws `target-setup` when tables are missing, or have triggers that cannot be kept from firing.
  */
 export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsChoices): Promise<void> {
-  if (!options.resume) await splitTables(options);
+  if (!options.resume) await chooseRows(options);
   const { file, plan } = await requireSchema(options.directory);
   const progress = new ProgressTeller(options.onProgress);
   const done = await doneTasks(options, options.resume);
@@ -172,12 +173,17 @@ export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsCh
   await copyEverything(ownOptions, andTheRest ? file : { ...file, extensions: [] }, own, progress);
 }
 
-/** In what parts large tables are copied is asked for here, long after the schema was dumped. */
-async function splitTables(options: CloneOptions): Promise<void> {
-  if (options.split === null || options.split === undefined) return;
+/**
+ * Which rows, and in what parts large tables are copied, is decided here, long after the schema was dumped: a stream may
+ * have been set up since.
+ */
+async function chooseRows(options: CloneOptions): Promise<void> {
+  const { split = null, published = [] } = options;
   const { file } = await requireSchema(options.directory);
+  if (split === null && published.length === 0 && (file.schema.parts ?? []).length === 0) return;
   await using source = await openInSnapshot(options.source, options.snapshot, 'step', options);
-  const schema = await withSplits(source, file.schema, options.split);
+  const schema = { ...(await withSplits(source, file.schema, split)), parts: published };
+  await expectKeysHoldInParts(source, schema);
   await saveSchemaFile(options.directory, { ...file, schema });
 }
 

@@ -2,6 +2,7 @@
  * What comes out of comparing the data of two databases, and every decision on the way to it. Pure.
  */
 import { Failure } from '../failure.js';
+import type { PartOf, PublishedPart } from '../model/published-part.js';
 import { relationLabel } from '../model/relation.js';
 
 /** A table's name, as the catalog has it. */
@@ -57,6 +58,8 @@ export type PlannedTable =
   | (TableName & {
       readonly kind: 'read';
       readonly columns: readonly string[];
+      /** Of the source: which rows the target is to hold; null: all. */
+      readonly rowFilter: string | null;
       readonly sourceTree: boolean;
       readonly targetTree: boolean;
       readonly source: ListedTable;
@@ -171,11 +174,14 @@ export type DataComparison = {
  * Case 4: on one side only.
  *
  * `only` restricts the plan to these tables of the source; one that the source does not have is a `usage` failure.
+ * `partOf` says of which tables a part is moved: other columns are not compared, nor other rows of the source. The
+ * target is to hold nothing else.
  */
 export function planComparison(
   source: readonly ListedTable[],
   target: readonly ListedTable[],
   only?: readonly TableName[],
+  partOf: PartOf = () => null,
 ): ComparisonPlan {
   const sourceByName = byName(source);
   const targetByName = byName(target);
@@ -203,7 +209,7 @@ export function planComparison(
     if (wanted !== null && !wanted.has(keyOf(table))) continue;
     if (insideTree('source', table)) continue;
     if (table.partitioned && counterpart?.partitioned !== false) continue;
-    tables.push(planTable(table, counterpart));
+    tables.push(planTable(table, counterpart, partOf(table)));
   }
   const onlyOnTarget = target.filter(
     (table) =>
@@ -223,9 +229,14 @@ export function planComparison(
  * on the target, since it says nothing that the other columns do not, and its expression may depend on the server's
  * locale.
  */
-function planTable(source: ListedTable, target: ListedTable | undefined): PlannedTable {
-  const { schema, name } = source;
-  if (target === undefined) return { kind: 'missing', schema, name };
+function planTable(
+  wholeSource: ListedTable,
+  wholeTarget: ListedTable | undefined,
+  part: PublishedPart | null,
+): PlannedTable {
+  const { schema, name } = wholeSource;
+  if (wholeTarget === undefined) return { kind: 'missing', schema, name };
+  const [source, target] = [moved(wholeSource, part), moved(wholeTarget, part)];
   const onTarget = new Set(target.columns.map((column) => column.name));
   const onSource = new Set(source.columns.map((column) => column.name));
   const columns = source.columns.filter((column) => !column.generated).map((column) => column.name);
@@ -240,10 +251,24 @@ function planTable(source: ListedTable, target: ListedTable | undefined): Planne
     name,
     // One order for both sides, whatever theirs is.
     columns: columns.toSorted(compareText),
+    rowFilter: part?.rowFilter ?? null,
     sourceTree: source.partitioned,
     targetTree: target.partitioned,
     source,
     target,
+  };
+}
+
+/** The table as if it had no other columns than those that are moved. */
+function moved(table: ListedTable, part: PublishedPart | null): ListedTable {
+  const names = part?.columns ?? null;
+  if (names === null) return table;
+  const has = (name: string) => names.includes(name);
+  return {
+    ...table,
+    columns: table.columns.filter(({ name }) => has(name)),
+    key: table.key !== null && table.key.every(has) ? table.key : null,
+    orders: table.orders.filter(({ column }) => has(column)),
   };
 }
 

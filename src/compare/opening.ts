@@ -1,6 +1,7 @@
 /** Both sides of a comparison: opened, listed, and closed whatever happens. */
 import { Failure, throwIfStopped, type Side } from '../failure.js';
 import { silentLog } from '../log.js';
+import { partsByName } from '../model/published-part.js';
 import type { Session } from '../postgres/connect.js';
 import { chooseRowHash, probeSql, type HashProbe } from './checksum.js';
 import {
@@ -70,7 +71,7 @@ async function list(sides: Sides, options: CompareDataOptions): Promise<OpenComp
       target_encoding: targetProbe.encoding,
     });
   }
-  const all = planComparison(source, target, options.tables);
+  const all = planComparison(source, target, options.tables, partsByName(options.parts ?? []));
   const { unlogged, ...plan } =
     options.loggedOnly === true ? leaveOutUnlogged(all) : { ...all, unlogged: [] };
   return {

@@ -1,5 +1,6 @@
 /** How data is compared, and what is told meanwhile. */
 import type { Log } from '../log.js';
+import type { PublishedPart } from '../model/published-part.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { TableComparison, TableName } from './comparison.js';
@@ -28,6 +29,8 @@ export type CompareDataOptions = {
   readonly tables?: readonly TableName[];
   /** Tables that are not kept are looked at on neither side: they were left out of the copy. */
   readonly keeps?: ((table: TableName) => boolean) | null;
+  /** Of which tables only a part is on the target, since the stream carries no more of them. */
+  readonly parts?: readonly PublishedPart[] | null;
   /** Leaves out unlogged tables of the source, whose changes no stream tells of. */
   readonly loggedOnly?: boolean;
   /** About how many bytes of a table are read by one statement. */

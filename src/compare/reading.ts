@@ -110,13 +110,15 @@ export class TableReader {
   }
 
   #scope(side: Side, table: ReadTable, condition: string | null): ReadScope {
-    const { columns, sourceTree, targetTree } = table;
+    const { columns, rowFilter, sourceTree, targetTree } = table;
+    // The target is to hold no other rows, so all of its rows are read.
+    const filtered = side === 'source' && rowFilter !== null;
     return {
       table,
       columns,
       tree: side === 'source' ? sourceTree : targetTree,
       hash: this.#hash,
-      condition,
+      condition: !filtered ? condition : condition === null ? rowFilter : `(${condition}) and (${rowFilter})`,
     };
   }
 }

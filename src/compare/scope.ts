@@ -8,6 +8,7 @@ import { loadSentinel } from '../catalog/sentinel.js';
 import { loadSetup } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
 import { keepsOf, type Keeps } from '../filter/scope.js';
+import type { PublishedPart } from '../model/published-part.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 
@@ -18,6 +19,21 @@ export function loadComparedTables(directory: string, source: Conninfo, target: 
   try {
     const scope = loadFilter(catalog)?.scope ?? null;
     return scope === null || isOfOtherServers(catalog, source, target) ? null : keepsOf(scope);
+  } finally {
+    closeCatalog(catalog);
+  }
+}
+
+/** Of which tables the stream of this directory carries a part; none where it is a run of other servers. */
+export function loadComparedParts(
+  directory: string,
+  source: Conninfo,
+  target: Conninfo,
+): readonly PublishedPart[] {
+  if (!catalogExists(directory)) return [];
+  const catalog = openCatalog(directory, 'status');
+  try {
+    return isOfOtherServers(catalog, source, target) ? [] : (loadStream(catalog)?.parts ?? []);
   } finally {
     closeCatalog(catalog);
   }

@@ -171,6 +171,7 @@ class Cutover implements AsyncDisposable {
       jobs,
       keeps: keptTables(this.#catalog),
       ahead: this.#ahead,
+      parts: this.#stream.parts,
       log,
       signal,
     };

@@ -21,6 +21,7 @@ import type { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { zeroLsn } from '../model/lsn.js';
+import type { PublishedPart } from '../model/published-part.js';
 import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
@@ -37,6 +38,8 @@ export type VerifyOptions = {
   readonly keeps: Keeps | null;
   /** Sessions that were opened before the pause. */
   readonly ahead?: SessionsAhead | undefined;
+  /** Of which tables the stream carries a part. */
+  readonly parts: readonly PublishedPart[];
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -71,10 +74,10 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
 }
 
 function compareStill(
-  { source, target, jobs, keeps, ahead, log, signal }: VerifyOptions,
+  { source, target, jobs, keeps, parts, ahead, log, signal }: VerifyOptions,
   how: Pick<CompareDataOptions, 'depth' | 'tables'>,
 ): Promise<DataComparison> {
-  return compareData({ source, target, jobs, keeps, ahead, log, signal, loggedOnly: true, ...how });
+  return compareData({ source, target, jobs, keeps, parts, ahead, log, signal, loggedOnly: true, ...how });
 }
 
 /** The stream told nothing of unlogged tables: what was written to them since their copy is not on the target. */
@@ -106,7 +109,7 @@ async function differenceOf(comparison: DataComparison, options: VerifyOptions):
  * comparison in the pause has only to look at what is written from now on. Throws `sides-differ`.
  */
 export async function prove(options: VerifyOptions): Promise<string> {
-  const { source, target, jobs, keeps, key, directory, log, signal } = options;
+  const { source, target, jobs, keeps, parts, key, directory, log, signal } = options;
   const tables = await fetchUnproven(options);
   if (tables.length === 0) return 'every table is proven already';
   const comparison = await compareData({
@@ -114,6 +117,7 @@ export async function prove(options: VerifyOptions): Promise<string> {
     target,
     jobs,
     keeps,
+    parts,
     log,
     signal,
     tables,
@@ -138,6 +142,7 @@ async function fetchUnproven({
   target,
   jobs,
   keeps,
+  parts,
   directory,
   log,
   signal,
@@ -147,7 +152,7 @@ async function fetchUnproven({
     makeTouchTables(catalog);
     const record = loadTouchRecord(catalog);
     return await openComparison(
-      { source, target, jobs, keeps, log, signal, loggedOnly: true },
+      { source, target, jobs, keeps, parts, log, signal, loggedOnly: true },
       ({ plan }) => {
         const covered = record.state?.covered ?? zeroLsn;
         const unproven = plan.tables.filter(

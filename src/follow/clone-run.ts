@@ -473,6 +473,8 @@ class CloneRun {
       snapshot,
       follow: follow !== null,
       filters,
+      // Also of a clone between `stream setup` and `prefetch`, which knows of no stream otherwise.
+      published: loadStream(this.#catalog)?.parts,
       ...this.#options.copy,
       dropIfExists: dropIfExists || request.restart,
       resume: this.#resume,

@@ -8,7 +8,7 @@ import { resolveOnSource } from '../clone/filtered-schema.js';
 import { Failure } from '../failure.js';
 import type { ObjectFilter } from '../filter/decide.js';
 import type { FilterFile } from '../filter/parse.js';
-import { filteredPlugin, filterText, keepsOf } from '../filter/scope.js';
+import { filteredPlugin, filterText, keepsOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import type { Plugin } from '../model/plugin.js';
 import type { Session } from '../postgres/connect.js';
@@ -60,6 +60,17 @@ export function pluginInScope(directory: string, plugin: Plugin): Plugin {
   try {
     const scope = loadFilter(catalog)?.scope ?? null;
     return scope === null ? plugin : filteredPlugin(plugin, keepsOf(scope));
+  } finally {
+    closeCatalog(catalog);
+  }
+}
+
+/** The tables whose rows the run in this directory copies and follows. */
+export function keptTables(directory: string): Keeps {
+  const catalog = openCatalog(directory, 'status');
+  try {
+    const scope = loadFilter(catalog)?.scope ?? null;
+    return scope === null ? () => true : keepsOf(scope);
   } finally {
     closeCatalog(catalog);
   }

@@ -1,17 +1,27 @@
 /**
- * Tables that were made on the source after the stream began: nobody copies them, and no publication carries their
- * changes. The applied changes would look complete all the same, so it is looked for them and said.
+ * What the stream does not tell of: tables that were made on the source after it began, which nobody copies and no
+ * publication carries; a publication of somebody else's that was altered since; a partition published under its root's
+ * name that was truncated, or rewritten. The applied changes would look complete all the same, so it is looked for these
+ * and said.
  */
 import type { StreamRecord } from '../catalog/stream.js';
+import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { connect } from '../postgres/connect.js';
+import { connect, type Session, type TextRow } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchChangedParts, sayChanged } from './stream-tables.js';
 
 const lookEveryMs = 60_000;
 
 /** Permanent tables of users that the publications do not carry. Those of an extension come with the extension. */
 const notPublished = `
+  with published as materialized (
+    select r.oid from pg_catalog.pg_publication_tables t
+      join pg_catalog.pg_namespace n on n.nspname = t.schemaname
+      join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = t.tablename
+     where t.pubname = any ($1::name[])
+  )
   select c.oid::text, n.nspname as schema, c.relname as name
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -19,11 +29,17 @@ const notPublished = `
      and n.nspname not in ('pg_catalog', 'information_schema', 'walferry') and n.nspname !~ '^pg_'
      and not exists (select from pg_catalog.pg_depend d
                       where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = c.oid and d.deptype = 'e')
-     and not exists (select from pg_catalog.pg_publication_tables t
-                      where t.pubname = any ($1::name[]) and t.schemaname = n.nspname
-                        and (t.tablename = c.relname or t.tablename in (
-                              select r.relname from pg_catalog.pg_partition_ancestors(c.oid) a
-                                join pg_catalog.pg_class r on r.oid = a.relid)))
+     and c.oid not in (select oid from published)
+     and not (c.relispartition and exists (select from pg_catalog.pg_partition_ancestors(c.oid) a
+                                            where a.relid in (select oid from published)))
+   order by 2, 3`;
+
+/** The files of partitions that are published under another name. */
+const partitionFiles = `
+  select c.oid::text, n.nspname as schema, c.relname as name, pg_catalog.pg_relation_filenode(c.oid)::text as file
+    from pg_catalog.json_to_recordset($1::json) as w(schema text, name text)
+    join pg_catalog.pg_namespace n on n.nspname = w.schema
+    join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
    order by 2, 3`;
 
 export type NewTablesOptions = {
@@ -31,6 +47,8 @@ export type NewTablesOptions = {
   readonly stream: StreamRecord;
   /** Whether tables were left out on purpose: then those of the first look are not new. */
   readonly leavesOut: boolean;
+  /** The tables that are copied and followed. */
+  readonly keeps: Keeps;
   readonly log: Log;
 };
 
@@ -38,6 +56,8 @@ export type NewTablesOptions = {
 export class NewTables {
   readonly #options: NewTablesOptions;
   readonly #known = new Set<string>();
+  readonly #files = new Map<string, string>();
+  #altered = false;
   readonly #timer: NodeJS.Timeout;
   #looked = false;
   #looking = false;
@@ -54,7 +74,7 @@ export class NewTables {
 
   /** One look; never throws. */
   async look(): Promise<void> {
-    const { source, stream, leavesOut, log } = this.#options;
+    const { source, stream, log } = this.#options;
     // Without publications the plugin sends every table.
     if (this.#looking || stream.publications.length === 0) return;
     this.#looking = true;
@@ -64,21 +84,9 @@ export class NewTables {
         applicationName: 'walferry look',
         retryForMs: 0,
       });
-      const list = `{${stream.publications.map((name) => `"${name.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
-      const rows = await session.query(notPublished, [list]);
-      const tables = rows.map((row) => ({
-        oid: row['oid'] ?? '',
-        schema: row['schema'] ?? '',
-        name: row['name'] ?? '',
-      }));
-      const unseen = tables.filter(({ oid }) => !this.#known.has(oid));
-      for (const { oid } of unseen) this.#known.add(oid);
-      if (unseen.length > 0 && (this.#looked || !leavesOut)) {
-        log.warn(
-          `tables on the source that are not followed, because they were made after the stream began: ` +
-            `${unseen.map(relationLabel).join(', ')}; copy them by hand, or start again with --restart`,
-        );
-      }
+      await this.#lookForTables(session);
+      await this.#lookForParts(session);
+      await this.#lookForFiles(session);
       this.#looked = true;
     } catch (error) {
       log.debug('new tables cannot be looked for now', { reason: String(error) });
@@ -86,4 +94,47 @@ export class NewTables {
       this.#looking = false;
     }
   }
+
+  async #lookForTables(session: Session): Promise<void> {
+    const { stream, leavesOut, log } = this.#options;
+    const list = `{${stream.publications.map((name) => `"${name.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
+    const tables = (await session.query(notPublished, [list])).map(readTable);
+    const unseen = tables.filter(({ oid }) => !this.#known.has(oid));
+    for (const { oid } of unseen) this.#known.add(oid);
+    if (unseen.length > 0 && (this.#looked || !leavesOut)) {
+      log.warn(
+        `tables on the source that are not followed, because they were made after the stream began: ` +
+          `${unseen.map(relationLabel).join(', ')}; copy them by hand, or start again with --restart`,
+      );
+    }
+  }
+
+  async #lookForParts(session: Session): Promise<void> {
+    const { stream, keeps, log } = this.#options;
+    if (this.#altered) return;
+    const changed = await fetchChangedParts(session, stream, keeps);
+    if (changed.length === 0) return;
+    this.#altered = true;
+    log.error(`${sayChanged(stream, changed)}. Start again with --restart`);
+  }
+
+  async #lookForFiles(session: Session): Promise<void> {
+    const { stream, log } = this.#options;
+    const partitions = stream.parts.filter(({ root }) => root !== null);
+    if (partitions.length === 0) return;
+    const names = partitions.map(({ schema, name }) => ({ schema, name }));
+    for (const row of await session.query(partitionFiles, [JSON.stringify(names)])) {
+      const { oid, ...table } = readTable(row);
+      const [before, file] = [this.#files.get(oid), row['file'] ?? ''];
+      this.#files.set(oid, file);
+      if (before === undefined || before === file) continue;
+      log.warn(
+        `the partition ${relationLabel(table)} was truncated or rewritten on the source. It is published under the name of its root, and the source does not send a TRUNCATE of it: where it was one, truncate it on the target too, and compare`,
+      );
+    }
+  }
+}
+
+function readTable(row: TextRow): { readonly oid: string; readonly schema: string; readonly name: string } {
+  return { oid: row['oid'] ?? '', schema: row['schema'] ?? '', name: row['name'] ?? '' };
 }

@@ -8,16 +8,16 @@
  */
 import { rm } from 'node:fs/promises';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { loadSetup, phaseStarted } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
 import { clearWorkDirectory } from '../catalog/work-directory.js';
 import type { Log } from '../log.js';
 import { defaultPlugin } from '../model/plugin.js';
 import { connect } from '../postgres/connect.js';
-import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
+import type { Conninfo } from '../postgres/connection-string.js';
 import { tryPublication } from '../postgres/publication.js';
 import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
-import { expectStreamSource } from '../postgres/stream-source.js';
+import { expectHalfMadeHere, halfMade } from './half-made.js';
+import { expectStreamSource, fetchStreamSource } from '../postgres/stream-source.js';
 import { cleanupStream, type StreamChoices } from './stream-setup.js';
 
 export type RestartOptions = {
@@ -61,19 +61,20 @@ export async function dropEarlierRun(options: RestartOptions): Promise<void> {
 
 type OwnStream = Pick<StreamChoices, 'slot' | 'origin' | 'publication' | 'publicationName'>;
 
-/** The stream of this directory, or what a setup that was killed here meant to make on this source; null: none. */
-function ownStream(catalog: Catalog, { source, choices, origin }: RestartOptions): OwnStream | null {
+/** The stream of this directory, or what a setup that was killed here meant to make; null: none. */
+function ownStream(catalog: Catalog, { origin }: RestartOptions): OwnStream | null {
   const stream = loadStream(catalog);
   if (stream !== null) {
     const [publicationName = ''] = stream.ownPublications;
     return { slot: stream.slot, origin, publication: null, publicationName };
   }
-  const setup = loadSetup(catalog);
-  const begun =
-    phaseStarted(catalog, 'slot') &&
-    setup?.source === describeConninfo(source) &&
-    setup.settings['slot-name'] === choices?.slot;
-  return begun ? choices : null;
+  const begun = halfMade(catalog);
+  if (begun === null) return null;
+  const { slot, publication } = begun;
+  // What is somebody else's publication is named, and so left alone.
+  return publication === null
+    ? { slot, origin, publication: '', publicationName: '' }
+    : { slot, origin, publication: null, publicationName: publication };
 }
 
 /** Looks, on the source, at what would be dropped and at what is to be made. */
@@ -83,7 +84,8 @@ async function expectOwn(
   { source, directory, choices, log, signal }: RestartOptions,
 ): Promise<void> {
   const stream = loadStream(catalog);
-  if (stream === null && choices === null) return;
+  const begun = stream === null ? halfMade(catalog) : null;
+  if (stream === null && begun === null && choices === null) return;
   await using session = await connect(source, {
     side: 'source',
     applicationName: 'walferry setup',
@@ -91,6 +93,9 @@ async function expectOwn(
     signal,
   });
   if (stream !== null) await expectStreamSource(session, stream.key, { source, directory, log, signal });
+  if (begun !== null) {
+    expectHalfMadeHere(begun, await fetchStreamSource(session, { source, log, signal }), directory);
+  }
   if (choices === null) return;
   const { slot, publication, publicationName, plugin } = choices;
   if (own?.slot !== slot) await expectNoSlot(session, slot);

@@ -26,9 +26,10 @@ import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
 import { completeFollowed } from './complete.js';
-import { leavesOut, pluginInScope } from './filter-scope.js';
+import { keptTables, leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
 import { NewTables } from './new-tables.js';
+import { expectSameParts } from './stream-tables.js';
 import { decideAtEnd, endposReached, SentinelWatch } from './sentinel-watch.js';
 import { meteredReader } from './metered-reader.js';
 import type { StreamReport } from './run-reporter.js';
@@ -262,10 +263,13 @@ export class StreamRun {
     const writer = this.#writer;
     if (source === null || writer === null)
       throw new Failure('internal', 'a stream without a source cannot receive');
+    const keeps = keptTables(this.#options.directory);
+    await expectSameParts({ source, stream, keeps, log, signal });
     const newTables = new NewTables({
       source,
       stream,
       leavesOut: stream.ownPublications.length === 0 || leavesOut(this.#options.directory),
+      keeps,
       log,
     });
     this.#sourceWatch = new SourceWatch({

@@ -1,7 +1,7 @@
 /**
  * Setting a stream up, and taking it down. The order is what makes a crash at any instant harmless:
  *
- *   1 the catalog records that a slot of this name is about to be made (phase `slot` begun)
+ *   1 the catalog records what is about to be made, and on which server (phase `slot` begun; half-made.ts)
  *   2 publications, committed before the slot, or decoding would never find them (DESIGN 11.8)
  *   3 the slot, with its snapshot
  *   4 the catalog records slot, start and snapshot, and the sentinel
@@ -13,28 +13,26 @@
  */
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel, setEndpos, setupSentinel } from '../catalog/sentinel.js';
-import { endPhase, phaseDone, phaseStarted, reopenPhases, startPhase } from '../catalog/setup.js';
-import { deleteStream, loadStream, saveStream, type StreamRecord } from '../catalog/stream.js';
+import { endPhase, phaseDone, reopenPhases, startPhase } from '../catalog/setup.js';
+import {
+  deleteStream,
+  loadStream,
+  saveSlotIntent,
+  saveStream,
+  type StreamRecord,
+} from '../catalog/stream.js';
 import { restoreGuarded, validateGuarded } from '../apply/target-guards.js';
+import { failpoint } from '../failpoint.js';
 import { Failure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
 import { defaultPlugin, type PluginName } from '../model/plugin.js';
-import { relationLabel } from '../model/relation.js';
-import type { SourceTable } from '../model/source-table.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { createPosition, deletePosition, fetchPosition } from '../postgres/position-row.js';
-import {
-  createPublications,
-  dropPublications,
-  fetchCarriedTables,
-  refusePartialPublication,
-  type PublishedTable,
-} from '../postgres/publication.js';
+import { dropPublications } from '../postgres/publication.js';
 import { expectTwoDatabases } from '../postgres/same-database.js';
-import { fetchTables, type TableFacts } from '../postgres/schema.js';
 import {
   checkSlotFacts,
   checkTimeline,
@@ -44,12 +42,13 @@ import {
   fetchTimeline,
   type CreatedSlot,
 } from '../postgres/slot.js';
-import { fetchSourceTables } from '../postgres/source-tables.js';
-import { expectFollowable, expectNoSlot, expectPublicationRead } from '../postgres/stream-requirements.js';
+import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
-import { rememberScope } from './filter-scope.js';
-import { expectStreamSource } from '../postgres/stream-source.js';
+import { dropHalfMade, expectHalfMadeHere, forgetHalfMade, halfMade } from './half-made.js';
+import { expectStreamSource, fetchStreamSource } from '../postgres/stream-source.js';
+import { keptTables } from './filter-scope.js';
+import { chooseFollowed, expectSameParts, type ChosenTables } from './stream-tables.js';
 import { dropTargetRecords } from './target-records.js';
 
 export type StreamChoices = {
@@ -97,6 +96,9 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
     if (recorded !== null) {
       checkSameChoices(recorded, choices);
       await checkSlot(options, recorded);
+    } else {
+      // What the slot sends must be what was looked at before it was there.
+      await expectSameParts({ ...options, stream: setup.stream, keeps: keptTables(catalog.directory) });
     }
     if (choices.endpos !== null) setEndpos(catalog, choices.endpos);
     if (options.target !== null)
@@ -155,8 +157,7 @@ async function expectTwo({ source, log, signal }: StreamSetupOptions, target: Co
 async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
   const { source, catalog, choices, log, signal } = options;
   const plugin = choices.plugin ?? defaultPlugin;
-  let publications: readonly string[] = [];
-  let tables: readonly SourceTable[] | null = null;
+  let chosen: ChosenTables;
   {
     await using session = await connect(source, {
       side: 'source',
@@ -165,16 +166,14 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
       signal,
     });
     await expectFollowable(session, plugin);
-    if (phaseStarted(catalog, 'slot')) await dropHalfMade(session, choices, log);
-    else await expectNoSlot(session, choices.slot);
-    startPhase(catalog, 'slot');
+    await dropHalfMade(session, catalog, options);
+    await expectNoSlot(session, choices.slot);
+    await recordIntent(session, plugin, options);
     try {
-      const copied = await fetchCopiedTables(session, options);
-      if (plugin === 'pgoutput') publications = await choosePublications(session, copied, choices, log);
-      else tables = await chooseTables(session, copied, plugin, choices, log);
+      chosen = await chooseFollowed(session, { ...choices, plugin }, options);
     } catch (error) {
       // They are made in one transaction: nothing of them is there, and one of that name may be somebody else's.
-      reopenPhases(catalog, ['slot']);
+      forgetHalfMade(catalog);
       throw error;
     }
   }
@@ -188,12 +187,13 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     await takeBack(options);
     throw error;
   });
+  failpoint('follow.slot-made');
   try {
     const stream: StreamRecord = {
       slot: choices.slot,
       plugin,
-      publications,
-      ownPublications: choices.publication === null ? publications : [],
+      ...chosen,
+      ownPublications: choices.publication === null ? chosen.publications : [],
       key: {
         stream: choices.origin,
         systemIdentifier: created.identity.systemIdentifier,
@@ -203,7 +203,6 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
       walSegmentBytes: created.identity.walSegmentBytes,
       startLsn: created.consistentPoint,
       snapshot: created.snapshot,
-      tables,
     };
     catalog.database.transaction(() => {
       saveStream(catalog, stream);
@@ -216,88 +215,19 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
   }
 }
 
-/** The tables whose rows are copied, and the partitioned ones above them. */
-async function fetchCopiedTables(
+/** What is about to be made, and where: step 1. */
+async function recordIntent(
   session: Session,
-  { catalog, filters = null, log }: StreamSetupOptions,
-): Promise<readonly TableFacts[]> {
-  const tables = await fetchTables(session);
-  if (filters === null) return tables;
-  const filter = await rememberScope(session, catalog, filters, log);
-  return tables.filter(({ oid }) => filter.decideRelation(oid).data);
-}
-
-/** Makes our publications for every table that is copied, or takes the one that was given. */
-async function choosePublications(
-  session: Session,
-  copied: readonly TableFacts[],
-  choices: StreamChoices,
-  log: Log,
-): Promise<readonly string[]> {
-  const tables: PublishedTable[] = copied
-    .filter((table) => table.kind === 'table')
-    .map(({ oid, schema, name }) => ({ oid: String(oid), schema, name }));
-  if (choices.publication !== null) {
-    await refusePartialPublication(session, choices.publication);
-    const carried = new Set((await fetchCarriedTables(session, [choices.publication])).map(relationLabel));
-    const missing = tables.map(relationLabel).filter((label) => !carried.has(label));
-    if (missing.length > 0) {
-      log.warn(
-        `publication "${choices.publication}" leaves out, so that their changes are lost: ${missing.join(', ')}`,
-      );
-    }
-    return [choices.publication];
-  }
-  const made = await createPublications(session, { name: choices.publicationName, tables });
-  if (made.insertsOnly.length > 0) {
-    log.warn(
-      'tables without a replica identity: inserts and truncates are followed, updates and deletes are not: ' +
-        made.insertsOnly.map(relationLabel).join(', '),
-    );
-  }
-  const unlogged = made.leftOut.filter((table) => table.leftOut === 'unlogged');
-  if (unlogged.length > 0) {
-    log.warn(
-      `unlogged tables are copied, their changes cannot be followed: ${unlogged.map(relationLabel).join(', ')}`,
-    );
-  }
-  return made.names;
-}
-
-/**
- * The other plugins print the changes of every table, and leave it to us which of them are followed: those that are
- * copied, as they are before the slot is made.
- */
-async function chooseTables(
-  session: Session,
-  tables: readonly TableFacts[],
   plugin: PluginName,
-  choices: StreamChoices,
-  log: Log,
-): Promise<readonly SourceTable[]> {
-  expectPublicationRead(choices.publication, plugin);
-  const copied = new Map(tables.map((table) => [table.oid, table]));
-  const described = await fetchSourceTables(session);
-  const followed = described.tables.filter(({ oid }) => copied.has(oid));
-  const unidentified = followed.filter((table) => table.identity !== 'full' && table.key.length === 0);
-  if (unidentified.length > 0) {
-    log.warn(
-      'tables without a replica identity: inserts and truncates are followed, an update or a delete will stop the ' +
-        `stream, since ${plugin} cannot say which row it was: ${unidentified.map(relationLabel).join(', ')}`,
-    );
-  }
-  const unlogged = [...copied.values()].filter((table) => table.persistence === 'unlogged');
-  if (unlogged.length > 0) {
-    log.warn(
-      `unlogged tables are copied, their changes cannot be followed: ${unlogged.map(relationLabel).join(', ')}`,
-    );
-  }
-  if (plugin === 'wal2json') {
-    log.warn(
-      'wal2json does not say whether a TRUNCATE restarts the identity: none is restarted on the target',
-    );
-  }
-  return followed;
+  { source, catalog, choices, log, signal }: StreamSetupOptions,
+): Promise<void> {
+  const { slot, publication, publicationName } = choices;
+  const where = await fetchStreamSource(session, { source, log, signal });
+  catalog.database.transaction(() => {
+    const own = publication === null && plugin === 'pgoutput';
+    saveSlotIntent(catalog, { slot, publication: own ? publicationName : null, ...where });
+    startPhase(catalog, 'slot');
+  })();
 }
 
 /**
@@ -317,7 +247,7 @@ async function takeBack({ source, catalog, choices, log }: StreamSetupOptions): 
     if (made) await dropSlot(session, choices.slot);
     if (choices.publication === null) await dropPublications(session, choices.publicationName);
     if (made) deleteStream(catalog);
-    reopenPhases(catalog, ['slot']);
+    forgetHalfMade(catalog);
   } catch (error) {
     log.warn(
       `what was made on the source cannot be taken back now: ${String(error)}; do it with \`walferry stream cleanup\``,
@@ -345,14 +275,6 @@ export async function undoSetup(
     }
   }
   await takeBack(options);
-}
-
-/** What a killed setup may have left: our own intent is recorded, and nothing was copied from it. */
-async function dropHalfMade(session: Session, choices: StreamChoices, log: Log): Promise<void> {
-  if (await dropSlot(session, choices.slot)) {
-    log.info(`dropped replication slot "${choices.slot}", left by a setup that was not completed`);
-  }
-  if (choices.publication === null) await dropPublications(session, choices.publicationName);
 }
 
 async function makeTargetSchema(target: Conninfo, log: Log, signal: AbortSignal): Promise<void> {
@@ -414,7 +336,8 @@ export type CleanupOptions = {
 export async function cleanupStream(options: CleanupOptions): Promise<void> {
   const { source, target, catalog, choices, onSource = true, log, signal } = options;
   const stream = catalog === null ? null : loadStream(catalog);
-  const slot = stream?.slot ?? choices.slot;
+  const begun = catalog === null || stream !== null ? null : halfMade(catalog);
+  const slot = stream?.slot ?? begun?.slot ?? choices.slot;
   const own = stream === null ? choices.publication === null : stream.ownPublications.length > 0;
   const publicationName = stream?.ownPublications[0] ?? choices.publicationName;
   let systemIdentifier = stream?.key.systemIdentifier ?? null;
@@ -428,6 +351,10 @@ export async function cleanupStream(options: CleanupOptions): Promise<void> {
     });
     if (catalog !== null && stream !== null) {
       await expectStreamSource(session, stream.key, { source, directory: catalog.directory, log, signal });
+    }
+    if (catalog !== null && begun !== null) {
+      const found = await fetchStreamSource(session, { source, log, signal });
+      expectHalfMadeHere(begun, found, catalog.directory);
     }
     if (onSource && (await dropSlot(session, slot))) log.info(`Dropped replication slot "${slot}"`);
     if (onSource && own) {
@@ -451,7 +378,8 @@ export async function cleanupStream(options: CleanupOptions): Promise<void> {
   }
   if (catalog !== null) {
     deleteStream(catalog);
+    forgetHalfMade(catalog);
     // What is set up here next is a stream of its own.
-    reopenPhases(catalog, ['slot', 'drain']);
+    reopenPhases(catalog, ['drain']);
   }
 }

@@ -4,6 +4,7 @@
  * snapshot the catalog's rows are the snapshot's. Functions such as pg_get_indexdef read the catalog as it is now
  * and give null for what was dropped since.
  */
+import type { PublishedPart } from '../model/published-part.js';
 import type { ReplicaIdentity } from '../model/relation.js';
 import type { Session, TextRow } from './connect.js';
 import type { BinaryTable } from './binary-copy.js';
@@ -102,6 +103,8 @@ export type SourceSchema = {
   readonly binary?: Readonly<Record<string, BinaryTable>>;
   /** Tables that are copied in parts, by OID; see table-splits.ts. */
   readonly splits?: Readonly<Record<string, TableSplit>>;
+  /** Tables that are copied in part, as the publication that is followed says; see published-parts.ts. */
+  readonly parts?: readonly PublishedPart[];
 };
 
 export { notOfExtension, userSchema };

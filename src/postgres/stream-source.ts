@@ -25,24 +25,28 @@ export async function expectStreamSource(
   recorded: StreamSource,
   options: Source & { readonly directory: string },
 ): Promise<void> {
-  const [row] = await session.query('select pg_catalog.current_database() as name');
-  const found = {
-    systemIdentifier: await systemIdentifierOf(session, options),
-    database: row?.['name'] ?? '',
-  };
-  const failure = otherSource(recorded, found, options.directory);
+  const failure = otherSource(recorded, await fetchStreamSource(session, options), options.directory);
   if (failure !== null) throw failure;
+}
+
+/** Where the session is. */
+export async function fetchStreamSource(session: Session, options: Source): Promise<StreamSource> {
+  const [row] = await session.query('select pg_catalog.current_database() as name');
+  return { systemIdentifier: await systemIdentifierOf(session, options), database: row?.['name'] ?? '' };
+}
+
+/** In words. */
+export function sayStreamSource({ systemIdentifier, database }: StreamSource): string {
+  return `the database "${database}" of the server with system identifier ${systemIdentifier}`;
 }
 
 /** The failure where a stream was made elsewhere; null where it was not. Pure. */
 export function otherSource(recorded: StreamSource, found: StreamSource, directory: string): Failure | null {
   if (recorded.systemIdentifier === found.systemIdentifier && recorded.database === found.database)
     return null;
-  const say = ({ systemIdentifier, database }: StreamSource) =>
-    `the database "${database}" of the server with system identifier ${systemIdentifier}`;
   return new Failure(
     'work-directory-used',
-    `the stream in ${directory} was made on ${say(recorded)}, and --source is ${say(found)}`,
+    `the stream in ${directory} was made on ${sayStreamSource(recorded)}, and --source is ${sayStreamSource(found)}`,
     {
       remedy:
         `Take that stream down first: walferry stream cleanup --dir ${directory}, with its own server as --source. ` +

@@ -49,6 +49,7 @@ describe('the catalog', () => {
       startLsn: readLsn('FFFFFFFF/FFFFFFFF'),
       snapshot: null,
       tables: null,
+      parts: [],
     };
     expect(loadStream(catalog)).toBeNull();
     saveStream(catalog, stream);

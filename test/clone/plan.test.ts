@@ -193,8 +193,8 @@ describe('the plan of the tables', () => {
       },
     ]);
     expect(one.parts.map((part) => copyOutStatement(one, part, 'text'))).toEqual([
-      'copy (select "id" from only "public"."t1" where id < 5) to stdout',
-      'copy (select "id" from only "public"."t1" where id >= 5) to stdout',
+      'copy (select "id" from only "public"."t1" where (id < 5)) to stdout',
+      'copy (select "id" from only "public"."t1" where (id >= 5)) to stdout',
     ]);
   });
 

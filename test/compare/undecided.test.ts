@@ -89,6 +89,7 @@ describe('buckets too large to be looked into', () => {
       schema: 'public',
       name: 't',
       columns: ['id'],
+      rowFilter: null,
       sourceTree: false,
       targetTree: false,
       source: listed,

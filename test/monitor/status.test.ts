@@ -70,6 +70,7 @@ async function opened(): Promise<{ catalog: Catalog; directory: string } & Async
     startLsn: readLsn('0/1000'),
     snapshot: null,
     tables: null,
+    parts: [],
   });
   setupSentinel(catalog, readLsn('0/1000'), zeroLsn);
   setApply(catalog, true);

@@ -130,6 +130,7 @@ async function printPlan(context: CommandContext, filters: FilterFile | null): P
     source: context.source(),
     snapshot: settings.snapshot,
     filters,
+    publication: settings.publication,
     split: settings.split,
     estimateTableSizes: settings.estimateTableSizes,
     log,

@@ -204,7 +204,6 @@ describe('what is refused', () => {
       Buffer.from(wire.insert(1, ['1', 'x']).toString('latin1').replace('t\0', 'b\0'), 'latin1'),
       /'b' is no kind of cell here \(offset 8 /,
     ],
-    ['an insert with a value not sent', wire.insert(1, ['1', unchanged]), /'u' is no kind of cell/],
     ['an old row with a value not sent', wire.remove(1, 'K', [unchanged, null]), /'u' is no kind of cell/],
     [
       'an old row with a value outside of the identity',
@@ -243,6 +242,20 @@ describe('what is refused', () => {
   ])('%s', (_claim, payload, message) => {
     const decoder = opened(keyed);
     expect(refusal(() => decoder.decode(payload, lsn(0x77n)))).toMatch(message);
+  });
+
+  test('an insert with a value not sent: an update moved the row into a row filter', () => {
+    const decoder = opened(keyed);
+    const read = () => decoder.decode(wire.insert(1, ['1', unchanged]), lsn(0x77n));
+    expect(read).toThrow(
+      expect.objectContaining({
+        code: 'plugin-limit',
+        message: expect.stringMatching(
+          /moved a row of public\.t into the row filter .* column "note" was not sent/,
+        ),
+        remedy: expect.stringContaining('alter table "public"."t" replica identity full'),
+      }),
+    );
   });
 
   test('a replacement character that the source itself stores is a value like any other', () => {

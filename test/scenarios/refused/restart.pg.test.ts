@@ -3,9 +3,6 @@
  * is somebody else's stays, and so does the run that was there.
  */
 import { expect, test } from 'vitest';
-import { closeCatalog, openCatalog } from '../../../src/catalog/database.js';
-import { saveSetup, startPhase } from '../../../src/catalog/setup.js';
-import { describeConninfo, readConninfo } from '../../../src/postgres/connection-string.js';
 import { startServer } from '../../support/clusters.js';
 import type { TestDatabase } from '../../support/databases.js';
 import { contents } from '../../support/equal.js';
@@ -19,7 +16,6 @@ import {
   slotOf,
   streamOptions,
   succeed,
-  uris,
   type Migration,
 } from '../../support/live-migration.js';
 
@@ -169,33 +165,50 @@ test('--restart that fails its check: the earlier run is as it was, and once it 
   await succeed(migration, ['stream', 'cleanup']);
 });
 
-test('--restart after a setup that was killed: what it meant to make here is dropped, on another source it is not', async () => {
-  await using migration = await openMigration({ schema });
-  const { source } = migration;
-  const slot = slotOf(migration);
-  const begin = (uri: string) => {
-    const catalog = openCatalog(migration.directory);
-    const settings = { 'slot-name': slot };
-    saveSetup(catalog, {
-      version: '1',
-      source: describeConninfo(readConninfo(uri, {})),
-      target: null,
-      settings,
-    });
-    startPhase(catalog, 'slot');
-    closeCatalog(catalog);
-  };
-  await source.sql(`create publication ${slot}; alter publication ${slot} owner to walferry_owner`);
-  await source.sql(`select pg_create_logical_replication_slot('${slot}', 'pgoutput')`);
-  const restart = cloneFollow(migration, '--no-owner', '--restart', '--endpos', '0/1');
+test('a setup that was killed is made again where it was; on another server nothing of its name is dropped', async () => {
+  await using server = await startServer('source');
+  await using first = await openMigration({ schema });
+  await using second = await openMigration({ schema, sourceServer: server });
+  const name = slotOf(first);
+  const setup = ['stream', 'setup', '--slot-name', name];
+  const killed = await runToEnd(first, setup, { WALFERRY_FAILPOINT: 'follow.slot-made' });
+  expect(killed.signal, killed.stderr).toBe('SIGKILL');
+  expect(await made(first.source, name)).toEqual(both(name));
+  await succeed(second, setup);
 
-  begin('postgresql://somebody@elsewhere/database');
-  const refused = await runToEnd(migration, restart);
-  expect(refused.code, refused.stderr).toBe(6);
-  expect(await made(source, slot)).toEqual(both(slot));
+  // Also where both servers have the same address, as after a change of a name or a tunnel: the directory knows it.
+  const wrong = { ...first, source: second.source };
+  const clone = ['clone', '--follow', '--no-owner', '--slot-name', name];
+  for (const command of [
+    setup,
+    [...clone, '--skip-check'],
+    [...clone, '--restart'],
+    ['follow', '--slot-name', name],
+    ['stream', 'cleanup', '--slot-name', name],
+  ]) {
+    const refused = await runToEnd(wrong, command);
+    expect(refused.code, refused.stderr).toBe(1);
+    expect(refused.stderr).toContain(
+      `was not completed on the database "${first.source.name}" of the server`,
+    );
+    expect(refused.stderr).toContain(`${await identifierOf(second)}: nothing was dropped`);
+    expect(await made(first.source, name)).toEqual(both(name));
+    expect(await made(second.source, name)).toEqual(both(name));
+  }
 
-  begin(uris(migration).PGCOPYDB_SOURCE_PGURI);
-  const anew = await succeed(migration, restart);
-  expect(anew.stderr).toContain(`Dropped replication slot "${slot}"`);
-  await succeed(migration, ['stream', 'cleanup']);
+  // Where it was: dropped and made again, also under another name.
+  const other = await succeed(first, ['stream', 'setup', '--slot-name', `${name}_other`]);
+  expect(other.stderr).toContain(
+    `dropped replication slot "${name}", left by a setup that was not completed`,
+  );
+  expect(await made(first.source, name)).toEqual([]);
+  await succeed(first, ['stream', 'cleanup']);
+  expect(await made(first.source, `${name}_other`)).toEqual([]);
+
+  const again = await runToEnd(first, setup, { WALFERRY_FAILPOINT: 'follow.slot-made' });
+  expect(again.signal).toBe('SIGKILL');
+  const anew = await succeed(first, [...clone, '--restart', '--endpos', '0/1']);
+  expect(anew.stderr).toContain(`Dropped replication slot "${name}"`);
+  await succeed(first, ['stream', 'cleanup']);
+  expect(await made(second.source, name)).toEqual(both(name));
 });
