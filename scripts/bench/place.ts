@@ -17,6 +17,12 @@ export type Conditions = {
   readonly tls: boolean;
 };
 
+export type PlaceOptions = Omit<Conditions, 'scale'> & {
+  readonly far: 'source' | 'target';
+  /** A database on the source that is there already, and stays. */
+  readonly filled?: string;
+};
+
 /**
  * Runs `work` between the servers as they are near, and as they are with one of them, `far`, a round trip away; takes
  * everything away afterwards.
@@ -24,10 +30,10 @@ export type Conditions = {
 export async function withPlace<T>(
   { source, target }: BenchServers,
   purpose: string,
-  { far, roundTripMs, tls }: Omit<Conditions, 'scale'> & { readonly far: 'source' | 'target' },
+  { far, roundTripMs, tls, filled }: PlaceOptions,
   work: (near: Place, place: Place) => Promise<T>,
 ): Promise<T> {
-  const from = await createDatabase(source, purpose);
+  const from = filled ?? (await createDatabase(source, purpose));
   const into = await createDatabase(target, purpose);
   const directory = await mkdtemp(path.join(os.tmpdir(), 'walferry-bench-'));
   // Unless told, libpq and walferry take TLS where the server has it.
@@ -48,7 +54,7 @@ export async function withPlace<T>(
   } finally {
     // After a failure a slot or a subscription may hold it; the servers go in the end.
     await dropDatabase(target, into).catch(() => {});
-    await dropDatabase(source, from).catch(() => {});
+    if (filled === undefined) await dropDatabase(source, from).catch(() => {});
     await rm(directory, { recursive: true, force: true });
   }
 }

@@ -120,7 +120,10 @@ export async function fetchServerFacts(session: Session, conninfo: Conninfo): Pr
 
 const roundTrips = 4;
 
-async function measureDistance(session: Session): Promise<Pick<ServerFacts, 'roundTripMs' | 'clockAheadMs'>> {
+/** How far away the server is, and how far its clock is ahead of ours. */
+export async function measureDistance(
+  session: Session,
+): Promise<Pick<ServerFacts, 'roundTripMs' | 'clockAheadMs'>> {
   let roundTripMs = Infinity;
   let clockAheadMs = 0;
   for (let trip = 0; trip < roundTrips; trip += 1) {

@@ -3,10 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { requireSentinel } from '../catalog/sentinel.js';
 import { requireCatalog } from '../catalog/work-directory.js';
+import { measureDistance } from '../check/server-facts.js';
 import { throwIfStopped } from '../failure.js';
 import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
-import type { Session } from '../postgres/connect.js';
+import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { judgeChecks, lagBytes, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
@@ -56,6 +57,7 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
         tables: sizes.tables,
         jobs,
         sessions: facts.sessions.length,
+        roundTripMs: Math.max(await distance(session), await targetDistance(options)),
       },
       choices,
     );
@@ -68,6 +70,20 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
   } finally {
     closeCatalog(catalog);
   }
+}
+
+async function distance(session: Session): Promise<number> {
+  return (await measureDistance(session)).roundTripMs;
+}
+
+async function targetDistance({ target, log, signal }: PlanOptions): Promise<number> {
+  await using session = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry cutover',
+    log,
+    signal,
+  });
+  return await distance(session);
 }
 
 async function tableSizes(session: Session, catalog: Catalog): Promise<{ bytes: number; tables: number }> {

@@ -11,6 +11,8 @@ export type PauseFacts = {
   readonly jobs: number;
   /** Sessions of others on the source. */
   readonly sessions: number;
+  /** To the server that is further away. */
+  readonly roundTripMs: number;
 };
 
 export type PredictedStep = { readonly step: string; readonly ms: number; readonly why: string };
@@ -26,13 +28,23 @@ const usefulJobs = 4;
 export function predictPause(facts: PauseFacts, choices: CutoverChoices): PredictedStep[] {
   const rate = Math.max(facts.appliedBytesPerSecond ?? 0, cautiousApplyBytesPerSecond);
   const ms = (seconds: number) => Math.round(seconds * 1000);
+  /** One answer waited for after the other. */
+  const trips = (count: number) => Math.round(facts.roundTripMs * count);
   const steps: PredictedStep[] = [];
   switch (choices.freeze) {
     case 'read-only':
-      steps.push({ step: 'freeze', ms: 50 + facts.sessions, why: `${facts.sessions} sessions are ended` });
+      steps.push({
+        step: 'freeze',
+        ms: 50 + facts.sessions + trips(6),
+        why: `${facts.sessions} sessions are ended`,
+      });
       break;
     case 'revoke':
-      steps.push({ step: 'freeze', ms: 50 + facts.tables, why: `privileges on ${facts.tables} tables` });
+      steps.push({
+        step: 'freeze',
+        ms: 50 + facts.tables + trips(6),
+        why: `privileges on ${facts.tables} tables`,
+      });
       break;
     case 'none':
       steps.push({ step: 'freeze', ms: 0, why: 'left to you' });
@@ -40,7 +52,7 @@ export function predictPause(facts: PauseFacts, choices: CutoverChoices): Predic
   }
   steps.push({
     step: 'drain',
-    ms: 250 + ms(facts.lagBytes / rate),
+    ms: 100 + trips(4) + ms(facts.lagBytes / rate),
     why: `${facts.lagBytes} bytes of WAL behind now`,
   });
   const compared = facts.tableBytes / (checksumBytesPerSecond * Math.min(facts.jobs, usefulJobs));
@@ -48,28 +60,32 @@ export function predictPause(facts: PauseFacts, choices: CutoverChoices): Predic
     case 'full':
       steps.push({
         step: 'verify',
-        ms: 100 + ms(compared),
+        ms: 100 + trips(8) + ms(compared),
         why: `${facts.tables} tables of ${facts.tableBytes} bytes are read on both sides`,
       });
       break;
     case 'touched':
       steps.push({
         step: 'verify',
-        ms: 500,
+        ms: 150 + trips(8),
         why: 'rows written since their table was proven; tables that cannot be proven are read as a whole',
       });
       break;
     case 'counts':
-      steps.push({ step: 'verify', ms: 100 + ms(compared / 5), why: `${facts.tables} tables are counted` });
+      steps.push({
+        step: 'verify',
+        ms: 100 + trips(8) + ms(compared / 5),
+        why: `${facts.tables} tables are counted`,
+      });
       break;
     case 'none':
       break;
   }
+  steps.push({ step: 'sequences', ms: 20 + trips(3), why: '' });
   steps.push({
     step: 'finalize',
-    ms: 700 + 2 * facts.tables,
+    ms: 200 + 2 * facts.tables + trips(14),
     why: 'foreign keys NOT VALID, triggers; materialized views, where there are any, take longer',
   });
-  steps.push({ step: 'sequences', ms: 150, why: '' });
   return steps;
 }

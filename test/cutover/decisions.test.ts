@@ -236,6 +236,7 @@ describe('the expected pause', () => {
     tables: 10,
     jobs: 4,
     sessions: 3,
+    roundTripMs: 0,
   };
   const choices = resolveChoices(
     { freeze: null, verify: 'none', maxPauseMs: null, maxLagBytes: null, sequenceHeadroom: null },
@@ -248,6 +249,19 @@ describe('the expected pause', () => {
   test('grows with the lag, and shrinks with a pace that was seen', () => {
     expect(drain(100e6, null)).toBeGreaterThan(drain(0, null) + 9000);
     expect(drain(100e6, 100e6)).toBeLessThan(drain(100e6, null));
+  });
+
+  test('grows with the distance, wherever answers are waited for', () => {
+    const near = predictPause(facts, { ...choices, verify: 'touched' });
+    const far = predictPause({ ...facts, roundTripMs: 40 }, { ...choices, verify: 'touched' });
+    const more = far.map(({ step, ms }, at) => [step, ms - (near[at]?.ms ?? 0)]);
+    expect(more).toEqual([
+      ['freeze', 240],
+      ['drain', 160],
+      ['verify', 320],
+      ['sequences', 120],
+      ['finalize', 560],
+    ]);
   });
 
   test('grows with what is compared', () => {
