@@ -24,6 +24,7 @@ export class SentinelWatch {
   readonly #log: Log;
   readonly #waiting = new Set<() => void>();
   #timer: NodeJS.Timeout;
+  #everyMs = lookEveryMs;
   #dataVersion = -1;
   #sentinel: Sentinel;
   #cutover: CutoverHold | null = null;
@@ -105,17 +106,14 @@ export class SentinelWatch {
 
   /** The next look is as soon as what this one has seen asks for. */
   readonly #tick = (): void => {
-    const was = this.#everyMs;
     this.#look();
-    if (this.#everyMs === was) return;
-    clearInterval(this.#timer);
-    this.#timer = setInterval(this.#tick, this.#everyMs);
-  };
-
-  get #everyMs(): number {
     const inPause = this.#cutover?.state === 'running' || this.#cutover?.state === 'finalizing';
-    return inPause ? lookInPauseEveryMs : lookEveryMs;
-  }
+    const everyMs = inPause ? lookInPauseEveryMs : lookEveryMs;
+    if (everyMs === this.#everyMs) return;
+    clearInterval(this.#timer);
+    this.#everyMs = everyMs;
+    this.#timer = setInterval(this.#tick, everyMs);
+  };
 
   /** Looks again right now: after this run itself has written to the sentinel. */
   refresh(): void {

@@ -21,7 +21,7 @@ export const pageHtml = `<!doctype html>
   </div>
   <div class="controls">
     <span id="link" class="link" data-link="wait" role="status">connecting</span>
-    <button id="theme" type="button" class="quiet" aria-label="Colours: as the system has them">Auto</button>
+    <button id="theme" type="button" class="quiet" aria-label="Auto: colours as the system has them">Auto</button>
   </div>
 </header>
 <main id="main">
@@ -73,7 +73,7 @@ export const pageHtml = `<!doctype html>
         <label class="filter"><span class="hidden">Filter tables</span><input id="filter" type="search" placeholder="Filter" autocomplete="off" spellcheck="false"></label>
       </div>
       <p id="tables-summary" class="meta"></p>
-      <div class="scroll tall" tabindex="0" role="region" aria-labelledby="tables-title">
+      <div class="scroll tall" tabindex="0" role="region" aria-label="List of tables">
         <table class="tables">
           <thead><tr><th scope="col">Table</th><th scope="col">Rows copied</th><th scope="col" class="number">Size</th><th scope="col" class="number">Parts</th><th scope="col" class="number">Indexes</th></tr></thead>
           <tbody id="tables"></tbody>
@@ -105,7 +105,7 @@ export const pageHtml = `<!doctype html>
     </section>
     <section class="card" aria-labelledby="log-title" id="log-card">
       <h2 id="log-title">Log</h2>
-      <div class="scroll tall log" tabindex="0" role="region" aria-labelledby="log-title"><ol id="log"></ol></div>
+      <div class="scroll tall log" tabindex="0" role="region" aria-label="Lines of the log"><ol id="log"></ol></div>
     </section>
   </div>
 </main>

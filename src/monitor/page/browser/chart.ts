@@ -5,6 +5,12 @@ import { byId, setText } from './dom.js';
 
 export type ChartKind = 'seconds' | 'bytes' | 'copied';
 
+/** Seconds between the labels of the time: below one they would say the same twice. */
+const timeSteps = [
+  ...[1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800],
+  ...[3600, 7200, 10_800, 21_600, 43_200, 86_400],
+];
+
 /** A day of samples, one a minute, and ten minutes of closer ones. */
 const maxSamples = 2400;
 
@@ -99,7 +105,7 @@ export class Chart {
         y: { range: (_plot, _low, high) => [0, Math.max(kind === 'seconds' ? 1 : 1024, high * 1.15)] },
       },
       axes: [
-        { ...axis, size: 34, space: 80, values: (_plot, splits) => timeLabels(splits) },
+        { ...axis, size: 34, space: 80, incrs: timeSteps, values: (_plot, splits) => timeLabels(splits) },
         { ...axis, size: 74, values: (_plot, splits) => splits.map((value) => label(value, kind)) },
       ],
       series: [

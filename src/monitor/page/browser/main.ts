@@ -84,9 +84,13 @@ function setTheme(theme: (typeof themes)[number]): void {
   if (theme === 'auto') delete root.dataset['theme'];
   else root.dataset['theme'] = theme;
   const button = byId('theme');
-  setText(button, `${theme.slice(0, 1).toUpperCase()}${theme.slice(1)}`);
-  const words = theme === 'auto' ? 'as the system has them' : theme;
-  button.setAttribute('aria-label', `Colours: ${words}`);
+  const name = `${theme.slice(0, 1).toUpperCase()}${theme.slice(1)}`;
+  setText(button, name);
+  // Who speaks to the page says what is written on the button.
+  button.setAttribute(
+    'aria-label',
+    `${name}: colours ${theme === 'auto' ? 'as the system has them' : theme}`,
+  );
   chart.redraw();
 }
 
