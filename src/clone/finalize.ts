@@ -223,6 +223,9 @@ const identitiesQuery = `
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where a.attidentity <> '' and not a.attisdropped`;
 
+/** As many are changed in one transaction: each alone would wait for an answer and for the disk. */
+const identitiesAtOnce = 200;
+
 /** The statements that make the columns `always` or `by default`; none for columns that are so already. */
 async function setIdentities(target: Session, file: SchemaFile, to: 'always' | 'by default'): Promise<void> {
   const other = to === 'always' ? 'd' : 'a';
@@ -233,14 +236,18 @@ async function setIdentities(target: Session, file: SchemaFile, to: 'always' | '
       .filter((row) => row['identity'] === other)
       .map((row) => name(quoteQualified(row['schema'] ?? '', row['table'] ?? ''), row['column'] ?? '')),
   );
-  for (const { schema, table, column } of alwaysIdentities(file.schema)) {
+  const changes = alwaysIdentities(file.schema).flatMap(({ schema, table, column }) => {
     const qualified = quoteQualified(schema, table);
-    if (!toChange.has(name(qualified, column))) continue;
-    await target.query(
-      `alter table ${qualified} alter column ${quoteIdentifier(column)} set generated ${to}`,
-      [],
-      `could not set the identity of ${name(qualified, column)}`,
-    );
+    const label = name(qualified, column);
+    const sql = `alter table ${qualified} alter column ${quoteIdentifier(column)} set generated ${to}`;
+    return toChange.has(label) ? [{ label, sql }] : [];
+  });
+  for (let from = 0; from < changes.length; from += identitiesAtOnce) {
+    const some = changes.slice(from, from + identitiesAtOnce);
+    const all = some.map(({ sql }) => sql).join(';\n');
+    // Where it fails, one after the other says which.
+    if (some.length > 1 && (await target.run(all).catch(() => null)) !== null) continue;
+    for (const { label, sql } of some) await target.query(sql, [], `could not set the identity of ${label}`);
   }
 }
 

@@ -17,7 +17,7 @@
  * and the run goes on without so much as a new connection of its own. Whatever fails before `open` is undone.
  */
 import { join } from 'node:path';
-import { restoreGuarded } from '../apply/target-guards.js';
+import { restoreGuarded } from '../apply/guard-restore.js';
 import {
   beginCutover,
   loadCutover,

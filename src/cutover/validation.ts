@@ -2,7 +2,7 @@
  * Foreign keys whose old rows are checked after the switch: new rows are checked from the opening on, so that nobody has
  * to wait for it. The run that follows does it, and ends then; where it has ended before, it is done here.
  */
-import { validateGuarded } from '../apply/target-guards.js';
+import { validateGuarded } from '../apply/guard-restore.js';
 import { isLocked, takeLocks } from '../catalog/lock.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { asFailure } from '../failure.js';

@@ -8,7 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { validateGuarded } from '../apply/target-guards.js';
+import { validateGuarded } from '../apply/guard-restore.js';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';

@@ -7,7 +7,7 @@
  * While a cutover is at work it may be undone at any point up to the opening, and an end position that was set by hand
  * may be moved: then the stream goes on from where it is.
  */
-import { restoreGuarded, validateGuarded } from '../apply/target-guards.js';
+import { restoreGuarded, validateGuarded } from '../apply/guard-restore.js';
 import type { SpareTarget } from '../clone/spare-target.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';

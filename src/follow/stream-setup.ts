@@ -21,7 +21,7 @@ import {
   saveStream,
   type StreamRecord,
 } from '../catalog/stream.js';
-import { restoreGuarded, validateGuarded } from '../apply/target-guards.js';
+import { restoreGuarded, validateGuarded } from '../apply/guard-restore.js';
 import { failpoint } from '../failpoint.js';
 import { Failure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';

@@ -1,7 +1,7 @@
 /** Targets whose foreign keys, triggers and identity columns are there already. */
 import { describe, expect, test } from 'vitest';
 import { apply } from '../../src/apply/apply.js';
-import { restoreGuarded, validateGuarded } from '../../src/apply/target-guards.js';
+import { restoreGuarded, validateGuarded } from '../../src/apply/guard-restore.js';
 import { silentLog } from '../../src/log.js';
 import { zeroLsn } from '../../src/model/lsn.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';

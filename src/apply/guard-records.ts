@@ -1,0 +1,87 @@
+/** What is switched off on a target (target-guards.ts), as it is recorded there, and how it is worked on. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { throwIfStopped } from '../failure.js';
+import type { Log } from '../log.js';
+import type { StreamKey } from '../model/stream-key.js';
+import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { sqlState } from '../postgres/sqlstate.js';
+
+export type GuardOptions = {
+  readonly target: Conninfo;
+  readonly key: StreamKey;
+  /** A session on the target that is open already; without, one of its own is opened. */
+  readonly session?: Session | undefined;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+/** What is off: one row of walferry.guard. `name` and `relation` are quoted. */
+export type Guarded = {
+  readonly kind: 'trigger' | 'rule' | 'identity' | 'foreign-key' | 'validation';
+  readonly relation: string;
+  readonly name: string;
+  /** A trigger's or rule's `O`, `A` or `R`; a foreign key's definition. */
+  readonly state: string;
+  /** Of a foreign key. */
+  readonly comment: string | null;
+};
+
+/** Makes the table of records. */
+export const createTable = `
+  create table if not exists walferry.guard (
+    stream text not null,
+    system_identifier text not null,
+    database text not null,
+    kind text not null,
+    relation text not null,
+    name text not null,
+    state text not null,
+    comment text,
+    primary key (stream, system_identifier, database, kind, relation, name)
+  )`;
+
+/** Begins the statement that records. */
+export const recordInto = `
+  insert into walferry.guard (stream, system_identifier, database, kind, relation, name, state, comment)`;
+
+/** A session of the step's own. */
+export function openSession({ target, log, signal }: GuardOptions): Promise<Session> {
+  return connect(target, { side: 'target', applicationName: 'walferry apply', log, signal });
+}
+
+/** While a lock waits for a long transaction everybody queues up behind it: better to let them by and try again. */
+/** Milliseconds. */
+export const lockTimeoutMs = 2000;
+const lockTries = 30;
+const longestPauseMs = 5000;
+
+/** Runs `work` in a transaction of its own; again when a lock was not to be had. */
+export async function withLocks<T>(
+  session: Session,
+  log: Log,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    throwIfStopped(signal);
+    await session.query('begin');
+    try {
+      await session.query(`set local lock_timeout to ${lockTimeoutMs}`);
+      const result = await work();
+      await session.query('commit');
+      return result;
+    } catch (error) {
+      await session.query('rollback').catch(() => {});
+      // 55P03 lock_timeout, 40P01 deadlock.
+      if (!['55P03', '40P01'].includes(sqlState(error) ?? '') || tries === lockTries) throw error;
+      log.notice('the target waits for a lock on a table; trying again', { tries });
+      await sleep(Math.min(100 * 2 ** tries, longestPauseMs), undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+/** `{"a","b"}`: an array of text as the server reads it. */
+export function arrayLiteral(values: readonly string[]): string {
+  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, (mark) => `\\${mark}`)}"`).join(',')}}`;
+}
