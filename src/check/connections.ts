@@ -95,12 +95,11 @@ export function checkClientTools(serverVersion: number, environment: NodeJS.Proc
 export type SessionNeeds = { readonly asked: number; readonly least: number; readonly walsenders: number };
 
 /**
- * On the source: the snapshot's holder and a pair's half for each table worker; pg_dump has its session before. On the
- * target: the other halves, one for each index worker, and the run's own; with a stream, the applier's and the receiver
- * of its position. Fewer table workers are enough: who gets no connection hands on its work.
- *
- * With a stream the snapshot's holder is a walsender, and the receiver is one; beside them the source is watched all the
- * time, and looked at when a table is made. Without those two the stream goes on.
+ * On the source: a pair's half for each table worker, and the snapshot's holder; pg_dump has its session before. With a
+ * stream the holder and the receiver are walsenders; beside them the source is watched all the time, and looked at now
+ * and then (`walferry watch`, `walferry look`), without which the stream goes on. On the target: the other halves, one
+ * for each index worker, and the run's own; with a stream, the applier's and the receiver of its position. Fewer table
+ * workers are enough: who gets no connection hands on its work.
  */
 export function sessionNeeds(
   side: 'source' | 'target',
@@ -109,7 +108,7 @@ export function sessionNeeds(
 ): SessionNeeds {
   if (side === 'source') {
     return follow
-      ? { asked: table + 3, least: 2, walsenders: 2 }
+      ? { asked: table + 2, least: 2, walsenders: 2 }
       : { asked: table + 2, least: 3, walsenders: 0 };
   }
   return { asked: Math.max(table + index, restore) + (follow ? 3 : 1), least: 2, walsenders: 0 };
