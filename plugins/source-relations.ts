@@ -16,7 +16,8 @@ import type { Cell, Key } from '../src/model/row.js';
 import { unchanged } from '../src/model/row.js';
 import type { Relation } from '../src/model/relation.js';
 import { relationLabel } from '../src/model/relation.js';
-import { isSeen, type SourceColumn, type SourceTable, type SourceTables } from '../src/model/source-table.js';
+import { seesNarrow } from '../src/model/seen-transactions.js';
+import type { SourceColumn, SourceTable, SourceTables } from '../src/model/source-table.js';
 import { refuse, refuseLimit, type PayloadPlace } from './refusal.js';
 
 /** Columns as one message prints them. Equal lists should be one object: decisions are remembered by it. */
@@ -85,7 +86,7 @@ export class SourceRelations {
     const { seen } = this.#tables;
     const present = this.#now.byName.get(id);
     const named = this.#followed.byName.get(id);
-    if (present === undefined && named === undefined && !isSeen(seen, xid)) return tablesStale;
+    if (present === undefined && named === undefined && !seesNarrow(seen, xid)) return tablesStale;
     const then = named ?? (present === undefined ? undefined : this.#followed.byOid.get(present.oid));
     const relation =
       then === undefined
@@ -208,7 +209,7 @@ export class SourceRelation {
     }
     let table = [this.#current, ...this.#known].find((one) => fits(one, printed, this.#habits));
     if (table === undefined) {
-      if (!isSeen(this.#seen, xid)) return tablesStale;
+      if (!seesNarrow(this.#seen, xid)) return tablesStale;
       table = this.#derive(printed, place);
     }
     if (table !== this.#current) {

@@ -44,7 +44,7 @@ export type FailureCode =
   | 'slot-busy'
   /** The slot was moved past what this work directory and the target hold: somebody else acknowledged changes. */
   | 'slot-ahead'
-  /** The snapshot that the unfinished tables were copied from is gone. */
+  /** The snapshot that the copy began with is gone, and the tables that are left cannot be copied from a later one: there is no stream, the source is a standby, or the end position lies before it. */
   | 'snapshot-lost'
   /** The connection to the source broke during a stream; it is tried again. */
   | 'source-disconnected'
@@ -181,7 +181,7 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     exit: 6,
     retry: false,
     remedy:
-      'Start again with --restart. To be able to resume a copy, hold a snapshot with `walferry snapshot`.',
+      'Start again with --restart. To be able to resume a copy without a stream, hold a snapshot with `walferry snapshot`.',
   },
   'source-disconnected': { exit: 6, retry: true, remedy: 'Run the same command with --resume.' },
   'target-unreachable': { exit: 7, retry: true, remedy: 'Check host, port and firewall of the target.' },
@@ -223,7 +223,8 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
   'table-rewritten': {
     exit: 6,
     retry: false,
-    remedy: 'Start again with --restart, at a time without TRUNCATE and rewriting DDL.',
+    remedy:
+      'Run `clone --follow` again with --resume; start any other clone again with --restart, at a time without TRUNCATE and rewriting DDL.',
   },
   'work-directory-used': { exit: 1, retry: false, remedy: '' },
   'work-directory-locked': {

@@ -15,14 +15,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
-import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
+import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { MessageSource } from '../model/message-source.js';
 import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { generationsQuery, readGenerations } from '../postgres/generation.js';
 import { positionQuery, streamKeyParameters } from '../postgres/position-row.js';
 import { serverFailure } from '../postgres/sqlstate.js';
 import { WireSession } from '../postgres/wire-session.js';
+import { CopiedLater } from './copied-later.js';
 import { countedRows, isConflict, isGuardError, isPassing } from './culprit.js';
 import { GuardFirst, Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
 import { guardTables } from './target-guards.js';
@@ -103,6 +105,8 @@ class Applier {
   #troubleSince: number | null = null;
   #pauseMs = 0;
   #guardFailures = 0;
+  /** Read once: nothing is copied any more when changes are applied. Null where all is of the slot's own snapshot. */
+  #copiedLater: CopiedLater | null | undefined;
   /** Tables that need no further look: `guardTables` has seen to them. */
   readonly #guarded = new Set<string>();
   #replicaRole = false;
@@ -133,6 +137,7 @@ class Applier {
       this.#clock.throwIfStopping();
       const session = await this.#connected();
       const position = await this.#position(session);
+      const copiedLater = await this.#fetchCopiedLater(session);
       source = await this.#options.openSource(position);
       reading = new Reading({
         session,
@@ -143,10 +148,11 @@ class Applier {
         lessons: this.#lessons,
         guarded: this.#options.guard === true ? this.#guarded : null,
         strict: this.#options.strict ?? false,
-        endpos: this.#options.endpos,
+        endpos: () => this.#endpos(),
         clock: this.#clock,
         onApplied: (applied) => this.#progressed(applied),
         touches: this.#options.touches ?? null,
+        copiedLater,
         awaited: this.#options.awaited ?? (() => false),
       });
       return { reason: await reading.run(), applied: reading.pipeline.applied };
@@ -156,6 +162,20 @@ class Applier {
     } finally {
       await source?.close?.();
     }
+  }
+
+  async #fetchCopiedLater(session: WireSession): Promise<CopiedLater | null> {
+    if (this.#copiedLater !== undefined) return this.#copiedLater;
+    const rows = await session.query(generationsQuery, streamKeyParameters(this.#options.key));
+    return (this.#copiedLater = rows.length === 0 ? null : new CopiedLater(readGenerations(rows)));
+  }
+
+  /** Before every snapshot of the copy was reached the target holds rows of later transactions: no end can be there. */
+  #endpos(): Lsn {
+    const endpos = this.#options.endpos();
+    const through = this.#copiedLater?.through ?? zeroLsn;
+    if (endpos === zeroLsn || endpos >= through) return endpos;
+    throw endposTooEarly(endpos, through);
   }
 
   #progressed(applied: Lsn): void {
@@ -358,6 +378,16 @@ const backendQuery = `
 const endBackendQuery = `
   select pg_catalog.pg_terminate_backend(pid)::pg_catalog.text from pg_catalog.pg_stat_activity
   where pid = $1::pg_catalog.int4 and backend_start = $2::pg_catalog.timestamptz and application_name = $3`;
+
+function endposTooEarly(endpos: Lsn, through: Lsn): Failure {
+  return new Failure(
+    'usage',
+    `the end position ${formatLsn(endpos)} cannot be reached: tables were copied as they were at ${formatLsn(through)}, since the snapshot of the beginning was lost`,
+    {
+      remedy: `Set one at or behind ${formatLsn(through)}, then run the same command with --resume.`,
+    },
+  );
+}
 
 function positionMoved(key: StreamKey, position: Lsn): Failure {
   return new Failure(

@@ -14,6 +14,7 @@ import type { Relation } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { WireSession } from '../postgres/wire-session.js';
 import { ChangeSets, OneByOne, type ChangeGatherer } from './change-sets.js';
+import type { CopiedLater } from './copied-later.js';
 import { culpritFailure, isGuardError, isPassing, transactionLabel } from './culprit.js';
 import { GroupPipeline, endsGroup, groupBounds, type GroupState } from './group.js';
 import type { RelationPlan } from './relation-plan.js';
@@ -70,6 +71,8 @@ export type ReadingOptions = {
   readonly clock: StopClock;
   readonly onApplied: (applied: Lsn) => void;
   readonly touches: TouchLog | null;
+  /** The tables that were copied from a later snapshot; null where there are none. */
+  readonly copiedLater: CopiedLater | null;
   /** Whether somebody waits for the position row to move, while there is nothing to apply. */
   readonly awaited: () => boolean;
 };
@@ -111,6 +114,8 @@ export class Reading {
   #movedAt = this.#startedAt;
   readonly #begun = new Map<bigint, number>();
   #unitStatements = 0;
+  /** Null once every transaction that a later snapshot saw was seen. */
+  #copiedLater: CopiedLater | null;
   /** Something happened since the idle loop last looked. */
   #woken = false;
   #resume: (() => void) | null = null;
@@ -121,6 +126,8 @@ export class Reading {
     this.#careful = options.lessons.carefulThrough !== null;
     this.#gatherer = this.#careful || options.strict ? new OneByOne() : new ChangeSets();
     this.#seen = options.position;
+    this.#copiedLater = options.copiedLater;
+    this.#forgetCopied();
     this.pipeline = new GroupPipeline(options.session, options.key, options.position, {
       careful: this.#careful,
       onCommitted: options.onApplied,
@@ -288,10 +295,16 @@ export class Reading {
     if (transaction.doing === 'skip') return null;
     const { change } = message;
     if (change.kind === 'truncate') return this.#truncate(change, transaction);
-    if (relationVerdict(message.xid, change.relation) === 'skip') return null;
+    if (this.#isCopied(message.xid, change.relation)) return null;
     const plan = this.#options.plans.get(change.relation);
     if (plan === undefined) return this.#planFirst(message, change.relation);
     return this.#addChange(plan, change);
+  }
+
+  /** Whether the copy of the table holds what the transaction did to it. */
+  #isCopied(xid: bigint, relation: TableName): boolean {
+    const copied = this.#copiedLater;
+    return copied !== null && relationVerdict(xid, copied.seenBy(relation)) === 'skip';
   }
 
   #addChange(plan: RelationPlan, change: Exclude<Change, Truncate>): Promise<void> | null {
@@ -327,12 +340,17 @@ export class Reading {
   async #truncate(change: Truncate, { xid }: OpenTransaction): Promise<void> {
     const plans: RelationPlan[] = [];
     for (const relation of change.relations) {
-      if (relationVerdict(xid, relation) === 'skip') continue;
+      if (this.#isCopied(xid, relation)) continue;
       plans.push(this.#options.plans.get(relation) ?? (await this.#fetchPlan(relation)));
     }
     this.#groupSince ??= Date.now();
     await this.#flushSets();
     if (plans.length > 0) await this.#send({ kind: 'truncate', plans, change });
+  }
+
+  /** Whoever committed behind the last snapshot is in none of them. */
+  #forgetCopied(): void {
+    if (this.#copiedLater !== null && this.#seen >= this.#copiedLater.through) this.#copiedLater = null;
   }
 
   #commit({ xid, endLsn }: Commit): Promise<void> | null {
@@ -351,6 +369,7 @@ export class Reading {
     if (transaction.doing === 'apply') {
       this.#beyond = true;
       this.#seen = endLsn;
+      if (this.#copiedLater !== null) this.#forgetCopied();
     }
     this.#reachedEnd = reachesEnd(this.#seen, this.#options.endpos());
     if (this.#careful) return this.#commitCarefully(transaction);

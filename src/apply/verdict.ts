@@ -4,7 +4,7 @@
  */
 import type { Lsn } from '../model/lsn.js';
 import { zeroLsn } from '../model/lsn.js';
-import type { TableName } from './target-table.js';
+import { sees, type SeenTransactions } from '../model/seen-transactions.js';
 
 /**
  * skip   the target holds it already: read over it.
@@ -64,11 +64,11 @@ export function verdictHolds(done: 'skip' | 'apply', endLsn: Lsn, applied: Lsn, 
 }
 
 /**
- * Per relation, with the transaction's top-level xid: a table that was copied from a later snapshot already holds what
- * that snapshot saw (DESIGN 7). One snapshot serves all tables today, and the slot starts at it: always apply.
+ * Per relation, with the transaction's top-level xid of 64 bits: a table that was copied from a later snapshot already
+ * holds what that snapshot saw (DESIGN 7). `seen` is null for a table that was copied from the slot's own.
  */
-export function relationVerdict(_xid: bigint, _relation: TableName): 'skip' | 'apply' {
-  return 'apply';
+export function relationVerdict(xid: bigint, seen: SeenTransactions | null): 'skip' | 'apply' {
+  return seen !== null && sees(seen, xid) ? 'skip' : 'apply';
 }
 
 /** Whether everything up to the end position has been seen, when everything ending at or before `seen` has. */

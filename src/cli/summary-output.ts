@@ -48,7 +48,7 @@ export async function loadSummaryJson(directory: string): Promise<string> {
   const { requireCatalogToRead } = await import('../catalog/work-directory.js');
   const { loadBuiltObjects } = await import('../clone/summary-objects.js');
   const { loadCloneSummary } = await import('../clone/summary.js');
-  const { loadJobs } = await import('../follow/clone-run.js');
+  const { loadJobs } = await import('../follow/clone-settings.js');
   const catalog = requireCatalogToRead(directory);
   try {
     const jobs = loadJobs(catalog);

@@ -25,6 +25,7 @@ import { fetchBinaryTables } from '../postgres/binary-copy.js';
 import { fetchEntryIdentities, fetchTargetObjects } from '../postgres/object-identity.js';
 import { fetchSourceSchema, fetchTables } from '../postgres/schema.js';
 import type { SourceSchema, TableFacts } from '../postgres/schema.js';
+import { forgetGenerations } from '../postgres/generation.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import {
   doneTasksStatement,
@@ -61,6 +62,7 @@ import {
 import type { ExtensionRequirement } from './extensions.js';
 import { copyLargeObjects, prepareLargeObjects } from './large-object-phase.js';
 import { expectReadableLargeObjects } from './large-objects.js';
+import { goOnLater } from './later-snapshot.js';
 import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
@@ -82,6 +84,7 @@ import { loadCloneSummary, stepLabels } from './summary.js';
 import type { CloneSummary } from './summary.js';
 
 export { finalizeTarget } from './finalize.js';
+export { canGoOnLater } from './later-snapshot.js';
 export { setSequences } from './sequences.js';
 
 /** Tasks of the target's task table that are no table's rows. */
@@ -110,6 +113,7 @@ export async function cloneDatabase(given: CloneOptions): Promise<CloneSummary> 
   const plan = planClone(file.schema, new Set(file.withoutRows));
   for (const remark of plan.remarks) options.log.warn(remark);
   storePlan(options, plan);
+  if (options.generation !== undefined) await goOnLater(options, file, plan, done);
   progress.plan({
     tables: plan.tables.length,
     indexes: plan.tables.reduce((total, table) => total + table.indexes.length, 0),
@@ -200,6 +204,7 @@ export async function prepareSchema(
   const stored = options.resume ? await loadSchemaFile(options.directory) : null;
   if (stored !== null && stored.snapshot === options.snapshot) return stored;
   if (stored !== null && options.notConsistent === true) return stored;
+  if (stored !== null && options.generation !== undefined) return stored;
   // Once every row is there the snapshot has done its work.
   if (stored !== null && done.has(copyPhaseTask)) return stored;
   if (done.size > 0) {
@@ -235,6 +240,7 @@ export async function prepareSchema(
     failpoint('clone.dumped');
     return saveSchemaFile(options.directory, {
       snapshot: options.snapshot,
+      ...(await whatItSees(source, options)),
       schema,
       entries,
       identities: [...identities],
@@ -249,6 +255,13 @@ export async function prepareSchema(
       ...others,
     });
   });
+}
+
+/** A standby's snapshot does not name the transactions in progress (DESIGN 11.4). */
+async function whatItSees(source: Session, { follow }: SchemaOptions): Promise<Pick<SchemaFile, 'seen'>> {
+  if (!follow || source.inRecovery) return {};
+  const [row] = await source.query('select pg_catalog.pg_current_snapshot()::pg_catalog.text as seen');
+  return { seen: row?.['seen'] ?? '' };
 }
 
 /** A standby has the unlogged tables, and none of their rows: they are made empty, and it is told. */
@@ -368,7 +381,10 @@ export async function restorePreData(
     await prepareLargeObjects(options, file, target);
   }
   options.onBegin?.();
-  if (!options.resume) await forgetDoneTasks(target, options.key);
+  if (!options.resume) {
+    await forgetDoneTasks(target, options.key);
+    await forgetGenerations(target, options.key);
+  }
   if (clean) {
     await dropDatabaseObjects(target, file);
     await dropTables(target, file.schema);

@@ -26,6 +26,8 @@ import type { CopyFormat, PartPlan, TablePlan } from './plan.js';
 /** What the copies of one run share. */
 export type CopyWays = {
   readonly key: StreamKey;
+  /** The later generation that the snapshot is of, when it is not the one that the run began with. */
+  readonly generation: number | undefined;
   /** Whether changes since the snapshot will be applied: then a table cannot be missing. */
   readonly follow: boolean;
   /** The target's tables, by qualified name. */
@@ -53,7 +55,7 @@ export async function copyPart(
   await source.query('savepoint walferry_table');
   if (!(await lockOnSource(table, source, ways))) {
     const nothing = { bytes: 0, rows: 0 };
-    await recordDoneTask(target, ways.key, { name: part.task, ...nothing });
+    await recordDoneTask(target, ways.key, { name: part.task, generation: ways.generation, ...nothing });
     return nothing;
   }
   await target.query('begin');
@@ -71,7 +73,7 @@ export async function copyPart(
     signal: ways.signal,
     onBytes: ways.onBytes,
   });
-  await recordDoneTask(target, ways.key, { name: part.task, ...result });
+  await recordDoneTask(target, ways.key, { name: part.task, generation: ways.generation, ...result });
   failpoint('clone.table-copied');
   await target.query('commit');
   failpoint('clone.table-committed');
@@ -114,7 +116,11 @@ export async function copyTogether(
     onBytes: ways.onBytes,
     onRow: expectOrdinary,
   });
-  const tasks = results.map((result, index) => ({ name: pieces[index]?.part.task ?? '', ...result }));
+  const tasks = results.map((result, index) => ({
+    name: pieces[index]?.part.task ?? '',
+    generation: ways.generation,
+    ...result,
+  }));
   failpoint('clone.table-copied');
   await target.query(`${doneTasksStatement(ways.key, tasks)}; commit`);
   failpoint('clone.table-committed');

@@ -88,6 +88,11 @@ export type CloneOptions = TargetWork &
     readonly dropIfExists: boolean;
     /** Go on with what this work directory has begun. */
     readonly resume: boolean;
+    /**
+     * With `resume` and `follow`: the generation of `snapshot` (generation.ts), which is later than the one that the copy
+     * began with. The tables that are left are copied from it.
+     */
+    readonly generation?: number | undefined;
     /** With `resume`: tables that are left are copied from this snapshot, even when others were from another one. */
     readonly notConsistent?: boolean | undefined;
     /** Identifies the run: a target that another run has filled since is not taken for this one's. */

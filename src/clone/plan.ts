@@ -13,6 +13,7 @@ import type {
   SourceSchema,
   TableFacts,
 } from '../postgres/schema.js';
+import { copyTask } from '../postgres/task-table.js';
 
 /** One table's way: rows, then indexes (all at once), then what needs the whole table for itself. */
 export type TablePlan = {
@@ -119,13 +120,18 @@ function planTable(
 }
 
 function planParts(table: TableFacts, qualified: string, conditions: readonly string[]): PartPlan[] {
-  const task = `copy ${qualified}`;
   const label = relationLabel(table);
-  if (conditions.length < 2) return [{ task, label, condition: null, bytes: table.bytes }];
+  if (conditions.length < 2)
+    return [{ task: copyTask(qualified), label, condition: null, bytes: table.bytes }];
   const bytes = Math.round(table.bytes / conditions.length);
   return conditions.map((condition, index) => {
-    const place = `part ${index + 1} of ${conditions.length}`;
-    return { task: `${task} ${place}`, label: `${label}, ${place}`, condition, bytes };
+    const place = { number: index + 1, of: conditions.length };
+    return {
+      task: copyTask(qualified, place),
+      label: `${label}, part ${place.number} of ${place.of}`,
+      condition,
+      bytes,
+    };
   });
 }
 

@@ -18,6 +18,8 @@ export type SchemaFile = {
   readonly version: typeof fileVersion;
   /** The snapshot that schema and dump were read in. */
   readonly snapshot: string;
+  /** What that snapshot saw (`pg_current_snapshot()`): told of a primary, for a copy that changes will follow. */
+  readonly seen?: string;
   /** Without what a filter leaves out. */
   readonly schema: SourceSchema;
   /** The dump's entries, and the identities of their objects by dump id. */

@@ -278,6 +278,7 @@ class TableWorker {
     let noted = 0;
     const ways: CopyWays = {
       key: options.key,
+      generation: options.generation,
       follow: options.follow,
       targets,
       formatOf: (table) => this.#work.formatOf(table),

@@ -19,7 +19,8 @@ import { asFailure, Failure, isStop, throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { connect, type Session } from '../postgres/connect.js';
-import { loadJobs, runClone, type CloneRunOptions } from './clone-run.js';
+import { runClone, type CloneRunOptions } from './clone-run.js';
+import { loadJobs } from './clone-settings.js';
 
 /** What was done for one database. */
 export type DatabaseSummary = {

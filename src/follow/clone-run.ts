@@ -6,25 +6,15 @@
  * Each step is recorded in the catalog when it is done, and its effect was durable before that: a step that is not
  * recorded is done again, and every one of them finds out by itself what of it is there already.
  */
-import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { validateGuarded } from '../apply/guard-restore.js';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
-import { setApply } from '../catalog/sentinel.js';
-import {
-  endPhase,
-  loadSetup,
-  phaseDone,
-  phaseStarted,
-  saveSetup,
-  startPhase,
-  type RunSettings,
-  type Setup,
-} from '../catalog/setup.js';
-import { loadStream } from '../catalog/stream.js';
+import { requireSentinel, setApply } from '../catalog/sentinel.js';
+import { endPhase, loadSetup, phaseDone, phaseStarted, saveSetup, startPhase } from '../catalog/setup.js';
+import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
 import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
 import type { CloneJobs, CloneProgress, CopyChoices, RestoreChoices, TargetWork } from '../clone/options.js';
@@ -32,10 +22,9 @@ import { SpareTarget } from '../clone/spare-target.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
 import type { FilterFile } from '../filter/parse.js';
-import { filterText } from '../filter/scope.js';
 import { planControl, type ControlChoices, type ControlPlan } from '../control/server.js';
 import type { Log } from '../log.js';
-import { defaultPlugin } from '../model/plugin.js';
+import { zeroLsn } from '../model/lsn.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { locateClientTools } from '../postgres/client-tools.js';
 import { connect, type Session } from '../postgres/connect.js';
@@ -50,11 +39,19 @@ import { receiveAndApply } from './receive-and-apply.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { openControl } from './control.js';
+import { recordSetup, restoreChoices, wantedSetup, withRun } from './clone-settings.js';
+import { heldElsewhere, isHeld, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
 import { endUnlessTakenBack, takenBack, untilOpened, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { dropEarlierRun } from './restart.js';
-import { setupStream, undoSetup, type StreamChoices, type StreamSetup } from './stream-setup.js';
+import {
+  setupStream,
+  undoSetup,
+  type StreamChoices,
+  type StreamSetup,
+  type StreamSetupOptions,
+} from './stream-setup.js';
 
 /** What a preflight is told of the run, as it is right before it makes anything. */
 export type PreflightRequest = Pick<CloneRunOptions, 'source' | 'target' | 'filters' | 'log'> & {
@@ -156,72 +153,6 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
   }
 }
 
-/** A run's own name, by which the target knows whose copy it holds. */
-function withRun(setup: Setup): Setup {
-  return { ...setup, settings: { ...setup.settings, run: randomUUID() } };
-}
-
-/** What a resumed run must share, and what it need not: the job counts, for the summary. */
-function recordSetup(catalog: Catalog, setup: Setup, { table, index, restore }: CloneJobs): void {
-  const jobs = { 'table-jobs': table, 'index-jobs': index, 'restore-jobs': restore };
-  saveSetup(catalog, { ...setup, settings: { ...setup.settings, ...jobs } });
-}
-
-/** The job counts of the run in a work directory; 0 where none began. */
-export function loadJobs(catalog: Catalog): CloneJobs {
-  const settings = loadSetup(catalog)?.settings ?? {};
-  const jobs = (name: string) => Number(settings[name] ?? 0);
-  return { table: jobs('table-jobs'), index: jobs('index-jobs'), restore: jobs('restore-jobs') };
-}
-
-function wantedSetup(options: CloneRunOptions): Setup {
-  const { follow, filters, noOwner, noAcl, noComments, noTablespaces, origin } = options;
-  const stream: RunSettings =
-    follow === null
-      ? { follow: false, origin }
-      : {
-          follow: true,
-          origin,
-          'slot-name': follow.choices.slot,
-          plugin: follow.choices.plugin ?? defaultPlugin,
-          publication: follow.choices.publication,
-        };
-  return {
-    version: options.version,
-    source: describeConninfo(options.source),
-    target: describeConninfo(options.target),
-    settings: {
-      ...stream,
-      filters: filters === null ? null : filterText(filters.rules),
-      'no-owner': noOwner,
-      'no-acl': noAcl,
-      'no-comments': noComments,
-      'no-tablespaces': noTablespaces,
-      'skip-large-objects': options.skipLargeObjects === true,
-      'skip-extensions': options.skipExtensions === true,
-      'skip-collations': options.skipCollations === true,
-    },
-  };
-}
-
-/** Options that decide what is restored, and how. */
-export function restoreChoices(options: RestoreChoices): RestoreChoices {
-  return {
-    noOwner: options.noOwner,
-    noAcl: options.noAcl,
-    noComments: options.noComments,
-    noTablespaces: options.noTablespaces,
-    skipLargeObjects: options.skipLargeObjects,
-    skipExtensions: options.skipExtensions,
-    skipExtensionComments: options.skipExtensionComments,
-    skipCollations: options.skipCollations,
-    skipDatabaseProperties: options.skipDatabaseProperties,
-    largeObjectJobs: options.largeObjectJobs,
-    roles: options.roles,
-    requirements: options.requirements,
-  };
-}
-
 /** What cannot work is refused while the directory and both servers are as they were. */
 async function expectUsable(options: CloneRunOptions, ownStream: boolean): Promise<void> {
   const { source, target, filters, preflight, log, signal } = options;
@@ -236,6 +167,8 @@ async function expectUsable(options: CloneRunOptions, ownStream: boolean): Promi
 /** What a copy needs besides the stream's key and a snapshot. */
 type CopyWanted = {
   readonly publications: readonly string[];
+  /** Of the snapshot, where it is later than the stream's. */
+  readonly generation?: number | undefined;
   readonly anew: boolean;
   readonly signal: AbortSignal;
   /** Whether the copy is to brake, as the slot needs it. */
@@ -282,7 +215,7 @@ class CloneRun {
           this.#heldSnapshot() === null &&
           phaseStarted(this.#catalog, 'copy') &&
           (await this.#holdsRows(key).catch(() => true));
-        if (lost) this.#sayOnlyRestart(null);
+        if (lost) this.#sayOnlyRestart();
         throw error;
       },
     );
@@ -312,15 +245,14 @@ class CloneRun {
     const catalog = this.#catalog;
     await this.#expectUsable();
     const wanted = { source, target, catalog, choices: follow.choices, filters, log, signal };
-    const setup = await setupStream(wanted);
+    const setup = await this.#setUp(wanted);
     try {
       await this.#expectScope();
       await using _control = await openControl({ plan, directory, journalDirectory, source, log });
       await this.#copyAndStream(setup, follow.tuning);
     } catch (error) {
       if (setup.created !== null && !phaseDone(catalog, 'copy')) {
-        if (phaseStarted(catalog, 'copy')) this.#sayOnlyRestart(setup.stream.slot);
-        else {
+        if (!phaseStarted(catalog, 'copy')) {
           await undoSetup(wanted, setup);
           await rm(journalDirectory, { recursive: true, force: true });
         }
@@ -390,13 +322,10 @@ class CloneRun {
   }
 
   /** The snapshot of a copy that did not end is ours, and goes with this process: whoever resumes would be refused. */
-  #sayOnlyRestart(slot: string | null): void {
-    const held = `; until then the replication slot "${slot}" holds back WAL on the source (stream cleanup drops it)`;
+  #sayOnlyRestart(): void {
     this.#options.log.warn(
-      slot === null
-        ? 'the copy is not complete, and its snapshot ends with this process: start it again with --restart, or ' +
-            'with --resume --not-consistent have the tables that are left copied as they are then'
-        : `the copy is not complete, and its snapshot ends with this process: it can only be started again, with --restart${held}`,
+      'the copy is not complete, and its snapshot ends with this process: start it again with --restart, or ' +
+        'with --resume --not-consistent have the tables that are left copied as they are then',
     );
   }
 
@@ -436,10 +365,12 @@ class CloneRun {
     try {
       await receiveAndApply(run, signal, async (stop) => {
         if (!phaseDone(catalog, 'copy')) {
-          const snapshot = created?.snapshot ?? this.#heldSnapshot() ?? stream.snapshot ?? noSnapshot;
+          await using held =
+            created === null ? await this.#copySnapshot(stream) : heldElsewhere(created.snapshot);
           const { key, ownPublications: publications } = stream;
-          await this.#copy(key, snapshot, {
+          await this.#copy(key, held.snapshot, {
             publications,
+            generation: held.generation,
             anew: false,
             signal: stop,
             braked: run.slotInDanger,
@@ -460,7 +391,7 @@ class CloneRun {
   async #copy(
     key: StreamKey,
     snapshot: string,
-    { publications, anew, signal, braked = () => false }: CopyWanted,
+    { publications, generation, anew, signal, braked = () => false }: CopyWanted,
   ): Promise<CloneSummary> {
     const { source, target, filters, jobs, dropIfExists, request, follow, log } = this.#options;
     const began = performance.now();
@@ -478,6 +409,7 @@ class CloneRun {
       ...this.#options.copy,
       dropIfExists: dropIfExists || request.restart,
       resume: this.#resume,
+      generation,
       notConsistent: anew || this.#options.notConsistent === true,
       run: typeof run === 'string' ? run : undefined,
       onBegin: () => startPhase(this.#catalog, 'copy'),
@@ -527,6 +459,44 @@ class CloneRun {
     };
   }
 
+  /**
+   * The stream. One whose snapshot is gone before anything was copied is made anew: as if it had not been set up.
+   */
+  async #setUp(wanted: StreamSetupOptions): Promise<StreamSetup> {
+    const setup = await setupStream(wanted);
+    const { snapshot } = setup.stream;
+    const copied = setup.created !== null || phaseStarted(this.#catalog, 'copy');
+    if (copied || this.#heldSnapshot() !== null || (snapshot !== null && (await isHeld(wanted, snapshot)))) {
+      return setup;
+    }
+    const { log, journalDirectory } = this.#options;
+    log.info('nothing was copied yet, and the snapshot of the slot is gone: the stream is set up anew');
+    const { endpos } = requireSentinel(this.#catalog);
+    await undoSetup(wanted, setup);
+    await rm(journalDirectory, { recursive: true, force: true });
+    return await setupStream({
+      ...wanted,
+      choices: { ...wanted.choices, endpos: endpos === zeroLsn ? null : endpos },
+    });
+  }
+
+  /** What a copy that was begun goes on with. */
+  async #copySnapshot({ key, publications, snapshot }: StreamRecord): Promise<CopySnapshot> {
+    const { source, target, directory, log, signal } = this.#options;
+    if (this.#options.snapshot !== null) return heldElsewhere(this.#options.snapshot);
+    return await openCopySnapshot({
+      source,
+      target,
+      directory,
+      key,
+      publications,
+      recorded: this.#heldSnapshot() ?? snapshot,
+      endpos: requireSentinel(this.#catalog).endpos,
+      log,
+      signal,
+    });
+  }
+
   /** A snapshot that another process holds for this run. */
   #heldSnapshot(): string | null {
     return this.#options.snapshot ?? loadHeldSnapshot(this.#options.directory);
@@ -555,6 +525,3 @@ class CloneRun {
     return snapshot;
   }
 }
-
-/** What is named where no snapshot was ever recorded; no server knows it. */
-const noSnapshot = '00000000-00000000-0';

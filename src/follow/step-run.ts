@@ -56,7 +56,7 @@ import { describeConninfo, type Conninfo } from '../postgres/connection-string.j
 import { expectTwoDatabases, oneDatabase } from '../postgres/same-database.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
-import { restoreChoices } from './clone-run.js';
+import { restoreChoices } from './clone-settings.js';
 import { chooseFilters } from './filter-scope.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { loadHeldSnapshot } from './snapshot-file.js';

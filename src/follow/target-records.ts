@@ -4,6 +4,7 @@
 import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from '../postgres/connect.js';
+import { forgetGenerations } from '../postgres/generation.js';
 import { deletePosition } from '../postgres/position-row.js';
 import { forgetDoneTasks } from '../postgres/task-table.js';
 
@@ -20,6 +21,7 @@ export async function dropTargetRecords(session: Session, key: StreamKey, log: L
   if ((await session.query(schemaExists)).length === 0) return;
   await deletePosition(session, key);
   await forgetDoneTasks(session, key);
+  await forgetGenerations(session, key);
   const [row] = await session.query(recordsLeft);
   if (row?.['left'] === 'true') return;
   const [guard] = await session.query(guardExists);

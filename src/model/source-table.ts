@@ -3,6 +3,7 @@
  * names and values, but not which columns identify a row, which are generated, or which were left out.
  */
 import type { ReplicaIdentity } from './relation.js';
+import type { SeenTransactions } from './seen-transactions.js';
 
 export type SourceColumn = {
   readonly name: string;
@@ -27,13 +28,6 @@ export type SourceTable = {
   readonly included: readonly string[];
 };
 
-/** Which transactions a reading of the catalog saw: `pg_current_snapshot()`, xids of 64 bits. */
-export type SeenTransactions = {
-  readonly xmin: bigint;
-  readonly xmax: bigint;
-  readonly inProgress: ReadonlySet<bigint>;
-};
-
 /** What is known of the source's tables on one connection. */
 export type SourceTables = {
   /** The tables that are followed, as they were when the slot was made: the target was copied from these. */
@@ -43,22 +37,3 @@ export type SourceTables = {
   /** What `now` is up to date with. */
   readonly seen: SeenTransactions;
 };
-
-/** Whether a transaction, by the 32 bits of its xid that a stream prints, is in a reading of the catalog. */
-export function isSeen(seen: SeenTransactions, xid: bigint): boolean {
-  const wide = seen.xmax + BigInt.asIntN(32, xid - seen.xmax);
-  if (wide < seen.xmin) return true;
-  return wide < seen.xmax && !seen.inProgress.has(wide);
-}
-
-/** Reads `xmin:xmax:xid,xid,…` as the server prints it. Throws a RangeError on anything else. */
-export function readSeenTransactions(text: string): SeenTransactions {
-  const match = /^(\d+):(\d+):((?:\d+(?:,\d+)*)?)$/.exec(text);
-  if (match === null) throw new RangeError(`not a snapshot: ${JSON.stringify(text)}`);
-  const [, xmin = '', xmax = '', list = ''] = match;
-  return {
-    xmin: BigInt(xmin),
-    xmax: BigInt(xmax),
-    inProgress: new Set(list === '' ? [] : list.split(',').map(BigInt)),
-  };
-}

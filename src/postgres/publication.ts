@@ -255,3 +255,16 @@ export async function dropPublications(session: Session, name: string): Promise<
     throw serverFailure(error, 'source', `dropping the publication "${name}" failed`);
   }
 }
+
+const rootsQuery = `
+  select pubname as name from pg_catalog.pg_publication
+  where pubviaroot and pubname::text in (select pg_catalog.json_array_elements_text($1::json))`;
+
+/** Those of these publications that name a partition's changes by the root of its table. */
+export async function fetchRootPublications(
+  session: Session,
+  names: readonly string[],
+): Promise<readonly string[]> {
+  const rows = await session.query(rootsQuery, [JSON.stringify(names)]);
+  return rows.map((row) => row['name'] ?? '');
+}

@@ -3,12 +3,8 @@
  */
 import { Failure } from '../failure.js';
 import type { ReplicaIdentity } from '../model/relation.js';
-import {
-  readSeenTransactions,
-  type SeenTransactions,
-  type SourceColumn,
-  type SourceTable,
-} from '../model/source-table.js';
+import { readSeenTransactions, type SeenTransactions } from '../model/seen-transactions.js';
+import type { SourceColumn, SourceTable } from '../model/source-table.js';
 import type { Session } from './connect.js';
 
 /**

@@ -7,10 +7,26 @@ import { quoteLiteral } from '../model/sql.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from './connect.js';
 
-export type DoneTask = { readonly name: string; readonly bytes: number; readonly rows: number };
+export type DoneTask = {
+  readonly name: string;
+  readonly bytes: number;
+  readonly rows: number;
+  /** The generation (generation.ts) that the rows were copied from; none: the snapshot that the run began with. */
+  readonly generation?: number | undefined;
+};
+
+/** The task of copying a table's rows, or a part of them; `qualified` is the quoted name. */
+export function copyTask(qualified: string, part?: { readonly number: number; readonly of: number }): string {
+  return part === undefined ? `copy ${qualified}` : `copy ${qualified} part ${part.number} of ${part.of}`;
+}
+
+/** The quoted name of the relation in a task of `copyTask`; null in any other. */
+export function relationOfCopyTask(name: string): string | null {
+  return /^copy (".+"\.".+")(?: part \d+ of \d+)?$/su.exec(name)?.[1] ?? null;
+}
 
 const fetchQuery = `
-  select name, bytes, rows from walferry.task
+  select name, bytes, rows, generation from walferry.task
   where stream = $1 and system_identifier = $2 and database = $3`;
 
 /** The tasks of this stream that the target holds, by name. */
@@ -19,28 +35,44 @@ export async function fetchDoneTasks(session: Session, key: StreamKey): Promise<
   const done = new Map<string, DoneTask>();
   for (const row of rows) {
     const name = row['name'] ?? '';
-    done.set(name, { name, bytes: Number(row['bytes']), rows: Number(row['rows']) });
+    const generation = row['generation'] ?? null;
+    done.set(name, {
+      name,
+      bytes: Number(row['bytes']),
+      rows: Number(row['rows']),
+      ...(generation === null ? {} : { generation: Number(generation) }),
+    });
   }
   return done;
 }
 
 const recordStatement = `
-  insert into walferry.task (stream, system_identifier, database, name, bytes, rows)
-  values ($1, $2, $3, $4, $5::bigint, $6::bigint)`;
+  insert into walferry.task (stream, system_identifier, database, name, bytes, rows, generation)
+  values ($1, $2, $3, $4, $5::bigint, $6::bigint, $7::int)`;
 
 /**
  * Writes the row of a task, inside the caller's transaction. Fails when the row exists already: somebody else has
  * done the task, and this transaction must not commit.
  */
 export async function recordDoneTask(session: Session, key: StreamKey, task: DoneTask): Promise<void> {
-  await session.query(recordStatement, [...keyValues(key), task.name, String(task.bytes), String(task.rows)]);
+  const { name, bytes, rows, generation } = task;
+  await session.query(recordStatement, [
+    ...keyValues(key),
+    name,
+    String(bytes),
+    String(rows),
+    generation === undefined ? null : String(generation),
+  ]);
 }
 
 /** The same for several tasks, as a statement that can stand among others. */
 export function doneTasksStatement(key: StreamKey, tasks: readonly DoneTask[]): string {
   const own = keyValues(key).map(quoteLiteral).join(', ');
-  const rows = tasks.map(({ name, bytes, rows }) => `(${own}, ${quoteLiteral(name)}, ${bytes}, ${rows})`);
-  return `insert into walferry.task (stream, system_identifier, database, name, bytes, rows) values ${rows.join(', ')}`;
+  const rows = tasks.map(
+    ({ name, bytes, rows, generation }) =>
+      `(${own}, ${quoteLiteral(name)}, ${bytes}, ${rows}, ${generation ?? 'null'})`,
+  );
+  return `insert into walferry.task (stream, system_identifier, database, name, bytes, rows, generation) values ${rows.join(', ')}`;
 }
 
 const forgetStatement = `
@@ -61,6 +93,16 @@ export async function forgetDoneTasksLike(
 ): Promise<void> {
   const list = `{${patterns.map((pattern) => `"${pattern}"`).join(',')}}`;
   await session.query(forgetLikeStatement, [...keyValues(key), list]);
+}
+
+/** Forgets these tasks, inside the caller's transaction, which takes away what they did. */
+export async function forgetTheseTasks(
+  session: Session,
+  key: StreamKey,
+  names: readonly string[],
+): Promise<void> {
+  const list = names.map(quoteLiteral).join(', ');
+  await session.query(`${forgetStatement} and name in (${list})`, keyValues(key));
 }
 
 function keyValues(key: StreamKey): string[] {

@@ -3,8 +3,10 @@ import { Failure } from '../../src/failure.js';
 import { lsnFromBigInt } from '../../src/model/lsn.js';
 import { connect, type Session } from '../../src/postgres/connect.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
+import { recordGeneration } from '../../src/postgres/generation.js';
 import { createPosition, deletePosition, fetchPosition } from '../../src/postgres/position-row.js';
 import { ensureTargetSchema } from '../../src/postgres/target-schema.js';
+import { fetchDoneTasks, recordDoneTask } from '../../src/postgres/task-table.js';
 import { WireSession } from '../../src/postgres/wire-session.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 
@@ -20,7 +22,7 @@ describe('the schema on the target', () => {
     await Promise.all(sessions.map((one) => ensureTargetSchema(one)));
     await ensureTargetSchema(sessions[0] as Session);
     await Promise.all(sessions.map((one) => one.close()));
-    expect(await database.sql('select version from walferry.version')).toEqual([{ version: '1' }]);
+    expect(await database.sql('select version from walferry.version')).toEqual([{ version: '2' }]);
   });
 
   test('of another version is refused', async () => {
@@ -29,8 +31,29 @@ describe('the schema on the target', () => {
     await ensureTargetSchema(one);
     await database.sql('update walferry.version set version = 9');
     await expect(ensureTargetSchema(one)).rejects.toThrow(
-      /has version 9, this walferry works with version 1/,
+      /has version 9, this walferry works with version 2/,
     );
+  });
+
+  test('of version 1 is brought up to this one, with what it holds', async () => {
+    await using database = await createDatabase('target');
+    await using one = await session(database);
+    await ensureTargetSchema(one);
+    const key = { stream: 'a', systemIdentifier: '7', database: 'b' };
+    await recordDoneTask(one, key, { name: 'kept', bytes: 1, rows: 2 });
+    await database.sql(`
+      alter table walferry.task drop column generation; drop table walferry.generation;
+      update walferry.version set version = 1`);
+
+    await ensureTargetSchema(one);
+    const number = await recordGeneration(one, key, { snapshot: 'x', seen: '1:2:', lsn: '0/1' });
+    await recordDoneTask(one, key, { name: 'new', bytes: 3, rows: 4, generation: number });
+
+    expect(await database.sql('select version from walferry.version')).toEqual([{ version: '2' }]);
+    expect([...(await fetchDoneTasks(one, key)).values()]).toEqual([
+      { name: 'kept', bytes: 1, rows: 2 },
+      { name: 'new', bytes: 3, rows: 4, generation: 1 },
+    ]);
   });
 
   test('that may not be made says so, and leaves the session usable', async () => {

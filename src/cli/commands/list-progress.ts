@@ -18,7 +18,7 @@ export const command: Command = {
     const { closeCatalog } = await import('../../catalog/database.js');
     const { requireCatalogToRead } = await import('../../catalog/work-directory.js');
     const { loadCloneSummary } = await import('../../clone/summary.js');
-    const { loadJobs } = await import('../../follow/clone-run.js');
+    const { loadJobs } = await import('../../follow/clone-settings.js');
     const { copyPace, loadCloneStanding } = await import('../../monitor/clone-progress.js');
     const catalog = requireCatalogToRead(settings.directory);
     try {

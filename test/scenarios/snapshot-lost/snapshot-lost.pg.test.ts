@@ -1,6 +1,7 @@
 /**
  * Killed in the middle of the copy, and nobody held the snapshot: what was copied belongs to a moment that cannot be
- * had again. It is refused, not patched; and what a used directory is good for is said each time.
+ * had again. Without a stream that is refused, not patched (with one: test/scenarios/later-snapshot); and what a used
+ * directory is good for is said each time.
  */
 import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -25,7 +26,7 @@ async function slots({ source, ...migration }: Migration): Promise<string[]> {
   return rows.map((row) => row['slot_name'] ?? '');
 }
 
-test('killed during the copy of clone --follow: --resume refuses, --restart begins anew and says what it drops', async () => {
+test('killed during the copy of clone --follow: the line that goes on is printed, --restart begins anew and says what it drops', async () => {
   await using migration = await openMigration({ schema: ledgerSchema });
   const { source, target, directory } = migration;
   const clone = cloneFollow(migration, '--no-owner');
@@ -48,12 +49,7 @@ test('killed during the copy of clone --follow: --resume refuses, --restart begi
   expect(other.code, other.stderr).toBe(1);
   expect(other.stderr).toMatch(/no-owner was true and is now false/);
 
-  // With --resume: the snapshot is gone, and it says what to do. Nothing was touched by all this.
-  const resumed = await runToEnd(migration, [...clone, '--resume']);
-  expect(resumed.code, resumed.stderr).toBe(6);
-  expect(resumed.stderr).toMatch(/snapshot .* is gone/);
-  expect(resumed.stderr).toMatch(/--restart/);
-  expect(resumed.stderr).toMatch(/walferry snapshot/);
+  // Nothing was touched by all this.
   expect(await contents(target)).toEqual(half);
   expect(await slots(migration)).toEqual([slotOf(migration)]);
 

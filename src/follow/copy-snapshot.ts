@@ -1,0 +1,120 @@
+/**
+ * The snapshot that a copy with a stream is made from, or gone on with:
+ * 1. the slot was made just now: its own;
+ * 2. the user names one: that one, and it is refused when nobody holds it;
+ * 3. another process holds one for this directory, or still holds the slot's, or none is needed: that one;
+ * 4. none is left: one of now, a later generation, whose tables are exact all the same (postgres/generation.ts).
+ */
+import { canGoOnLater, copyPhaseTask } from '../clone/clone.js';
+import { Failure } from '../failure.js';
+import type { Log } from '../log.js';
+import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+import type { StreamKey } from '../model/stream-key.js';
+import { connect } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { exportGeneration, recordGeneration } from '../postgres/generation.js';
+import { importSnapshot } from '../postgres/snapshot.js';
+import { fetchDoneTasks } from '../postgres/task-table.js';
+import { fetchRootPublications } from '../postgres/publication.js';
+
+export type CopySnapshotOptions = {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly directory: string;
+  readonly key: StreamKey;
+  readonly publications: readonly string[];
+  /** The slot's own, as far as it is recorded, or one that another process holds for this directory. */
+  readonly recorded: string | null;
+  /** The end position; zeroLsn where none is set. */
+  readonly endpos: Lsn;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+/** Held until it is disposed of, where it is ours. */
+export type CopySnapshot = AsyncDisposable & {
+  readonly snapshot: string;
+  /** Undefined for the snapshot that the stream began with. */
+  readonly generation: number | undefined;
+};
+
+/** A snapshot that somebody else holds. */
+export function heldElsewhere(snapshot: string): CopySnapshot {
+  return { snapshot, generation: undefined, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+/** Cases 3 and 4. Throws `snapshot-lost` where a later snapshot cannot be gone on with. */
+export async function openCopySnapshot(options: CopySnapshotOptions): Promise<CopySnapshot> {
+  const { recorded } = options;
+  if (recorded !== null && (await isHeld(options, recorded))) return heldElsewhere(recorded);
+  return await openLater(options);
+}
+
+/** Whether the snapshot can still be imported. */
+export async function isHeld(
+  { source, log, signal }: Pick<CopySnapshotOptions, 'source' | 'log' | 'signal'>,
+  snapshot: string,
+): Promise<boolean> {
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  try {
+    await importSnapshot(session, snapshot);
+    return true;
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'snapshot-lost') return false;
+    throw error;
+  }
+}
+
+async function openLater(options: CopySnapshotOptions): Promise<CopySnapshot> {
+  const { source, target, directory, key, publications, endpos, log, signal } = options;
+  await using onTarget = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  // With every row on the target no snapshot is needed any more.
+  if ((await fetchDoneTasks(onTarget, key)).has(copyPhaseTask)) return heldElsewhere(options.recorded ?? '');
+  if (!(await canGoOnLater(directory))) {
+    throw new Failure('snapshot-lost', `the snapshot that the copy in ${directory} began with is gone`);
+  }
+  const holder = await connect(source, { side: 'source', applicationName: 'walferry snapshot', log, signal });
+  try {
+    const roots = await fetchRootPublications(holder, publications);
+    if (roots.length > 0) {
+      // Changes come under the name of the root, and do not tell which partition they are of.
+      throw new Failure(
+        'snapshot-lost',
+        `the snapshot that the copy began with is gone, and publication "${roots[0]}" does not tell of a change which partition it is of`,
+      );
+    }
+    const exported = await exportGeneration(holder);
+    expectBefore(readLsn(exported.lsn), endpos);
+    const generation = await recordGeneration(onTarget, key, exported);
+    log.info(
+      `the snapshot of the beginning is gone: the tables that are left are copied as they are at ${exported.lsn}, and ` +
+        'of the stream they take what comes behind it',
+    );
+    return { snapshot: exported.snapshot, generation, [Symbol.asyncDispose]: () => holder.close() };
+  } catch (error) {
+    await holder.close();
+    throw error;
+  }
+}
+
+function expectBefore(lsn: Lsn, endpos: Lsn): void {
+  if (endpos === zeroLsn || endpos >= lsn) return;
+  throw new Failure(
+    'snapshot-lost',
+    `the snapshot that the copy began with is gone, and a copy of now, at ${formatLsn(lsn)}, is behind the end position ${formatLsn(endpos)}`,
+    {
+      remedy:
+        'Set a later end position with `walferry stream sentinel set endpos`, or start again with --restart.',
+    },
+  );
+}
