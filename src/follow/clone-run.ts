@@ -288,7 +288,7 @@ class CloneRun {
       this.#reporter.enter({ kind: 'finalize' });
       log.info('adding foreign keys, triggers, rules and what else waits for the last row');
       const onWritable = async () => {
-        if (endUnlessTakenBack(catalog, 'writable')) await untilOpened(catalog, work.signal);
+        if (endUnlessTakenBack(catalog, 'writable')) await untilOpened(catalog, log, work.signal);
       };
       const { problems } = await finalizeTarget({ ...work, onWritable });
       // Those that are not of the plan, since somebody has added them on the target.

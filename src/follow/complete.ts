@@ -14,6 +14,7 @@ import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { waitsForOpening } from './cutover-back.js';
 import { decideWhenComplete, type SentinelWatch } from './sentinel-watch.js';
 
 export type CompletionOptions = {
@@ -50,6 +51,7 @@ export async function completeFollowed(options: CompletionOptions): Promise<'go-
     }
     if (!whole) return decide() === 'go-on' ? 'go-on' : 'finish';
     if (!watch.recordWritable()) return 'go-on';
+    if (decide() === 'hold') log.info(waitsForOpening);
     await watch.until(() => decide() !== 'hold', signal);
     if (decide() === 'go-on') return 'go-on';
     await validateGuarded(work);

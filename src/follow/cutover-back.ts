@@ -8,6 +8,7 @@ import type { Catalog } from '../catalog/database.js';
 import { loadSentinel } from '../catalog/sentinel.js';
 import { endPhase, type PhaseName } from '../catalog/setup.js';
 import { Failure, throwIfStopped } from '../failure.js';
+import type { Log } from '../log.js';
 import { zeroLsn } from '../model/lsn.js';
 
 const lookEveryMs = 100;
@@ -28,11 +29,16 @@ export function endUnlessTakenBack(catalog: Catalog, phase: PhaseName): boolean 
     .immediate();
 }
 
+/** Said once, for whoever finds a run that waits while nobody cuts over any more. */
+export const waitsForOpening =
+  'the target is complete but for what keeps nobody from writing: waiting for `walferry cutover` to open it (--resume goes on with one that has ended, --abort undoes it)';
+
 /**
  * Until a cutover that is at work has opened the target. What is left to be done then would share the servers with the
  * rest of its pause; and a run that is still there when the cutover is undone simply goes on. Throws `stopped`.
  */
-export async function untilOpened(catalog: Catalog, signal: AbortSignal): Promise<void> {
+export async function untilOpened(catalog: Catalog, log: Log, signal: AbortSignal): Promise<void> {
+  if (loadCutoverHold(catalog)?.state === 'finalizing') log.info(waitsForOpening);
   while (loadCutoverHold(catalog)?.state === 'finalizing') {
     throwIfStopped(signal);
     await sleep(lookEveryMs, undefined, { signal }).catch(() => {});

@@ -53,6 +53,7 @@ test('beside `follow`: there before the target opens, validated after it, which 
   await using migration = await openMigration({ schema, onBoth: true });
   await using following = await followedOnly(migration);
   await killAt(migration, completed);
+  await following.waitForOutput(/waiting for `walferry cutover` to open it/);
   expect(await validated(migration)).toBe(false);
 
   // The run stands still, so that it has not done it when the report is made.
@@ -129,6 +130,7 @@ test('beside a clone, behind an undone cutover: not validated within the pause e
   expect(await validated(migration)).toBeNull();
 
   await killAt(migration, completed);
+  await following.waitForOutput(/waiting for `walferry cutover` to open it/);
   expect(await validated(migration)).toBe(false);
   await resume(migration);
   expect((await following.exit).code).toBe(0);
