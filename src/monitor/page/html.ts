@@ -74,8 +74,8 @@ export const pageHtml = `<!doctype html>
       </div>
       <p id="tables-summary" class="meta"></p>
       <div class="scroll tall" tabindex="0" role="region" aria-label="List of tables">
-        <table class="tables">
-          <thead><tr><th scope="col">Table</th><th scope="col">Rows copied</th><th scope="col" class="number">Size</th><th scope="col" class="number">Parts</th><th scope="col" class="number">Indexes</th></tr></thead>
+        <table class="tables" id="tables-list" data-parts="none">
+          <thead><tr><th scope="col">Table</th><th scope="col">Rows copied</th><th scope="col" class="number">Size</th><th scope="col" class="number parts">Parts</th><th scope="col" class="number">Indexes</th></tr></thead>
           <tbody id="tables"></tbody>
         </table>
       </div>

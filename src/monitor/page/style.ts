@@ -116,6 +116,7 @@ th.number, td.number { text-align: right; padding-right: 0; padding-left: 10px; 
 .tables .bar span { min-width: 4.5ch; text-align: right; color: var(--soft); font-size: 0.85rem; }
 .tables tr[data-row='done'] .bar span { color: var(--good); }
 .tables tr[data-row='waits'] td { color: var(--soft); }
+.tables[data-parts='none'] .parts { display: none; }
 
 input { font: inherit; color: var(--text); background: var(--ground); border: 1px solid var(--line); border-radius: 9px; padding: 7px 12px; min-height: 38px; width: 100%; }
 input::placeholder { color: var(--soft); opacity: 1; }
@@ -151,7 +152,8 @@ footer { max-width: 1160px; margin: 0 auto; padding: 0 20px 28px; color: var(--s
 
 @media (max-width: 760px) {
   .top { padding: 14px 14px 8px; }
-  .route { order: 3; flex-basis: 100%; }
+  .route { order: 3; flex-basis: 100%; flex-wrap: wrap; gap: 0 8px; }
+  .side { max-width: 100%; }
   main { padding: 4px 14px 16px; gap: 12px; }
   .grid { grid-template-columns: minmax(0, 1fr); gap: 12px; }
   .card { padding: 16px; border-radius: 12px; }

@@ -62,6 +62,7 @@ test('a clone and what follows it are shown live in a browser, and steered with 
   expect(await page.locator('#log li').allTextContents()).toContainEqual(
     expect.stringMatching(/copying 4 tables/),
   );
+  expect(await page.locator('th:text("Parts")').isVisible()).toBe(false);
   await picture(page, folder, 'clone-light');
   const darkPage = await watched.another(dark);
   await darkPage.locator('tr[data-row="done"]').nth(2).waitFor();

@@ -11,6 +11,9 @@ const timeSteps = [
   ...[3600, 7200, 10_800, 21_600, 43_200, 86_400],
 ];
 
+/** Below a second a label has one digit. */
+const lagSteps = [0.1, 0.2, 0.5];
+
 /** A day of samples, one a minute, and ten minutes of closer ones. */
 const maxSamples = 2400;
 
@@ -106,7 +109,12 @@ export class Chart {
       },
       axes: [
         { ...axis, size: 34, space: 80, incrs: timeSteps, values: (_plot, splits) => timeLabels(splits) },
-        { ...axis, size: 74, values: (_plot, splits) => splits.map((value) => label(value, kind)) },
+        {
+          ...axis,
+          size: 74,
+          values: (_plot, splits) => splits.map((value) => label(value, kind)),
+          ...(kind === 'seconds' ? { incrs: [...lagSteps, ...timeSteps] } : {}),
+        },
       ],
       series: [
         {},

@@ -227,6 +227,9 @@ export function showTables(tables: readonly TableStanding[]): void {
   shownTables = tables;
   const wanted = inputById('filter').value.trim().toLowerCase();
   const body = byId('tables');
+  // A column without a word in it only takes room.
+  const inParts = tables.some(({ parts }) => parts.total > 1);
+  byId('tables-list').dataset['parts'] = inParts ? 'some' : 'none';
   const visible = tables.filter(({ schema, name }) => `${schema}.${name}`.toLowerCase().includes(wanted));
   const rows = visible.map((table) => tableRow(table));
   const same = rows.length === body.children.length && rows.every((row, nth) => body.children[nth] === row);
