@@ -14,6 +14,7 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { type Account, serverAccount } from './account.js';
 import { makeCertificate } from './certificate.js';
+import { takeMajor } from './majors.js';
 import { type Programs, requirePrograms } from './programs.js';
 import { run } from './run.js';
 
@@ -30,6 +31,8 @@ export type ClusterOptions = {
   readonly keep?: boolean;
   /** The installation to use. */
   readonly programs?: Programs;
+  /** The major version to use, in place of `programs`. */
+  readonly major?: number;
   /** A streaming standby of this server, with its roles, databases and password. */
   readonly standbyOf?: ClusterAddress;
 };
@@ -167,11 +170,18 @@ async function listProcesses(): Promise<{ pid: number; parent: number }[]> {
 
 /** Makes a cluster and starts it. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const programs = options.programs ?? requirePrograms();
   const account = serverAccount();
   const directory = options.directory ?? (await mkdtemp(path.join(os.tmpdir(), 'walferry-')));
   await mkdir(directory, { recursive: true, mode: 0o700 });
   if ((await readdir(directory)).length > 0) throw new Error(`${directory} is not empty`);
+  const guard = startGuard(directory, options.keep === true);
+  let programs: Programs;
+  try {
+    programs = await choosePrograms(options, directory);
+  } catch (error) {
+    guard.stdin?.end();
+    throw error;
+  }
 
   const address: ClusterAddress = {
     host: '127.0.0.1',
@@ -182,7 +192,6 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     authorityFile: path.join(directory, 'certificate/authority.crt'),
     programs: programs.directory,
   };
-  const guard = startGuard(directory, options.keep === true);
   const cluster = new Cluster(address, account, guard);
   try {
     await initialise(address, account, options, programs);
@@ -192,6 +201,14 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     throw error;
   }
   return cluster;
+}
+
+function choosePrograms(
+  { programs, major }: ClusterOptions,
+  directory: string,
+): Promise<Programs> | Programs {
+  if (major !== undefined) return takeMajor(major, path.join(directory, 'programs'));
+  return programs ?? requirePrograms();
 }
 
 async function initialise(

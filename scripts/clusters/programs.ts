@@ -18,12 +18,16 @@ export type Programs = {
 
 const needed = ['initdb', 'postgres', 'pg_ctl'];
 
-/** The installation to use, or null when there is none with the server programs in it. */
-export function findPrograms(environment: NodeJS.ProcessEnv = process.env): Programs | null {
+/** The installation to use (of this major version, where one is named), or null when there is none with all of them. */
+export function findPrograms(
+  environment: NodeJS.ProcessEnv = process.env,
+  major: number | null = null,
+): Programs | null {
   for (const directory of candidates(environment)) {
     if (!needed.every((program) => existsSync(path.join(directory, program)))) continue;
     const version = majorVersion(directory);
-    if (version !== null) return { directory, version, wal2json: hasWal2json(directory) };
+    if (version === null || (major !== null && version !== major)) continue;
+    return { directory, version, wal2json: hasWal2json(directory) };
   }
   return null;
 }
