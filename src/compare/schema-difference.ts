@@ -8,9 +8,12 @@
  * are compared in a normal form:
  *   1 white space between words does not count
  *   2 a view of one relation: since 16 its columns are printed without the relation's name
+ *
+ * And an extension may there be of another version, when that is the one that the target's server makes: nobody can
+ * create the source's. {@link newerExtensions} names them.
  */
 import { Failure } from '../failure.js';
-import { objectKinds, type ObjectKind, type SchemaObject } from './schema-objects.js';
+import { objectKinds, offeredVersion, type ObjectKind, type SchemaObject } from './schema-objects.js';
 
 /** A property that differs; null where a side does not have it. */
 export type PropertyDifference = {
@@ -84,7 +87,10 @@ function diffProperties(source: SchemaObject, target: SchemaObject, majors: Majo
   const differing = names.flatMap((name): PropertyDifference[] => {
     const [one, other] = [source.properties[name] ?? null, target.properties[name] ?? null];
     const equal =
-      one === other || (one !== null && other !== null && sameText(source.kind, one, other, majors));
+      one === other ||
+      name === offeredVersion ||
+      (name === 'version' && isOffered(source, target, majors)) ||
+      (one !== null && other !== null && sameText(source.kind, one, other, majors));
     return equal ? [] : [{ name, source: one, target: other }];
   });
   // The order says nothing new where the columns themselves are not the same.
@@ -92,6 +98,27 @@ function diffProperties(source: SchemaObject, target: SchemaObject, majors: Majo
     ({ name, source: one, target: other }) => name.startsWith('column ') && (one === null || other === null),
   );
   return differing.filter(({ name }) => name !== 'column order' || !others);
+}
+
+/** Whether the target has an extension as its server makes it, and the source's server is of another major version. */
+function isOffered({ kind }: SchemaObject, target: SchemaObject, majors: Majors): boolean {
+  const { version, [offeredVersion]: offered } = target.properties;
+  return kind === 'extension' && majors.source !== majors.target && version === offered;
+}
+
+/** Extensions of another version on the target that are no difference: `hstore 1.7 → 1.8`. */
+export function newerExtensions(
+  source: readonly SchemaObject[],
+  target: readonly SchemaObject[],
+  majors: Majors,
+): string[] {
+  const byTarget = byName(target);
+  return [...byName(source)].flatMap(([name, object]) => {
+    const other = byTarget.get(name);
+    const [from, to] = [object.properties['version'], other?.properties['version']];
+    if (other === undefined || from === to || !isOffered(object, other, majors)) return [];
+    return [`${object.identity} ${from} → ${to}`];
+  });
 }
 
 /** Whether two definitions that are not the same text say the same, as servers of these versions print them. */

@@ -31,6 +31,9 @@ export const objectKinds = [
 ] as const;
 export type ObjectKind = (typeof objectKinds)[number];
 
+/** A property of extensions that tells of the server, and is not compared: the version that CREATE EXTENSION takes. */
+export const offeredVersion = 'offered version';
+
 /** An object of one side. */
 export type SchemaObject = {
   readonly kind: ObjectKind;

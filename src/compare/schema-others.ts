@@ -1,6 +1,6 @@
 /** The queries for what is no relation: schemas, extensions, types, functions, and what is rarely made by hand. */
 import { userSchema } from '../postgres/schema-scope.js';
-import type { ObjectKind } from './schema-objects.js';
+import { offeredVersion, type ObjectKind } from './schema-objects.js';
 import { enabledText, literal, named, notMember, options, words, type Facts } from './schema-query.js';
 
 /** One of each kind. */
@@ -23,7 +23,11 @@ export function otherFacts(): Facts[] {
       oid: 'x.oid',
       schema: null,
       identity: 'pg_catalog.quote_ident(x.extname)',
-      properties: { version: 'x.extversion', schema: 'pg_catalog.quote_ident(n.nspname)' },
+      properties: {
+        version: 'x.extversion',
+        schema: 'pg_catalog.quote_ident(n.nspname)',
+        [offeredVersion]: `(select a.default_version from pg_catalog.pg_available_extensions a where a.name = x.extname)`,
+      },
       from: 'from pg_catalog.pg_extension x join pg_catalog.pg_namespace n on n.oid = x.extnamespace',
     },
     {
@@ -35,7 +39,8 @@ export function otherFacts(): Facts[] {
       properties: {
         provider: `case k.collprovider when 'i' then 'icu' when 'c' then 'libc' when 'b' then 'builtin' else 'default' end`,
         locale: `coalesce(f.facts ->> 'colllocale', f.facts ->> 'colliculocale', k.collcollate)`,
-        ctype: 'k.collctype',
+        // Of ICU's, 14 repeats the locale here.
+        ctype: `case k.collprovider when 'c' then k.collctype end`,
         deterministic: 'k.collisdeterministic::text',
         rules: `f.facts ->> 'collicurules'`,
       },

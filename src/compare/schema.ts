@@ -9,7 +9,7 @@ import type { FilterFile } from '../filter/parse.js';
 import { silentLog, type Log } from '../log.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { countObjects, diffObjects, type SchemaComparison } from './schema-difference.js';
+import { countObjects, diffObjects, newerExtensions, type SchemaComparison } from './schema-difference.js';
 import type { ObjectScope, SchemaObject } from './schema-objects.js';
 import { fetchSchemaObjects } from './schema-reading.js';
 import { isOfOtherServers } from './scope.js';
@@ -49,10 +49,13 @@ export async function compareSchema(options: CompareSchemaOptions): Promise<Sche
       filter === null ? [onSource, onTarget] : await inScope(source, filter, log, [onSource, onTarget]);
     const [row] = await source.query('select pg_catalog.current_database() as database');
     const major = ({ serverVersion }: Session) => Math.floor(serverVersion / 10_000);
+    const majors = { source: major(source), target: major(target) };
+    const newer = newerExtensions(wanted, found, majors);
+    if (newer.length > 0) log.info(`extensions as PostgreSQL ${majors.target} has them: ${newer.join(', ')}`);
     return {
       database: row?.['database'] ?? '',
       counts: countObjects(wanted, found),
-      differences: diffObjects(wanted, found, { source: major(source), target: major(target) }),
+      differences: diffObjects(wanted, found, majors),
     };
   } catch (error) {
     signal?.throwIfAborted();
