@@ -23,7 +23,7 @@ export type TableIdentity =
   | 'primary-key'
   /** None: no primary key, a deferrable or invalid one, REPLICA IDENTITY NOTHING, its index dropped. */
   | 'none'
-  /** It holds a generated column, which the stream does not carry. */
+  /** It holds a generated column that the stream does not carry: with FULL on 18, a virtual one. */
   | 'generated';
 
 /** Why a table is in no publication. */
@@ -32,6 +32,8 @@ export type LeftOutReason = 'partitioned' | 'unlogged' | 'not-a-table';
 /** What the catalog says of a table that is to be published. */
 export type PublicationFacts = PublishedTable & {
   readonly identity: TableIdentity;
+  /** Whether its updates are refused unless its stored generated columns are published too. */
+  readonly generatedNeeded: boolean;
   readonly owned: boolean;
   readonly leftOut: LeftOutReason | null;
 };
@@ -69,14 +71,25 @@ export function checkPublicationName(name: string): void {
   }
 }
 
+// From 18 on, UPDATE and DELETE ask that the generated columns of a full identity are published; virtual ones cannot be.
+const publishesGeneratedFrom = 180_000;
+
+function fullAndGenerated(serverVersion: number, kind: 's' | 'v'): string {
+  if (serverVersion < publishesGeneratedFrom) return 'false';
+  return `(c.relreplident = 'f' and exists (select from pg_catalog.pg_attribute a
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '${kind}'))`;
+}
+
 /** Every table's identity, owner and kind, in one query. */
-const publicationFacts = `
+const publicationFacts = (serverVersion: number) => `
   select t.ordinality::text, c.oid::text, n.nspname as schema, c.relname as name,
          pg_catalog.pg_has_role(c.relowner, 'USAGE')::text as owned,
          case when c.relkind = 'p' then 'partitioned'
               when c.relkind <> 'r' then 'not-a-table'
               when c.relpersistence <> 'p' then 'unlogged' end as left_out,
-         case when c.relreplident = 'f' then 'full'
+         ${fullAndGenerated(serverVersion, 's')}::text as generated_needed,
+         case when ${fullAndGenerated(serverVersion, 'v')} then 'generated'
+              when c.relreplident = 'f' then 'full'
               when i.indexrelid is null then 'none'
               when exists (select from pg_catalog.pg_attribute a
                             where a.attrelid = c.oid and a.attnum = any (i.indkey::int2[]) and a.attgenerated <> '')
@@ -96,12 +109,15 @@ export async function fetchPublicationFacts(
   session: Session,
   tables: readonly PublishedTable[],
 ): Promise<PublicationFacts[]> {
-  const rows = await session.query(publicationFacts, [`{${tables.map((table) => table.oid).join(',')}}`]);
+  const rows = await session.query(publicationFacts(session.serverVersion), [
+    `{${tables.map((table) => table.oid).join(',')}}`,
+  ]);
   return rows.map((row) => ({
     oid: row['oid'] ?? '',
     schema: row['schema'] ?? '',
     name: row['name'] ?? '',
     identity: row['identity'] as TableIdentity,
+    generatedNeeded: row['generated_needed'] === 'true',
     owned: row['owned'] === 'true',
     leftOut: (row['left_out'] ?? null) as LeftOutReason | null,
   }));
@@ -128,7 +144,7 @@ export function publicationStatements(name: string, plan: PublicationPlan): stri
   ];
 }
 
-function publishStatements(name: string, tables: readonly PublishedTable[], operations: string): string[] {
+function publishStatements(name: string, tables: readonly PublicationFacts[], operations: string): string[] {
   const publication = quoteIdentifier(name);
   const batches: string[] = [];
   for (let first = 0; first < tables.length; first += tablesPerStatement) {
@@ -137,7 +153,11 @@ function publishStatements(name: string, tables: readonly PublishedTable[], oper
     batches.push(batch.map((table) => `only ${quoteQualified(table.schema, table.name)}`).join(', '));
   }
   const [head, ...rest] = batches;
-  const options = `with (publish = '${operations}')`;
+  // They are left out when the rows are applied, as the target generates its own.
+  const generated = tables.some((table) => table.generatedNeeded)
+    ? `, publish_generated_columns = stored`
+    : '';
+  const options = `with (publish = '${operations}'${generated})`;
   return [
     `create publication ${publication}${head === undefined ? '' : ` for table ${head}`} ${options}`,
     ...rest.map((batch) => `alter publication ${publication} add table ${batch}`),

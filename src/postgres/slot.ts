@@ -66,6 +66,8 @@ export type SlotFacts = {
   readonly confirmedFlushLsn: Lsn | null;
   /** `reserved`, `extended`, `unreserved`, `lost`; null when the slot reserves nothing. */
   readonly walStatus: string | null;
+  /** Why it was invalidated, in the server's word; null where it was not, or the server (before 17) does not tell. */
+  readonly invalidationReason: string | null;
 };
 
 /** How long a slot may take before its waiting is told; most are there within milliseconds. */
@@ -321,8 +323,9 @@ function either(one: AbortSignal, other: AbortSignal): Promise<void> {
 }
 
 const slotFacts = `
-  select slot_name, plugin, database, active_pid::text, restart_lsn::text, confirmed_flush_lsn::text, wal_status
-    from pg_catalog.pg_replication_slots
+  select slot_name, plugin, database, active_pid::text, restart_lsn::text, confirmed_flush_lsn::text, wal_status,
+         pg_catalog.to_jsonb(s) ->> 'invalidation_reason' as reason
+    from pg_catalog.pg_replication_slots s
    where slot_name = `;
 
 /** What the source says of the slot now, over a session of either kind; null when there is none of this name. */
@@ -340,6 +343,7 @@ export async function fetchSlot(session: Session, name: string): Promise<SlotFac
     restartLsn: lsn(row['restart_lsn']),
     confirmedFlushLsn: lsn(row['confirmed_flush_lsn']),
     walStatus: row['wal_status'] ?? null,
+    invalidationReason: row['reason'] ?? null,
   };
 }
 
@@ -374,6 +378,31 @@ export async function fetchTimeline(session: Session): Promise<number> {
   });
 }
 
+type Invalidation = { readonly words: string; readonly remedy: string };
+
+const removedWal: Invalidation = {
+  words: 'the source has removed WAL that it needs (max_slot_wal_keep_size)',
+  remedy: 'Raise max_slot_wal_keep_size on the source (-1 is no limit)',
+};
+
+/** By invalidation_reason of pg_replication_slots. */
+const invalidations: Readonly<Record<string, Invalidation>> = {
+  wal_removed: removedWal,
+  // From 18 on.
+  idle_timeout: {
+    words: 'nobody has read from it for longer than the source allows (idle_replication_slot_timeout)',
+    remedy: 'Raise idle_replication_slot_timeout on the source (0 is no limit)',
+  },
+  rows_removed: {
+    words: 'the source has removed rows of its catalogs that it needs',
+    remedy: 'Switch hot_standby_feedback on, if the source is a standby',
+  },
+  wal_level_insufficient: {
+    words: 'wal_level was not logical for a time',
+    remedy: 'Set wal_level = logical on the source',
+  },
+};
+
 /** Throws `slot-lost` unless this is the stream's own, usable slot. That somebody reads from it is not looked at. */
 export function checkSlotFacts(facts: SlotFacts | null, expected: ExpectedSlot): SlotFacts {
   const slot = `the replication slot "${expected.name}"`;
@@ -390,15 +419,10 @@ export function checkSlotFacts(facts: SlotFacts | null, expected: ExpectedSlot):
     );
   }
   if (facts.walStatus === 'lost' || facts.restartLsn === null || facts.confirmedFlushLsn === null) {
-    throw new Failure(
-      'slot-lost',
-      `${slot} was invalidated: the source has removed WAL that it needs (max_slot_wal_keep_size)`,
-      {
-        remedy:
-          'Raise max_slot_wal_keep_size on the source (-1 is no limit), then start again with --restart: the copy must ' +
-          'be made anew from a new slot.',
-      },
-    );
+    const { words, remedy } = invalidations[facts.invalidationReason ?? ''] ?? removedWal;
+    throw new Failure('slot-lost', `${slot} was invalidated: ${words}`, {
+      remedy: `${remedy}, then start again with --restart: the copy must be made anew from a new slot.`,
+    });
   }
   return facts;
 }

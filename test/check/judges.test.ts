@@ -229,7 +229,15 @@ describe('a source', () => {
 
 describe('a stream', () => {
   const table = (name: string, changes: Partial<PublicationFacts> = {}): PublicationFacts => ({
-    ...{ oid: '1', schema: 'public', name, identity: 'primary-key', owned: true, leftOut: null },
+    ...{
+      oid: '1',
+      schema: 'public',
+      name,
+      identity: 'primary-key',
+      generatedNeeded: false,
+      owned: true,
+      leftOut: null,
+    },
     ...changes,
   });
   const wish = {

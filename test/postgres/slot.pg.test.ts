@@ -54,6 +54,7 @@ describe('making a slot', () => {
       activePid: null,
       confirmedFlushLsn: created.consistentPoint,
       walStatus: 'reserved',
+      invalidationReason: null,
     });
     const [identity] = await source.sql(
       `select system_identifier::text, timeline_id::text from pg_control_system(), pg_control_checkpoint()`,

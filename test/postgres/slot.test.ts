@@ -92,6 +92,7 @@ describe('a slot', () => {
     restartLsn: lsn(1n),
     confirmedFlushLsn: lsn(2n),
     walStatus: 'reserved',
+    invalidationReason: null,
   };
   const expected = { name: 's', plugin: 'pgoutput', database: 'shop' } as const;
 
@@ -107,7 +108,12 @@ describe('a slot', () => {
     ['uses another plugin', { ...good, plugin: 'wal2json' }, /uses the plugin wal2json/],
     ['is physical', { ...good, plugin: null, database: null }, /physical/],
     ['belongs to another database', { ...good, database: 'other' }, /"other", not to "shop"/],
-    ['has lost its WAL', { ...good, walStatus: 'lost' }, /invalidated/],
+    ['has lost its WAL', { ...good, walStatus: 'lost' }, /invalidated.*max_slot_wal_keep_size/],
+    [
+      'was idle for too long',
+      { ...good, walStatus: 'lost', invalidationReason: 'idle_timeout' },
+      /invalidated.*idle_replication_slot_timeout/,
+    ],
     ['reserves nothing', { ...good, restartLsn: null }, /invalidated/],
   ])('that %s is lost', (_claim, facts, words) => {
     expect(() => checkSlotFacts(facts, expected)).toThrow(
@@ -172,6 +178,7 @@ describe('publications', () => {
     schema: 'public',
     name,
     identity: 'primary-key',
+    generatedNeeded: false,
     owned: true,
     leftOut: null,
     ...more,
@@ -196,6 +203,13 @@ describe('publications', () => {
     expect(publicationStatements('w', plan)).toEqual([
       `create publication "w" for table only "public"."a", only "public"."b", only "public"."c" with (publish = 'insert, update, delete, truncate')`,
       `create publication "w_inserts" for table only "public"."d", only "public"."e" with (publish = 'insert, truncate')`,
+    ]);
+  });
+
+  test('a table whose updates ask for its generated columns has them published', () => {
+    const plan = planPublications([table('a'), table('b', { identity: 'full', generatedNeeded: true })]);
+    expect(publicationStatements('w', plan)).toEqual([
+      `create publication "w" for table only "public"."a", only "public"."b" with (publish = 'insert, update, delete, truncate', publish_generated_columns = stored)`,
     ]);
   });
 
