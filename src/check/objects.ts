@@ -240,8 +240,10 @@ const rolesQuery = `
   from objects, lateral pg_catalog.aclexplode(acl) a where a.grantee <> 0
   order by 1, 2`;
 
-const targetRolesQuery = `
-  select r.rolname as name, pg_catalog.pg_has_role(r.oid, 'member') as member from pg_catalog.pg_roles r`;
+// To give an object to another role asks for membership; from 16 on for one WITH SET.
+const targetRolesQuery = (serverVersion: number) => `
+  select r.rolname as name, pg_catalog.pg_has_role(r.oid, '${serverVersion >= 160_000 ? 'set' : 'member'}') as member
+  from pg_catalog.pg_roles r`;
 
 /** Roles that own or are granted what is copied. */
 export async function checkRoles(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
@@ -249,7 +251,10 @@ export async function checkRoles(target: Session, view: SourceView, wish: RunWis
   if (noOwner && noAcl) return [];
   const used = await view.session.query(rolesQuery);
   const there = new Map(
-    (await target.query(targetRolesQuery)).map((row) => [row['name'] ?? '', row['member'] === 't']),
+    (await target.query(targetRolesQuery(target.serverVersion))).map((row) => [
+      row['name'] ?? '',
+      row['member'] === 't',
+    ]),
   );
   const wanted = used.filter((row) => (row['kind'] === 'owner' ? !noOwner : !noAcl));
   const names = (rows: typeof wanted) => [...new Set(rows.map((row) => row['name'] ?? ''))];

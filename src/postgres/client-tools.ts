@@ -48,7 +48,7 @@ export async function locateClientTools(options: {
   if (newest !== null) {
     throw new Failure(
       'client-tools-old',
-      `pg_dump in ${newest.directory} is version ${major(newest.version)}, and the server is version ${major(serverVersion)}`,
+      `pg_dump in ${newest.directory} is version ${major(newest.version)}, and the source server is version ${major(serverVersion)}`,
     );
   }
   const where = environment['PG_CONFIG']

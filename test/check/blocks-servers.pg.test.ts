@@ -212,7 +212,7 @@ test('client programs that are older than the source', async () => {
   await expectBlocked(migration, wishOf(migration, { environment }), {
     id: 'connections.client-tools',
     code: 'client-tools-old',
-    says: /is version 13, and the server is version 1\d/,
+    says: /is version 13, and the source server is version 1\d/,
     remedy: /PG_CONFIG/,
     options: [],
     environment,

@@ -57,7 +57,7 @@ describe('the client programs', () => {
       await locateClientTools({ serverVersion: 150_020, environment: withConfig }).catch(asFailure),
     );
     expect(old.code).toBe('client-tools-old');
-    expect(old.message).toBe(`pg_dump in ${directory} is version 13, and the server is version 15`);
+    expect(old.message).toBe(`pg_dump in ${directory} is version 13, and the source server is version 15`);
     const missing = { ...process.env, PG_CONFIG: '/nonexistent/pg_config' };
     expect(
       await locateClientTools({ serverVersion: 0, environment: missing }).catch(asFailure),

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { readDumpList, readRestoreErrors, readRestoreScript } from '../../src/postgres/dump.js';
+import {
+  isOfNewerProgram,
+  readDumpList,
+  readRestoreErrors,
+  readRestoreScript,
+} from '../../src/postgres/dump.js';
 
 describe('the table of contents of a dump', () => {
   test('entries have their catalog, kind and dependencies', () => {
@@ -107,6 +112,22 @@ describe('what pg_restore could not do', () => {
       { dumpId: null, message: 'connection to server failed: no', command: null },
     ]);
   });
+
+  test('a setting of a newer pg_restore that an older server does not know is no error of the dump', () => {
+    const output = [
+      'pg_restore: while INITIALIZING:',
+      'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"',
+      'Command was: SET transaction_timeout = 0;',
+      '',
+      'pg_restore: creating TABLE "public.t"',
+      'pg_restore: from TOC entry 200; 1259 16385 TABLE t postgres',
+      'pg_restore: error: could not execute query: ERROR:  relation "t" already exists',
+      'Command was: CREATE TABLE public.t (id integer);',
+      '',
+    ].join('\n');
+    const errors = readRestoreErrors(output);
+    expect(errors.map(isOfNewerProgram)).toEqual([true, false]);
+  });
 });
 
 describe('a script', () => {
@@ -129,6 +150,12 @@ describe('a script', () => {
 
   test('of an older pg_restore, which has none, is sent as it is', () => {
     expect(readRestoreScript(script('', ''))).toBe(script('', ''));
+  });
+
+  test('of a newer pg_restore leaves out a setting that older servers do not know, but in functions', () => {
+    const body =
+      "SET client_encoding = 'UTF8';\n\nCREATE FUNCTION f() AS $$\nSET transaction_timeout = 0;\n$$;";
+    expect(readRestoreScript(`SET transaction_timeout = 0;\n${body}`)).toBe(body);
   });
 
   test('of another encoding is not sent', () => {

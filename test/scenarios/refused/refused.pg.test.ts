@@ -260,7 +260,7 @@ describe('client programs', () => {
     script('pg_config', directory);
     const refused = {
       code: 5,
-      says: /pg_dump in .* is version 13, and the server is version 1\d/,
+      says: /pg_dump in .* is version 13, and the source server is version 1\d/,
       remedy: /PG_CONFIG/,
     };
     await expectRefused(migration, ['clone'], refused, { PG_CONFIG: path.join(directory, 'pg_config') });
