@@ -134,7 +134,7 @@ export const options: readonly Option[] = [
   option(['skip-vacuum'], {
     groups: { K: '-U' },
     variable: 'SKIP_VACUUM',
-    about: 'do not vacuum and analyze the copied tables',
+    about: 'do not vacuum and analyze the copied tables, and take no statistics from the source',
   }),
   option(['skip-analyze'], {
     groups: { K: '-a' },

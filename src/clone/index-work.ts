@@ -12,6 +12,7 @@ import { failpoint } from '../failpoint.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { StatisticsCarrier } from './carry-statistics.js';
 import type { CopyPhase } from './copy-phase.js';
 import type { Failures } from './failures.js';
 import { isFrozen, isLarge, maintenanceWorkMemKb } from './plan.js';
@@ -44,6 +45,7 @@ export class IndexWork {
   readonly #queue = new WorkQueue<IndexPiece>();
   readonly #fewer: FewerConnections;
   readonly #analyzed: ReadonlySet<string>;
+  readonly #statistics: StatisticsCarrier;
   /** Tables that go the long way. */
   readonly #open = new Map<TablePlan, OpenTable>();
   /** Pieces of small tables that are in the queue or at work. */
@@ -58,6 +60,7 @@ export class IndexWork {
     this.#failures = failures;
     this.#recorder = recorder;
     this.#fewer = new FewerConnections(phase.options.log);
+    this.#statistics = new StatisticsCarrier(phase, failures.signal);
     const tasks = loadTasks(phase.options.catalog);
     this.#analyzed = new Set(tasks.filter((task) => task.doneAt !== null).map((task) => task.name));
   }
@@ -88,6 +91,10 @@ export class IndexWork {
       }
     });
     signal.removeEventListener('abort', stop);
+    await this.#statistics[Symbol.asyncDispose]();
+    const { carried } = this.#statistics;
+    if (carried > 0)
+      options.log.info(`statistics of ${carried} tables are the source's; the others were analyzed`);
   }
 
   #begin(table: TablePlan): void {
@@ -318,8 +325,12 @@ export class IndexWork {
     const task = `analyze ${table.qualified}`;
     const began = performance.now();
     this.#recorder.started(task);
-    const statement = this.#wantsVacuum(session, table) ? 'vacuum (analyze)' : 'analyze';
-    await session.query(`${statement} ${table.qualified}`, [], `could not analyze ${table.label}`);
+    const [analyze] = await this.#statistics.carry(session, [table]);
+    const vacuum = this.#wantsVacuum(session, table);
+    if (vacuum || analyze !== undefined) {
+      const statement = analyze === undefined ? 'vacuum' : vacuum ? 'vacuum (analyze)' : 'analyze';
+      await session.query(`${statement} ${table.qualified}`, [], `could not analyze ${table.label}`);
+    }
     this.#recorder.done(task, { durationMs: performance.now() - began, bytes: 0, rows: 0 });
   }
 
@@ -334,8 +345,9 @@ export class IndexWork {
     const began = performance.now();
     const tasks = tables.map(({ qualified }) => `analyze ${qualified}`);
     for (const task of tasks) this.#recorder.started(task);
-    const names = tables.map(({ qualified }) => qualified).join(', ');
-    await session.query(`analyze ${names}`, [], 'could not analyze small tables');
+    const left = await this.#statistics.carry(session, tables);
+    const names = left.map(({ qualified }) => qualified).join(', ');
+    if (left.length > 0) await session.query(`analyze ${names}`, [], 'could not analyze small tables');
     const durationMs = (performance.now() - began) / tables.length;
     for (const task of tasks) this.#recorder.done(task, { durationMs, bytes: 0, rows: 0 });
   }

@@ -29,9 +29,19 @@ const fetchQuery = `
   select name, bytes, rows, generation from walferry.task
   where stream = $1 and system_identifier = $2 and database = $3`;
 
-/** The tasks of this stream that the target holds, by name. */
-export async function fetchDoneTasks(session: Session, key: StreamKey): Promise<Map<string, DoneTask>> {
-  const rows = await session.query(fetchQuery, keyValues(key));
+/** The tasks of this stream that the target holds, by name: all of them, or those of these names. */
+export async function fetchDoneTasks(
+  session: Session,
+  key: StreamKey,
+  names: readonly string[] | null = null,
+): Promise<Map<string, DoneTask>> {
+  const rows =
+    names === null
+      ? await session.query(fetchQuery, keyValues(key))
+      : await session.query(
+          `${fetchQuery} and name in (select pg_catalog.json_array_elements_text($4::json))`,
+          [...keyValues(key), JSON.stringify(names)],
+        );
   const done = new Map<string, DoneTask>();
   for (const row of rows) {
     const name = row['name'] ?? '';
