@@ -14,8 +14,8 @@ const parentsQuery = `
     and exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid)
   order by c.oid`;
 
-// ANALYZE of a parent visits every child again; from 18 on it can be told not to.
-const analyzeOnlyFrom = 180000;
+/** ANALYZE of a parent visits every child again; from this version on it can be told not to. */
+export const analyzeOnlyFrom = 180000;
 
 /** Analyzes the parents that were copied. Of a tree of partitions the root does for all that are below it. */
 export async function analyzeParents(target: Session, schema: SourceSchema): Promise<void> {

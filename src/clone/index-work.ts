@@ -12,6 +12,7 @@ import { failpoint } from '../failpoint.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { analyzeOnlyFrom } from './analyze.js';
 import { StatisticsCarrier } from './carry-statistics.js';
 import type { CopyPhase } from './copy-phase.js';
 import type { Failures } from './failures.js';
@@ -329,7 +330,11 @@ export class IndexWork {
     const vacuum = this.#wantsVacuum(session, table);
     if (vacuum || analyze !== undefined) {
       const statement = analyze === undefined ? 'vacuum' : vacuum ? 'vacuum (analyze)' : 'analyze';
-      await session.query(`${statement} ${table.qualified}`, [], `could not analyze ${table.label}`);
+      await session.query(
+        `${statement} ${alone(session)}${table.qualified}`,
+        [],
+        `could not analyze ${table.label}`,
+      );
     }
     this.#recorder.done(task, { durationMs: performance.now() - began, bytes: 0, rows: 0 });
   }
@@ -346,11 +351,16 @@ export class IndexWork {
     const tasks = tables.map(({ qualified }) => `analyze ${qualified}`);
     for (const task of tasks) this.#recorder.started(task);
     const left = await this.#statistics.carry(session, tables);
-    const names = left.map(({ qualified }) => qualified).join(', ');
+    const names = left.map(({ qualified }) => `${alone(session)}${qualified}`).join(', ');
     if (left.length > 0) await session.query(`analyze ${names}`, [], 'could not analyze small tables');
     const durationMs = (performance.now() - began) / tables.length;
     for (const task of tasks) this.#recorder.done(task, { durationMs, bytes: 0, rows: 0 });
   }
+}
+
+/** The children of a table have their own turn. Before 18 they are visited with it, and cannot be left out. */
+function alone(session: Session): string {
+  return session.serverVersion >= analyzeOnlyFrom ? 'only ' : '';
 }
 
 /** Whether all that a table needs are plain statements. */
