@@ -28,11 +28,19 @@ const mostRowsOfAll = 500_000;
 type Table = { readonly schema: string; readonly name: string };
 type Noted = Table & { readonly columns: readonly string[]; readonly keys: Set<string>; lsn: Lsn };
 
+/** Before anything was applied. */
+const nothing: TouchState = { epoch: 0, covered: zeroLsn, collecting: 0 };
+
+/** A save is tried again soon, and the applier must not wait for it. */
+const catalogWaitsMs = 250;
+
 export class TouchTracker implements TouchLog {
-  readonly #catalog: Catalog;
+  readonly #directory: string;
+  /** Null as long as it cannot be opened. */
+  #catalog: Catalog | null = null;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
-  #state: TouchState;
+  #state: TouchState = nothing;
   /** Of the group under way. */
   readonly #openTables = new Map<string, Table>();
   readonly #openRows = new Map<string, Omit<Noted, 'lsn'>>();
@@ -44,23 +52,18 @@ export class TouchTracker implements TouchLog {
   #countOfAll = 0;
   #sent: Lsn = zeroLsn;
   #eagerUntil = 0;
-  #opened = false;
+  /** Where the applier began; null before that. */
+  #openedAt: Lsn | null = null;
   /** A new epoch has begun that the catalog does not know of yet: nothing else is written before it does. */
   #clearIsDue = false;
   #changed = false;
   #troubled = false;
 
+  /** Never throws: a catalog that is busy, full or damaged now is tried again at every save. */
   constructor(directory: string, log: Log) {
+    this.#directory = directory;
     this.#log = log;
-    this.#catalog = openCatalog(directory, 'status');
-    try {
-      makeTouchTables(this.#catalog);
-      this.#state = loadTouchState(this.#catalog) ?? { epoch: 0, covered: zeroLsn, collecting: 0 };
-      this.#look();
-    } catch (error) {
-      closeCatalog(this.#catalog);
-      throw error;
-    }
+    this.#save();
     this.#timer = setInterval(() => this.#save(), saveEveryMs);
   }
 
@@ -75,11 +78,13 @@ export class TouchTracker implements TouchLog {
    */
   opened(position: Lsn): void {
     const { covered, epoch, collecting } = this.#state;
-    const known = this.#opened
+    const again = this.#openedAt !== null;
+    this.#openedAt ??= position;
+    const known = again
       ? position >= covered && position <= laterLsn(covered, this.#sent)
       : position === covered;
-    this.#opened = true;
-    if (known) {
+    // Where the catalog could not be read yet, it is compared when it can be.
+    if (known || (!again && this.#catalog === null)) {
       this.#state = { ...this.#state, covered: position };
       return;
     }
@@ -152,18 +157,44 @@ export class TouchTracker implements TouchLog {
   close(): void {
     clearInterval(this.#timer);
     this.#save();
-    closeCatalog(this.#catalog);
+    if (this.#catalog !== null) closeCatalog(this.#catalog);
+  }
+
+  /** The catalog, with what it knows joined to what is known here. */
+  #open(): Catalog {
+    if (this.#catalog !== null) return this.#catalog;
+    const catalog = openCatalog(this.#directory, 'status');
+    try {
+      catalog.database.pragma(`busy_timeout = ${catalogWaitsMs}`);
+      makeTouchTables(catalog);
+      this.#join(loadTouchState(catalog) ?? nothing);
+    } catch (error) {
+      closeCatalog(catalog);
+      throw error;
+    }
+    return (this.#catalog = catalog);
+  }
+
+  #join(recorded: TouchState): void {
+    const { epoch, collecting, covered } = recorded;
+    if (this.#openedAt === null) this.#state = recorded;
+    else {
+      if (this.#openedAt !== covered) this.#clearIsDue = true;
+      this.#state = { epoch: this.#clearIsDue ? epoch + 1 : epoch, covered: this.#state.covered, collecting };
+      this.#changed = true;
+    }
   }
 
   /** What cannot be saved is kept for the next time; trouble with the catalog must not stop a stream. */
   #save(): void {
     try {
-      this.#look();
-      if (!this.#changed || !this.#opened) return;
+      const catalog = this.#open();
+      this.#look(catalog);
+      if (!this.#changed || this.#openedAt === null) return;
       // In one transaction: what is covered is never told without what was written up to there.
-      this.#catalog.database.transaction(() => {
-        if (this.#clearIsDue) clearTouches(this.#catalog, this.#state);
-        saveTouches(this.#catalog, {
+      catalog.database.transaction(() => {
+        if (this.#clearIsDue) clearTouches(catalog, this.#state);
+        saveTouches(catalog, {
           state: this.#state,
           tables: [...this.#tables.values()],
           rows: [...this.#rows.values()].map(({ keys, ...noted }) => ({ ...noted, keys: [...keys] })),
@@ -181,8 +212,8 @@ export class TouchTracker implements TouchLog {
   }
 
   /** A new comparison: the count of rows begins anew, since what it proves covers those before. */
-  #look(): void {
-    const request = loadTouchRequest(this.#catalog);
+  #look(catalog: Catalog): void {
+    const request = loadTouchRequest(catalog);
     if (request === null) return;
     this.#eagerUntil = request.aliveAt + requestAliveMs;
     if (request.number === this.#state.collecting) return;

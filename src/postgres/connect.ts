@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Failure, throwIfStopped, type Side } from '../failure.js';
 import { silentLog, type Log } from '../log.js';
+import { nextPauseMs } from '../model/back-off.js';
 import { attempt } from './connect-attempt.js';
 import { Session } from './connect-session.js';
 import { pooledHostProblem } from './connect-pooled-host.js';
@@ -43,9 +44,8 @@ export type ConnectOptions = {
 
 const defaultRetryForMs = 3000;
 
-/** Decorrelated jitter (the peer's figures): many connections that failed together do not come back together. */
-const shortestPauseMs = 5;
-const longestPauseMs = 2000;
+/** The peer's figures. */
+const pauses = { shortestMs: 5, longestMs: 2000 };
 
 /** A long wait says every so often that it still waits. */
 const reminderMs = 30_000;
@@ -61,7 +61,7 @@ export async function connect(conninfo: Conninfo, options: ConnectOptions): Prom
     throw new Failure(`${side}-setup`, `${side}: ${pooled.problem}`, { remedy: pooled.remedy });
   }
   const started = Date.now();
-  let pauseMs = shortestPauseMs;
+  let pauseMs = pauses.shortestMs;
   let nextReminder = started;
   for (let tries = 1; ; tries += 1) {
     throwIfStopped(signal);
@@ -76,7 +76,7 @@ export async function connect(conninfo: Conninfo, options: ConnectOptions): Prom
       log.warn(`${result.message}; trying again for ${Math.ceil((retryForMs - elapsed) / 1000)} s`, { side });
       nextReminder = Date.now() + reminderMs;
     }
-    pauseMs = Math.min(longestPauseMs, shortestPauseMs + Math.random() * (pauseMs * 3 - shortestPauseMs));
+    pauseMs = nextPauseMs(pauseMs, pauses, Math.random());
     await pause(Math.min(pauseMs, retryForMs - elapsed), signal);
   }
 }

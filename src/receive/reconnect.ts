@@ -3,6 +3,7 @@
  * arrives, so that a source which only accepts connections is given up as well.
  */
 import type { Failure } from '../failure.js';
+import { nextPauseMs } from '../model/back-off.js';
 
 export type ReconnectOptions = {
   /** How long a lost source is tried again, in milliseconds. */
@@ -11,16 +12,14 @@ export type ReconnectOptions = {
   readonly busyAtStartMs: number;
 };
 
-/** Decorrelated jitter: walferries that lost the same source together do not come back together. */
-const shortestPauseMs = 100;
-const longestPauseMs = 5000;
+const pauses = { shortestMs: 100, longestMs: 5000 };
 
 export class Reconnect {
   readonly #options: ReconnectOptions;
   readonly #random: () => number;
   #lostSinceMs: number | null = null;
   #everRead = false;
-  #pauseMs = shortestPauseMs;
+  #pauseMs = pauses.shortestMs;
 
   constructor(options: ReconnectOptions, random: () => number = Math.random) {
     this.#options = options;
@@ -31,7 +30,7 @@ export class Reconnect {
   arrived(): void {
     this.#everRead = true;
     this.#lostSinceMs = null;
-    this.#pauseMs = shortestPauseMs;
+    this.#pauseMs = pauses.shortestMs;
   }
 
   /** How long to wait before the next attempt; null when this failure is to be told. */
@@ -45,8 +44,7 @@ export class Reconnect {
         : this.#options.forMs;
     const left = this.#lostSinceMs + limit - nowMs;
     if (left <= 0) return null;
-    const spread = this.#pauseMs * 3 - shortestPauseMs;
-    this.#pauseMs = Math.min(longestPauseMs, shortestPauseMs + this.#random() * spread);
+    this.#pauseMs = nextPauseMs(this.#pauseMs, pauses, this.#random());
     return Math.min(this.#pauseMs, left);
   }
 }

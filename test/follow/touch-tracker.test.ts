@@ -169,3 +169,71 @@ test('a target that is set back while the process goes on begins a new epoch', a
   });
   expect(record(directory.path).state).toMatchObject({ epoch: 2, covered: at(15) });
 });
+
+/** What keeps the catalog from being opened, and takes it away again. */
+const troubles = {
+  'is locked by somebody else': (directory: string) => {
+    const other = openCatalog(directory);
+    other.database.exec('drop table proof; begin immediate');
+    return () => {
+      other.database.exec('rollback');
+      closeCatalog(other);
+    };
+  },
+  'cannot be read': (directory: string) => {
+    const other = openCatalog(directory);
+    const version = Number(other.database.pragma('user_version', { simple: true }));
+    other.database.pragma('user_version = 999');
+    return () => {
+      other.database.pragma(`user_version = ${version}`);
+      closeCatalog(other);
+    };
+  },
+};
+
+test.each([
+  ['is locked by somebody else', 20, 1],
+  ['is locked by somebody else', 25, 2],
+  ['cannot be read', 20, 1],
+  ['cannot be read', 25, 2],
+] as const)('a catalog that %s stops no stream; from %i on, it is epoch %i', async (trouble, from, epoch) => {
+  await using directory = await temporaryDirectory();
+  process(directory.path, 10, (tracker) => {
+    tracker.add(insertRun('1'));
+    tracker.end(at(20));
+    tracker.applied(at(20));
+  });
+  const warnings: string[] = [];
+  const over = troubles[trouble](directory.path);
+  const tracker = new TouchTracker(directory.path, { ...silentLog, warn: (line) => warnings.push(line) });
+  tracker.opened(at(from));
+  tracker.add(insertRun('2'));
+  tracker.end(at(30));
+  tracker.applied(at(30));
+  tracker.save();
+  over();
+  expect(warnings).toEqual([expect.stringContaining('what was written cannot be noted now')]);
+  tracker.close();
+  expect(record(directory.path)).toMatchObject({
+    state: { epoch, covered: at(30) },
+    tables: [{ name: 't', lsn: at(30) }],
+  });
+});
+
+test('a record that could never be opened leaves the one before as it was', async () => {
+  await using directory = await temporaryDirectory();
+  process(directory.path, 10, (tracker) => {
+    tracker.end(at(20));
+    tracker.applied(at(20));
+  });
+  const over = troubles['cannot be read'](directory.path);
+  process(directory.path, 20, (tracker) => {
+    tracker.add(insertRun('1'));
+    tracker.end(at(30));
+    tracker.applied(at(30));
+  });
+  over();
+  // The next one sees that somebody has applied meanwhile.
+  process(directory.path, 30, () => {});
+  expect(record(directory.path).state).toMatchObject({ epoch: 2, covered: at(30) });
+});
