@@ -49,6 +49,14 @@ const attributes = `
 
 const fields = [...['null_frac', 'avg_width', 'n_distinct', ...texts, ...reals, 'correlation']];
 
+// Names of the relations that pg_stats is asked for: a condition that is no constant would not reach into the view, and
+// every table would be looked for among all.
+const namesQuery = `
+  select n.nspname as schema, c.relname as name from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where c.oid = any ($1::oid[]) or c.oid in (
+    select i.indexrelid from pg_catalog.pg_index i where i.indrelid = any ($1::oid[]) and i.indexprs is not null)`;
+
 function fetchQuery(serverVersion: number): string {
   const withRanges = serverVersion >= rangesSince;
   const all = withRanges ? [...fields, ...rangeTexts, 'range_empty_frac'] : fields;
@@ -57,23 +65,26 @@ function fetchQuery(serverVersion: number): string {
   const isRange = `exists (select from pg_catalog.pg_type t left join pg_catalog.pg_type b on b.oid = t.typbasetype
         where t.oid = a.atttypid and coalesce(b.typtype, t.typtype) in ('r', 'm'))`;
   return `
+    with known as materialized (
+      select * from pg_catalog.pg_stats s
+      where s.schemaname = any ($2::name[]) and s.tablename = any ($3::name[]) and not s.inherited)
     select c.oid, c.reltuples as estimated_rows, a.lacking, a.collated, a.json,
-      case when u.last_analyze is not null or u.last_autoanalyze is not null then u.n_mod_since_analyze end as modified,
+      case when pg_catalog.pg_stat_get_last_analyze_time(c.oid) is not null
+          or pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid) is not null
+        then pg_catalog.pg_stat_get_mod_since_analyze(c.oid) end as modified,
       exists (select from pg_catalog.pg_statistic_ext e where e.stxrelid = c.oid) as extended,
       exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid) as parent,
       (select ${columnList} from pg_catalog.pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns
     from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    left join pg_catalog.pg_stat_all_tables u on u.relid = c.oid,
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
     lateral (
       select count(*) filter (where s.attname is null${withRanges ? '' : ` or ${isRange}`}) as lacking,
         coalesce(pg_catalog.bool_or(a.attcollation = 100), false) as collated,
         coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('schema', n.nspname, 'table', c.relname,
           'relation', a.relname, 'column', a.attname, ${json})) filter (where s.attname is not null), '[]') as json
       from (${attributes}) a
-      left join pg_catalog.pg_stats s on s.schemaname = n.nspname and s.tablename = a.relname
-        and s.attname = a.attname and not s.inherited
+      left join known s on s.schemaname = n.nspname and s.tablename = a.relname and s.attname = a.attname
       where coalesce(a.attstattarget, -1) <> 0 and a.attgenerated <> 'v') a
     where c.oid = any ($1::oid[])`;
 }
@@ -83,7 +94,15 @@ export async function fetchStatistics(
   session: Session,
   oids: readonly number[],
 ): Promise<Map<number, TableStatistics>> {
-  const rows = await session.query(fetchQuery(session.serverVersion), [`{${oids.join(',')}}`]);
+  const list = `{${oids.join(',')}}`;
+  const names = await session.query(namesQuery, [list]);
+  const quoted = (values: Iterable<string>) =>
+    `{${[...values].map((value) => `"${value.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`;
+  const rows = await session.query(fetchQuery(session.serverVersion), [
+    list,
+    quoted(new Set(names.map((row) => row['schema'] ?? ''))),
+    quoted(new Set(names.map((row) => row['name'] ?? ''))),
+  ]);
   return new Map(
     rows.map((row) => [
       Number(row['oid']),

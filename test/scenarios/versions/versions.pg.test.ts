@@ -18,6 +18,7 @@ import { ledgerSchema, startLoad } from '../../support/load.js';
 import { useMajors } from '../../support/majors.js';
 import { findPrograms } from '../../../scripts/clusters/programs.js';
 import { until } from '../../support/until.js';
+import { cutover } from '../cutover/shop.js';
 import { richRows, richSchema, richTables } from '../../clone/rich-schema.js';
 
 const majors = useMajors();
@@ -141,7 +142,12 @@ describe.each([16, 17, 18])('a stream from %i to 18, without a copy', (from) => 
 
       await using following = run(migration, ['follow', ...options]);
       for (const statement of streamedScript(from)) await source.sqlAsOwner(statement);
-      await setEndpos(migration);
+      if (plugin === 'pgoutput') await setEndpos(migration);
+      else {
+        const { exit: switched, report } = await cutover(migration);
+        expect([switched.code, switched.stderr]).toEqual([0, expect.any(String) as string]);
+        expect(report).toMatchObject({ state: 'done', source_frozen: true });
+      }
       const exit = await following.exit;
 
       expect([exit.code, exit.stderr]).toEqual([0, expect.not.stringContaining('ERROR') as string]);
