@@ -24,6 +24,15 @@ if (
   // The command line, with its connection strings, disappears from the process list (ps, /proc).
   process.title =
     `walferry ${first?.startsWith('-') === false && /^[a-z-]+$/.test(first) ? first : ''}`.trim();
+  if (!('navigator' in globalThis)) {
+    // As Node has it from 21 on. Without it pg makes a Response to see where it runs, and Node loads all of `fetch` for
+    // that, which takes longer than everything else that is loaded.
+    const [major] = process.versions.node.split('.');
+    Object.defineProperty(globalThis, 'navigator', {
+      value: { userAgent: `Node.js/${major}` },
+      configurable: true,
+    });
+  }
   const { run } = await import('./run.js');
   const status = await run({
     argv,

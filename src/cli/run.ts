@@ -1,22 +1,21 @@
 /**
  * One call of the program, from the words of the command line to the exit status:
  * words → command (dispatch) → options (parse-options) → settings and log (settings, log) → connection descriptions
- * → the command's run → exit status. Nothing heavy is loaded before the command needs it.
+ * → the command's run → exit status. Nothing heavy is loaded before the command needs it, and of the commands none but
+ * the one that is called, where its first word tells which that is.
  */
 import { homedir } from 'node:os';
 import { asFailure, Failure, isStop } from '../failure.js';
 import type { Command, CommandContext } from './command.js';
 import { resumeCommandLine } from './command-line.js';
-import { dispatch } from './dispatch.js';
-import { commandHelp, groupHelp, treeHelp } from './help.js';
 import type { OpenLog } from './log.js';
+import { loadDirectCommand } from './direct.js';
 import { parseOptions, type ParsedLine } from './parse-options.js';
 import { makeProgressLine } from './progress-line.js';
 import { Secrets } from './secrets.js';
 import { defaultsFor, readSettings, type LogSettings } from './settings.js';
 import { notBuiltSentence, readSides, sideOf } from './sides.js';
 import { handleStops } from './stop.js';
-import { commandAt, places } from './tree.js';
 import { programVersion, versionText } from './version.js';
 
 /** The world of one call. */
@@ -35,24 +34,37 @@ export type Call = {
 /** Runs one call; never throws. Gives the exit status. */
 export async function run(call: Call): Promise<number> {
   const program = programName(call.script);
-  if (call.argv[0] === 'help') return helpCommand(call, program);
+  if (call.argv[0] === 'help') return await helpCommand(call, program);
 
+  const [word = '', ...words] = call.argv;
+  const direct = await loadDirectCommand(word);
+  if (direct !== null) return runCommand(call, program, direct, word, parseOptions(direct, word, words));
+
+  const { dispatch } = await import('./dispatch.js');
+  const { commandAt, places } = await import('./tree.js');
   const meant = dispatch(call.argv, places);
   if (meant.kind === 'unknown') {
     // The word may be a connection string in the wrong place.
     const word = new Secrets().redact(meant.word);
+    const { groupHelp } = await import('./help.js');
     const where = meant.path === '' ? '' : ` of "${program} ${meant.path}"`;
     call.stderr.write(`unknown command "${word}"${where}\n\n${groupHelp(program, meant.path)}`);
     return 1;
   }
-  if (meant.kind === 'group') return groupCommand(call, program, meant.path, meant.rest);
+  if (meant.kind === 'group') return await groupCommand(call, program, meant.path, meant.rest);
   const command = commandAt(meant.path);
   if (command === null) return refuseNotBuilt(call, program, meant.path);
   return runCommand(call, program, command, meant.path, parseOptions(command, meant.path, meant.rest));
 }
 
 /** A group of commands, or no command at all: only --help and --version make sense without one. */
-function groupCommand(call: Call, program: string, path: string, rest: readonly string[]): number {
+async function groupCommand(
+  call: Call,
+  program: string,
+  path: string,
+  rest: readonly string[],
+): Promise<number> {
+  const { groupHelp, treeHelp } = await import('./help.js');
   const has = (...words: string[]) => rest.some((word) => words.includes(word));
   if (has('--help', '-h')) {
     if (path === '') call.stdout.write(treeHelp(program));
@@ -80,7 +92,10 @@ function programName(script: string): 'walferry' | 'pgcopydb' {
 }
 
 /** `help` and `help COMMAND…`: asked for, so on stdout. */
-function helpCommand(call: Call, program: string): number {
+async function helpCommand(call: Call, program: string): Promise<number> {
+  const { commandHelp, groupHelp, treeHelp } = await import('./help.js');
+  const { commandAt, places } = await import('./tree.js');
+  const { dispatch } = await import('./dispatch.js');
   const path = call.argv.slice(1).filter((word) => !word.startsWith('-'));
   if (path.length === 0) {
     call.stdout.write(treeHelp(program));
@@ -112,6 +127,7 @@ export async function runCommand(
 ): Promise<number> {
   const asked = (id: string) => line.given.some(({ option }) => option.id === id);
   if (asked('help')) {
+    const { commandHelp } = await import('./help.js');
     call.stderr.write(commandHelp(program, command, path));
     return 0;
   }
@@ -120,6 +136,7 @@ export async function runCommand(
     return 0;
   }
   if (line.problems.length > 0) {
+    const { commandHelp } = await import('./help.js');
     call.stderr.write(`${line.problems.join('\n')}\n\n${commandHelp(program, command, path)}`);
     return 1;
   }

@@ -1,9 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { directCommands, loadDirectCommand } from '../../src/cli/direct.js';
+import { dispatch } from '../../src/cli/dispatch.js';
 import { commandHelp, groupHelp, treeHelp, usageText } from '../../src/cli/help.js';
 import { options, optionsOf } from '../../src/cli/options.js';
-import { commands, notBuiltPaths, places } from '../../src/cli/tree.js';
+import { commandAt, commands, notBuiltPaths, places } from '../../src/cli/tree.js';
 import { repository } from '../support/build.js';
 
 /** Reference 1.1 and the names that came and went, without help. */
@@ -73,6 +75,22 @@ describe('the tree', () => {
     expect(files.toSorted()).toEqual(
       commands.map(({ path }) => `${path.replaceAll(' ', '-')}.ts`).toSorted(),
     );
+  });
+
+  test.each(Object.keys(directCommands))(
+    'finds %s by its first word as it does by all of them',
+    async (word) => {
+      expect(await loadDirectCommand(word)).toBe(commandAt(word));
+      for (const rest of [[], ['--resume', 'clone'], ['tables', '--', '-D']]) {
+        expect(dispatch([word, ...rest], places)).toEqual({ kind: 'command', path: word, rest });
+      }
+    },
+  );
+
+  test('does not take a word of a longer command, or of an object, for a command', async () => {
+    for (const word of ['list', 'copy', 'stream', '--debug', 'toString', '']) {
+      expect(await loadDirectCommand(word)).toBe(null);
+    }
   });
 
   test('has only options that exist, and that the command accepts', () => {
