@@ -157,6 +157,11 @@ export async function cloneCases(
       `pg_dump -Fd -j ${jobs} -Z0 -f "$DIRECTORY/dump" -d "$SOURCE" && pg_restore -j ${jobs} -d "$TARGET" "$DIRECTORY/dump"`,
     ),
     intoNewDatabase('pg_dump -Fc | pg_restore', 'pg_dump -Fc -Z0 -d "$SOURCE" | pg_restore -d "$TARGET"'),
+    // As walferry leaves the target: with statistics.
+    intoNewDatabase(
+      'the same, and ANALYZE',
+      `pg_dump -Fc -Z0 -d "$SOURCE" | pg_restore -d "$TARGET" && vacuumdb --quiet --analyze-only -j ${jobs} -d "$TARGET"`,
+    ),
     ...(workload.withPsql
       ? [
           intoNewDatabase(

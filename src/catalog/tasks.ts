@@ -87,6 +87,52 @@ export function loadTasks(catalog: Catalog): TaskRow[] {
     }));
 }
 
+/** The names of the tasks of a kind that are done. */
+export function loadDoneTaskNames(catalog: Catalog, kind: TaskKind): Set<string> {
+  const rows = catalog.database
+    .prepare<[TaskKind], { name: string }>('select name from task where kind = ? and done_at is not null')
+    .all(kind);
+  return new Set(rows.map(({ name }) => name));
+}
+
+/** What tasks of one kind took together: all of them, or those of one relation. */
+export type TaskSums = {
+  readonly tasks: number;
+  readonly durationMs: number;
+  readonly bytes: number;
+  readonly rows: number;
+};
+
+const sums = `count(*) as tasks, coalesce(sum(duration_ms), 0) as durationMs, coalesce(sum(bytes), 0) as bytes,
+  coalesce(sum(rows), 0) as rows`;
+
+/** Of all tasks of a kind. */
+export function sumTasks(catalog: Catalog, kind: TaskKind): TaskSums {
+  const row = catalog.database
+    .prepare<[TaskKind], TaskSums>(`select ${sums} from task where kind = ?`)
+    .get(kind);
+  return row ?? { tasks: 0, durationMs: 0, bytes: 0, rows: 0 };
+}
+
+/** Of a kind, by relation. */
+export function sumTasksByRelation(catalog: Catalog, kind: TaskKind): Map<number, TaskSums> {
+  const rows = catalog.database
+    .prepare<[TaskKind], TaskSums & { oid: number }>(
+      `select relation_oid as oid, ${sums} from task where kind = ? group by relation_oid`,
+    )
+    .all(kind);
+  return new Map(rows.map(({ oid, ...row }) => [oid, row]));
+}
+
+/** How long each task of a kind took, in milliseconds, by its name. */
+export function loadDurations(catalog: Catalog, kind: TaskKind): Map<string, number> {
+  const rows = catalog.database
+    .prepare<[TaskKind], [string, number | null]>('select name, duration_ms from task where kind = ?')
+    .raw()
+    .all(kind);
+  return new Map(rows.map(([name, durationMs]) => [name, durationMs ?? 0]));
+}
+
 /** The relations of the clone, by OID. */
 export function loadRelations(catalog: Catalog): PlannedRelation[] {
   return catalog.database

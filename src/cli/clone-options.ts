@@ -71,8 +71,8 @@ export function copyChoicesOf({ split, estimateTableSizes, useCopyBinary }: Sett
   return { split, estimateTableSizes, useCopyBinary };
 }
 
-export function jobsOf({ tableJobs, indexJobs, restoreJobs }: Settings): CloneJobs {
-  return { table: tableJobs, index: indexJobs, restore: restoreJobs };
+export function jobsOf({ tableJobs, indexJobs, restoreJobs, preDataJobs }: Settings): CloneJobs {
+  return { table: tableJobs, index: indexJobs, restore: restoreJobs, preData: preDataJobs };
 }
 
 /** What the role may not do on the target, with what somebody else has to run. */

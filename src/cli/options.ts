@@ -76,7 +76,7 @@ export const options: readonly Option[] = [
   option(['restore-jobs'], {
     groups: all('-j', 'KR'),
     value: jobs,
-    default: 'as --index-jobs',
+    default: 'as --index-jobs, for tables as both jobs together',
     variable: 'RESTORE_JOBS',
     about: 'pg_restore programs side by side, and foreign keys validated at the same time',
   }),

@@ -40,6 +40,8 @@ export type Settings = {
   readonly tableJobs: number;
   readonly indexJobs: number;
   readonly restoreJobs: number;
+  /** Of these, for what comes before the rows: nothing else uses the target then. */
+  readonly preDataJobs: number;
   readonly dropIfExists: boolean;
   readonly noOwner: boolean;
   readonly noAcl: boolean;
@@ -361,6 +363,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
   const directory = reader.text('dir');
   const workDirectory = resolve(directory ?? defaults.directory);
   const indexJobs = reader.integer('index-jobs', 4);
+  const tableJobs = reader.integer('table-jobs', 4);
   const asked = Object.keys(sentinelFields).filter((id) => reader.given(id));
 
   const settings: Settings = {
@@ -371,9 +374,10 @@ export function readSettings(input: SettingsInput): SettingsResult {
       directory === null && defaults.journalDirectory !== null
         ? defaults.journalDirectory
         : join(workDirectory, 'cdc'),
-    tableJobs: reader.integer('table-jobs', 4),
+    tableJobs,
     indexJobs,
     restoreJobs: reader.integer('restore-jobs', indexJobs),
+    preDataJobs: reader.integer('restore-jobs', tableJobs + indexJobs),
     dropIfExists: reader.flag('drop-if-exists'),
     noOwner: reader.flag('no-owner'),
     noAcl: reader.flag('no-acl'),

@@ -2,8 +2,12 @@
 import { join } from 'node:path';
 import { Failure } from '../failure.js';
 
-/** Makes the directory where it is missing. The file appears whole or not at all: somebody may be reading the last one. */
-export async function writeWhole(directory: string, name: string, text: string): Promise<void> {
+/** Makes the directory where it is missing. Pieces of text follow one another. The file appears whole or not at all: somebody may be reading the last one. */
+export async function writeWhole(
+  directory: string,
+  name: string,
+  text: string | AsyncIterable<string>,
+): Promise<void> {
   const { mkdir, rename, writeFile } = await import('node:fs/promises');
   const file = join(directory, name);
   try {

@@ -11,19 +11,16 @@
  * A resumed run goes through the same steps; each looks at the target, or at the work directory's files, for what is
  * left to do. That pre-data is complete is a row of the target's task table like any copied table.
  */
-import { deleteFilter, saveFilter } from '../catalog/filter-record.js';
 import { planTasks, forgetTasks } from '../catalog/tasks.js';
 import type { PlannedTask } from '../catalog/tasks.js';
 import { addTiming } from '../catalog/timings.js';
-import { Failure, throwIfStopped } from '../failure.js';
+import { Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
-import { relationLabel } from '../model/relation.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
-import { catalogOids, dumpSchema, entryLabel, listDump } from '../postgres/dump.js';
-import { fetchBinaryTables } from '../postgres/binary-copy.js';
-import { fetchEntryIdentities, fetchTargetObjects } from '../postgres/object-identity.js';
-import { fetchSourceSchema, fetchTables } from '../postgres/schema.js';
+import { entryLabel } from '../postgres/dump.js';
+import { fetchTargetObjects } from '../postgres/object-identity.js';
+import { fetchTables } from '../postgres/schema.js';
 import type { SourceSchema, TableFacts } from '../postgres/schema.js';
 import { forgetGenerations } from '../postgres/generation.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
@@ -36,52 +33,35 @@ import {
 import type { DoneTask } from '../postgres/task-table.js';
 import { runCopyPhase } from './copy-phase.js';
 import type { CopyPhase } from './copy-phase.js';
-import {
-  dumpExclusions,
-  expectKeysHold,
-  filterSchema,
-  leftOutEntries,
-  resolveOnSource,
-  tablesWithoutRows,
-} from './filtered-schema.js';
 import type { Failures } from './failures.js';
 import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
-import type { ObjectFilter } from '../filter/decide.js';
 import { analyzeParents } from './analyze.js';
 import { dropDatabaseObjects } from './drop-target.js';
-import { fetchDatabaseProperties, setDatabaseProperties } from './database-properties.js';
-import { distributeTables, fetchCitusTables, firstExtensions, pauseTimescale } from './extension-hooks.js';
-import {
-  copyConfiguration,
-  createExtensions,
-  expectExtensions,
-  fetchExtensions,
-  fetchExtensionSchemas,
-  skippedEntries,
-} from './extensions.js';
+import { setDatabaseProperties } from './database-properties.js';
+import { distributeTables, firstExtensions, pauseTimescale } from './extension-hooks.js';
+import { copyConfiguration, createExtensions } from './extensions.js';
 import type { ExtensionRequirement } from './extensions.js';
 import { copyLargeObjects, prepareLargeObjects } from './large-object-phase.js';
-import { expectReadableLargeObjects } from './large-objects.js';
 import { goOnLater } from './later-snapshot.js';
 import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { fetchPresentIndexes } from './present-indexes.js';
-import { expectNoTables, expectReadable, listLabels } from './requirements.js';
+import { expectNoTables, listLabels } from './requirements.js';
 import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
 import { lookAndRestoreStage, restoreStage, splitStage } from './restore-stage.js';
 import type { StageRestore } from './restore-stage.js';
 import { copyRoles } from './roles.js';
-import { loadSchemaFile, makeSchemaFolder, saveSchemaFile, schemaPaths } from './schema-file.js';
+import { makeSchemaFolder } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { setSequences } from './sequences.js';
 import { openInSnapshot, openTarget, withoutWaiting } from './sessions.js';
-import { expectKeysHoldInParts } from './published-keys.js';
 import { lendTarget, SpareTarget } from './spare-target.js';
-import { withSplits } from './split-schema.js';
 import { loadCloneSummary, stepLabels } from './summary.js';
 import type { CloneSummary } from './summary.js';
+import { timed } from './timed.js';
+import { copyPhaseTask, prepareSchema } from './prepare-schema.js';
 
 export { finalizeTarget } from './finalize.js';
 export { canGoOnLater } from './later-snapshot.js';
@@ -92,7 +72,6 @@ const lookTask = 'look at the target';
 /** Begins the name of the task that tells whose the others are. */
 const runTask = 'run ';
 export const preDataTask = 'pre-data';
-export const copyPhaseTask = 'copy phase';
 
 /** The tables that a clone copies, and the partitioned parents: read in the session's own snapshot. */
 export function listRelations(session: Session): Promise<TableFacts[]> {
@@ -108,8 +87,26 @@ export async function cloneDatabase(given: CloneOptions): Promise<CloneSummary> 
   const progress = new ProgressTeller(options.onProgress);
   await makeSchemaFolder(directory);
   if (!options.resume) forgetProblems(directory);
-  const done = await prepareTarget(options);
-  const file = await prepareSchema(options, done, progress);
+  await copyAndComplete(options, progress);
+  const { table, index } = options.jobs;
+  addTiming(options.catalog, {
+    step: stepLabels.total,
+    connection: 'both',
+    durationMs: performance.now() - began,
+    bytes: 0,
+    concurrency: table + index,
+  });
+  progress.enter('done');
+  return loadCloneSummary(options.catalog, options.jobs, loadProblems(directory));
+}
+
+/** All of it, but for what is told of it: the source's schema, the largest thing in memory, is given up before. */
+async function copyAndComplete(options: CloneOptions, progress: ProgressTeller): Promise<void> {
+  const preparing = prepareTarget(options);
+  // What is there decides how a resumed run goes on; another one does not wait for it.
+  const done = options.resume ? await preparing : new Map<string, DoneTask>();
+  const [, file] = await bothOf(preparing, prepareSchema(options, done, progress));
+  options.onSchema?.(file.schema);
   const plan = planClone(file.schema, new Set(file.withoutRows));
   for (const remark of plan.remarks) options.log.warn(remark);
   storePlan(options, plan);
@@ -135,34 +132,19 @@ export async function cloneDatabase(given: CloneOptions): Promise<CloneSummary> 
     progress.enter('sequences');
     await setSequences(options);
     progress.enter('finalize');
-    await finalizeTarget(options);
+    await finalizeTarget(options, { file, plan });
   }
-  addTiming(options.catalog, {
-    step: stepLabels.total,
-    connection: 'both',
-    durationMs: performance.now() - began,
-    bytes: 0,
-    concurrency: table + index,
-  });
-  progress.enter('done');
-  return loadCloneSummary(options.catalog, options.jobs, loadProblems(directory));
 }
 
-async function timed<Result>(
-  options: Pick<CloneOptions, 'catalog' | 'signal'>,
-  step: string,
-  connection: 'source' | 'target' | 'both',
-  concurrency: number,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  throwIfStopped(options.signal);
-  const began = performance.now();
-  try {
-    return await work();
-  } finally {
-    const durationMs = performance.now() - began;
-    addTiming(options.catalog, { step, connection, durationMs, bytes: 0, concurrency });
-  }
+/** Waits for both, so that neither goes on behind a failure of the other. Throws the first one's failure first. */
+async function bothOf<First, Second>(
+  first: Promise<First>,
+  second: Promise<Second>,
+): Promise<[First, Second]> {
+  const [one, other] = await Promise.allSettled([first, second]);
+  if (one.status === 'rejected') throw one.reason;
+  if (other.status === 'rejected') throw other.reason;
+  return [one.value, other.value];
 }
 
 /** The target's own tables, and what it holds of this clone: nothing when the run starts from nothing. */
@@ -190,143 +172,6 @@ async function fetchOwnTasks(target: Session, options: CloneOptions): Promise<Ma
     `the target holds what another run has copied, not the one in ${directory}`,
     { remedy: 'Choose another target, or begin anew with --restart, which drops the tables.' },
   );
-}
-
-/** As a clone's; without a target nothing is asked of it before the dump. */
-export type SchemaOptions = Omit<CloneOptions, 'target'> & { readonly target: CloneOptions['target'] | null };
-
-/** The source's schema: from the work directory when it is there, else read and dumped in the snapshot. */
-export async function prepareSchema(
-  options: SchemaOptions,
-  done: ReadonlyMap<string, DoneTask>,
-  progress: ProgressTeller,
-): Promise<SchemaFile> {
-  const stored = options.resume ? await loadSchemaFile(options.directory) : null;
-  if (stored !== null && stored.snapshot === options.snapshot) return stored;
-  if (stored !== null && options.notConsistent === true) return stored;
-  if (stored !== null && options.generation !== undefined) return stored;
-  // Once every row is there the snapshot has done its work.
-  if (stored !== null && done.has(copyPhaseTask)) return stored;
-  if (done.size > 0) {
-    throw new Failure(
-      'snapshot-lost',
-      `this clone was begun with ${stored === null ? 'a snapshot that is not known any more' : `the snapshot ${stored.snapshot}`}, and cannot be finished with ${options.snapshot}`,
-    );
-  }
-  await using source = await openInSnapshot(options.source, options.snapshot, 'clone', options);
-  progress.enter('catalog');
-  const { whole, filter, schema, ...others } = await timed(options, stepLabels.catalog, 'source', 1, () =>
-    readSchema(source, options),
-  );
-  progress.enter('dump');
-  const { dump } = schemaPaths(options.directory);
-  return await timed(options, stepLabels.dump, 'source', 1, async () => {
-    await dumpSchema({
-      source: options.source,
-      snapshot: options.snapshot,
-      file: dump,
-      serverVersion: source.serverVersion,
-      ...(filter === null ? {} : { exclude: dumpExclusions(whole, filter) }),
-      log: options.log,
-      signal: options.signal,
-    });
-    const entries = await listDump(dump, {
-      serverVersion: source.serverVersion,
-      log: options.log,
-      signal: options.signal,
-    });
-    const identities = await fetchEntryIdentities(source, entries);
-    const extensionSchemas = await fetchExtensionSchemas(source);
-    failpoint('clone.dumped');
-    return saveSchemaFile(options.directory, {
-      snapshot: options.snapshot,
-      ...(await whatItSees(source, options)),
-      schema,
-      entries,
-      identities: [...identities],
-      leftOut: [
-        ...(filter === null ? [] : leftOutEntries(entries, filter)),
-        ...skippedEntries(entries, options, extensionSchemas),
-      ],
-      withoutRows: [
-        ...(filter === null ? [] : tablesWithoutRows(schema, filter)),
-        ...unreadableOnStandby(source, schema, options),
-      ],
-      ...others,
-    });
-  });
-}
-
-/** A standby's snapshot does not name the transactions in progress (DESIGN 11.4). */
-async function whatItSees(source: Session, { follow }: SchemaOptions): Promise<Pick<SchemaFile, 'seen'>> {
-  if (!follow || source.inRecovery) return {};
-  const [row] = await source.query('select pg_catalog.pg_current_snapshot()::pg_catalog.text as seen');
-  return { seen: row?.['seen'] ?? '' };
-}
-
-/** A standby has the unlogged tables, and none of their rows: they are made empty, and it is told. */
-function unreadableOnStandby(source: Session, schema: SourceSchema, { directory }: SchemaOptions): number[] {
-  if (!source.inRecovery) return [];
-  const unlogged = schema.tables.filter(
-    ({ kind, persistence }) => kind === 'table' && persistence === 'unlogged',
-  );
-  const message = 'it is unlogged, and a standby does not have its rows: copy them from the primary';
-  recordProblems(
-    directory,
-    unlogged.map((table) => ({ object: `rows of ${relationLabel(table)}`, message, sql: null })),
-  );
-  return unlogged.map(({ oid }) => oid);
-}
-
-type ReadSchema = Pick<SchemaFile, 'schema' | 'extensions' | 'properties' | 'citusTables'> & {
-  readonly whole: SourceSchema;
-  readonly filter: ObjectFilter | null;
-};
-
-/** What the source holds, and what filters and options leave of it; what can be refused is refused here. */
-async function readSchema(source: Session, options: SchemaOptions): Promise<ReadSchema> {
-  const read = await readTables(source, options);
-  const { filter } = read;
-  if (read.schema.largeObjects && options.skipLargeObjects !== true) await expectReadableLargeObjects(source);
-  const all = await fetchExtensions(source);
-  const isKept = (classOid: number, oid: number) => filter === null || !filter.leavesOut(classOid, oid);
-  const extensions = all.filter(({ oid }) => isKept(catalogOids.extension, oid));
-  if (options.target !== null) {
-    await using lent = await lendTarget({ ...options, target: options.target });
-    await expectExtensions(source, lent.session, extensions, options, isKept);
-  }
-  return {
-    ...read,
-    extensions: options.skipExtensions === true ? [] : extensions,
-    properties: options.skipDatabaseProperties === true ? [] : await fetchDatabaseProperties(source),
-    citusTables: await fetchCitusTables(source, extensions),
-  };
-}
-
-/** The whole schema of the source, and what a filter leaves of it; what it decided is remembered. */
-async function readTables(
-  source: Session,
-  options: SchemaOptions,
-): Promise<Pick<ReadSchema, 'whole' | 'filter' | 'schema'>> {
-  const { filters = null, published = [], catalog, log } = options;
-  const whole: SourceSchema = {
-    ...(await fetchSourceSchema(source, { estimateSizes: options.estimateTableSizes === true })),
-    binary: await fetchBinaryTables(source),
-    parts: published,
-  };
-  if (filters === null) {
-    deleteFilter(catalog);
-    expectReadable(whole.tables, options.source.user);
-    await expectKeysHoldInParts(source, whole);
-    return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
-  }
-  const filter = await resolveOnSource(source, filters, log);
-  const schema = filterSchema(whole, filter);
-  expectReadable(schema.tables, options.source.user);
-  await expectKeysHold(source, schema, filters, filter);
-  await expectKeysHoldInParts(source, schema);
-  saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
-  return { whole, filter, schema: await withSplits(source, schema, options.split) };
 }
 
 export function storePlan(options: CloneOptions, plan: ClonePlan): void {

@@ -6,7 +6,7 @@
  *
  *     copy ─▶ index, index, … (at once, while the rows are cached) ─▶ finishing (exclusive) ─▶ analyze
  *
- * Small tables go this way together, many statements to a round trip. Connections: a pair for each table worker, and
+ * Small tables go this way together, many statements to a round trip, and in the end with all hands. Connections: a pair for each table worker, and
  * one for each index worker.
  *
  * What is done already is looked up on the target: tables in the task table, indexes and constraints by name.
@@ -54,7 +54,8 @@ export async function runCopyPhase(input: CopyPhaseInput): Promise<void> {
     await Promise.all([
       runTableWorkers(phase, failures, recorder, (tables) => indexWork.tablesAreIn(tables))
         .then(() => phase.afterTables?.(failures))
-        .finally(() => indexWork.noMoreTables()),
+        .finally(() => indexWork.noMoreTables())
+        .then(() => indexWork.help(options.jobs.table)),
       indexWork.run(),
     ]);
   } finally {

@@ -64,7 +64,7 @@ export type LeftOutObject = {
 
 export type CloneDescription = {
   readonly database: string;
-  /** In the order in which they are copied: the largest first. */
+  /** In the order in which they are copied: those with the most to be done first, indexes included. */
   readonly tables: readonly PlannedTable[];
   readonly indexes: number;
   readonly foreignKeys: number;

@@ -25,7 +25,7 @@ import { resumeTimescale } from './extension-hooks.js';
 import { Failures } from './failures.js';
 import type { Problem, TargetWork } from './options.js';
 import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
-import type { ForeignKeyPlan } from './plan.js';
+import type { ClonePlan, ForeignKeyPlan } from './plan.js';
 import { loadProblems, recordProblems } from './problems.js';
 import { lookAndRestoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
@@ -34,17 +34,27 @@ import { HeldSession, openTarget } from './sessions.js';
 import { stepLabels } from './summary.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
 
+/** What a run that has made the copy itself knows already: to load it once more would be to hold it twice. */
+export type KnownClone = { readonly file: SchemaFile; readonly plan: ClonePlan };
+
+async function loadClone(directory: string): Promise<KnownClone> {
+  const file = await loadSchemaFile(directory);
+  if (file === null) {
+    throw new Failure('work-directory-broken', `${directory} does not hold the schema of a clone`);
+  }
+  return { file, plan: planClone(file.schema, new Set(file.withoutRows)) };
+}
+
 /**
  * Does all of it, or what is left of it. Returns what the role may not do, in this and all earlier steps of the
  * clone; throws what must not fail.
  */
-export async function finalizeTarget(work: TargetWork): Promise<{ readonly problems: Problem[] }> {
+export async function finalizeTarget(
+  work: TargetWork,
+  known?: KnownClone,
+): Promise<{ readonly problems: Problem[] }> {
   const began = performance.now();
-  const file = await loadSchemaFile(work.directory);
-  if (file === null) {
-    throw new Failure('work-directory-broken', `${work.directory} does not hold the schema of a clone`);
-  }
-  const plan = planClone(file.schema, new Set(file.withoutRows));
+  const { file, plan } = known ?? (await loadClone(work.directory));
   const failures = new Failures({ failFast: work.failFast, log: work.log, signal: work.signal });
   await using held = new HeldSession(
     async () =>

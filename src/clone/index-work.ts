@@ -4,9 +4,9 @@
  *     index, index, … of a table, side by side ─▶ finishing (each step takes the table exclusively) ─▶ analyze
  *     all of many small tables, as one string of statements ─▶ analyze of many tables, in one statement
  *
- * When the string of statements fails, its tables go the first way, one by one. What is there already is left.
+ * Table workers who have nothing left to copy help with small tables. When the string of statements fails, its tables go the first way, one by one. What is there already is left.
  */
-import { loadTasks, type TaskRecorder } from '../catalog/tasks.js';
+import { loadDoneTaskNames, type TaskRecorder } from '../catalog/tasks.js';
 import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import { quoteQualified } from '../model/sql.js';
@@ -30,6 +30,29 @@ type IndexPiece =
   | { readonly kind: 'together'; readonly tables: readonly TablePlan[] }
   | { readonly kind: 'analyze-together'; readonly tables: readonly TablePlan[] };
 
+/**
+ * What takes longest comes first, or it would be waited for alone at the end. Finishing is quick and lets statistics
+ * follow; these come last, since nothing waits for them.
+ */
+function weightOf(piece: IndexPiece): number {
+  switch (piece.kind) {
+    case 'finish':
+      return Infinity;
+    case 'index':
+      return piece.index.cost;
+    case 'together':
+      return bytesOf(piece.tables);
+    case 'analyze':
+      return -1 / (1 + piece.table.table.bytes);
+    case 'analyze-together':
+      return -1 / (1 + bytesOf(piece.tables));
+  }
+}
+
+function bytesOf(tables: readonly TablePlan[]): number {
+  return tables.reduce((total, { table }) => total + table.bytes, 0);
+}
+
 /** What is left of a table's indexes. */
 type OpenTable = { left: number; failed: boolean };
 
@@ -43,7 +66,7 @@ export class IndexWork {
   readonly #phase: CopyPhase;
   readonly #failures: Failures;
   readonly #recorder: TaskRecorder;
-  readonly #queue = new WorkQueue<IndexPiece>();
+  readonly #queue = new WorkQueue<IndexPiece>(weightOf);
   readonly #fewer: FewerConnections;
   readonly #analyzed: ReadonlySet<string>;
   readonly #statistics: StatisticsCarrier;
@@ -62,8 +85,7 @@ export class IndexWork {
     this.#recorder = recorder;
     this.#fewer = new FewerConnections(phase.options.log);
     this.#statistics = new StatisticsCarrier(phase, failures.signal);
-    const tasks = loadTasks(phase.options.catalog);
-    this.#analyzed = new Set(tasks.filter((task) => task.doneAt !== null).map((task) => task.name));
+    this.#analyzed = loadDoneTaskNames(phase.options.catalog, 'analyze');
   }
 
   /** The rows of these tables are on the target: small ones that came together, or one. */
@@ -96,6 +118,28 @@ export class IndexWork {
     const { carried } = this.#statistics;
     if (carried > 0)
       options.log.info(`statistics of ${carried} tables are the source's; the others were analyzed`);
+  }
+
+  /**
+   * More workers, for those whose connections are free because there is nothing left to copy: they take small tables,
+   * as long as there are some. Their indexes are built in no time, but for the disk, which takes several at once; large
+   * ones are for as many as --index-jobs says.
+   */
+  async help(helpers: number): Promise<void> {
+    const { signal } = this.#failures;
+    const takeSmall = () =>
+      this.#queue.take(({ kind }) => kind === 'together' || kind === 'analyze-together');
+    await runWorkers(helpers, async () => {
+      let piece = takeSmall();
+      if (piece === null) return;
+      this.#working += 1;
+      await using held = new HeldSession(() => this.#openSession(), signal);
+      for (; piece !== null && !signal.aborted; piece = takeSmall()) {
+        // Who has no connection has left already.
+        if (!(await this.#work(piece, held))) return;
+      }
+      this.#working -= 1;
+    });
   }
 
   #begin(table: TablePlan): void {

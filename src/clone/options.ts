@@ -9,6 +9,7 @@ import type { PublishedPart } from '../model/published-part.js';
 import type { CopyStep } from '../model/run-phase.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import type { SourceSchema } from '../postgres/schema.js';
 import type { SplitOptions } from '../postgres/table-splits.js';
 import type { ExtensionRequirement } from './extensions.js';
 import type { SpareTarget } from './spare-target.js';
@@ -46,7 +47,13 @@ export type CopyChoices = {
   readonly useCopyBinary?: boolean | undefined;
 };
 
-export type CloneJobs = { readonly table: number; readonly index: number; readonly restore: number };
+export type CloneJobs = {
+  readonly table: number;
+  readonly index: number;
+  readonly restore: number;
+  /** pg_restore programs for what comes before the rows; `restore` unless told. */
+  readonly preData?: number | undefined;
+};
 
 /** What all parts need. */
 export type TargetWork = RestoreChoices & {
@@ -99,6 +106,8 @@ export type CloneOptions = TargetWork &
     readonly run?: string | undefined;
     /** Called before anything is made on the target; until then a run that fails has left nothing there. */
     readonly onBegin?: (() => void) | undefined;
+    /** Told what is copied, once it is known. */
+    readonly onSchema?: ((schema: SourceSchema) => void) | undefined;
     /** True while something more urgent needs the servers: then one piece is copied at a time (brake.ts). */
     readonly braked?: (() => boolean) | undefined;
     readonly onProgress?: ((progress: CloneProgress) => void) | undefined;

@@ -1,7 +1,7 @@
 /**
- * In what pieces rows are copied: a large table in its parts, small tables together, everything else as it is; the
- * largest first, since a large piece that begins last would be waited for alone. Whoever is free takes the next one,
- * so that the parts of a table are worked on by all. Pure.
+ * In what pieces rows are copied: a large table in its parts, small tables together, everything else as it is. Those
+ * after which the most is done come first, the table's indexes included, since what begins last would be waited for
+ * alone. Whoever is free takes the next one, so that the parts of a table are worked on by all. Pure.
  */
 import type { PartPlan, TablePlan } from './plan.js';
 
@@ -29,7 +29,7 @@ export function planPieces(
       (isSmall ? small : singles).push({ table, part });
     }
   }
-  singles.sort((a, b) => b.part.bytes - a.part.bytes);
+  singles.sort((a, b) => costOf(b) - costOf(a));
   small.sort((a, b) => b.part.bytes - a.part.bytes);
   const together = Math.min(togetherAtMost, Math.ceil(small.length / (workers * piecesPerWorker)));
   const pieces: CopyPiece[] = singles.map((one) => ({ parts: [one] }));
@@ -37,4 +37,10 @@ export function planPieces(
     pieces.push({ parts: small.slice(from, from + together) });
   }
   return pieces;
+}
+
+/** Of a part its own rows, and its share of what its table's indexes take. */
+function costOf({ table, part }: { readonly table: TablePlan; readonly part: PartPlan }): number {
+  const indexes = table.indexes.reduce((total, { cost }) => total + cost, 0);
+  return part.bytes + indexes / table.parts.length;
 }

@@ -110,8 +110,8 @@ async function restoreTogether(
 }
 
 /** As many as will have connections once rows are copied. */
-function preDataJobs({ restore, table, index }: CloneJobs): number {
-  return Math.min(restore, table + index);
+function preDataJobs({ restore, preData = restore, table, index }: CloneJobs): number {
+  return Math.min(preData, table + index);
 }
 
 function restoreList(

@@ -24,7 +24,7 @@ const dealtKinds = new Set([
   'SECURITY LABEL',
 ]);
 
-/** Fewer entries than this are restored by the time that another program is started. */
+/** Fewer entries than this for each of them are restored by the time that another program is started. */
 const worthwhile = 100;
 
 /** Waves in their order; with one job a single one, which is pg_restore's own way. */
@@ -33,7 +33,8 @@ export function planWaves(entries: readonly DumpEntry[], jobs: number): RestoreW
   const waves: RestoreWave[] = [];
   let serial: DumpEntry[] = [];
   for (const run of runsOf(entries)) {
-    const dealt = run.dealt && run.entries.length >= worthwhile ? deal(run.entries, jobs) : [];
+    const shares = Math.min(jobs, Math.floor(run.entries.length / worthwhile));
+    const dealt = run.dealt && shares > 0 ? deal(run.entries, Math.max(shares, 2)) : [];
     if (dealt.length < 2) {
       serial.push(...run.entries);
       continue;

@@ -54,13 +54,60 @@ export async function saveSchemaFile(
   const file: SchemaFile = { version: fileVersion, ...content };
   const handle = await open(`${source}.partial`, 'w', 0o600);
   try {
-    await handle.writeFile(JSON.stringify(file));
+    for (const piece of pieces(jsonOf(file))) await handle.appendFile(piece);
     await handle.sync();
   } finally {
     await handle.close();
   }
   await rename(`${source}.partial`, source);
   return file;
+}
+
+/** So many characters are written at a time. */
+const pieceCharacters = 1024 * 1024;
+
+/** Short texts together, so that none is a write of its own. */
+function* pieces(texts: Iterable<string>): Generator<string> {
+  let held = '';
+  for (const text of texts) {
+    held += text;
+    if (held.length < pieceCharacters) continue;
+    yield held;
+    held = '';
+  }
+  yield held;
+}
+
+/** Objects in objects in objects: the facts by table OID. What is deeper is small. */
+const deepest = 2;
+
+/**
+ * JSON of plain data as JSON.stringify makes it, in pieces: with thousands of tables the whole text would take more
+ * memory than the data itself. Pure.
+ */
+export function* jsonOf(data: unknown, depth = 0): Generator<string> {
+  if (depth > deepest || typeof data !== 'object' || data === null) {
+    yield JSON.stringify(data);
+    return;
+  }
+  let between = '';
+  if (Array.isArray(data)) {
+    yield '[';
+    for (const item of data) {
+      yield `${between}${JSON.stringify(item)}`;
+      between = ',';
+    }
+    yield ']';
+    return;
+  }
+  yield '{';
+  for (const [key, value] of Object.entries(data)) {
+    if (value === undefined) continue;
+    yield `${between}${JSON.stringify(key)}:`;
+    yield* jsonOf(value, depth + 1);
+    between = ',';
+  }
+  yield '}';
 }
 
 /** Reads the file; null when there is none, or no dump with it. Throws `work-directory-broken`. */

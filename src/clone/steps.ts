@@ -6,16 +6,7 @@
 import { Failure } from '../failure.js';
 import { fetchDoneTasks, forgetDoneTasksLike } from '../postgres/task-table.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
-import {
-  copyEverything,
-  copyPhaseTask,
-  preDataTask,
-  prepareSchema,
-  restoreBeforeChanges,
-  restorePreData,
-  storePlan,
-  type SchemaOptions,
-} from './clone.js';
+import { copyEverything, preDataTask, restoreBeforeChanges, restorePreData, storePlan } from './clone.js';
 import { runCopyPhase } from './copy-phase.js';
 import { fetchPresentIndexes } from './present-indexes.js';
 import { copyConfiguration, createExtensions } from './extensions.js';
@@ -26,6 +17,7 @@ import type { CloneOptions, TargetWork } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { recordProblems } from './problems.js';
+import { copyPhaseTask, prepareSchema, type SchemaOptions } from './prepare-schema.js';
 import { ProgressTeller } from './progress.js';
 import { expectKeysHoldInParts } from './published-keys.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile } from './schema-file.js';

@@ -1,6 +1,6 @@
 /** The indexes and constraints that a clone has built, one by one: what summary.json tells of each table. */
 import type { Catalog } from '../catalog/database.js';
-import { loadTasks } from '../catalog/tasks.js';
+import { loadDurations, sumTasksByRelation } from '../catalog/tasks.js';
 import { quoteQualified } from '../model/sql.js';
 import type { IndexFacts } from '../postgres/schema.js';
 import { loadSchemaFile } from './schema-file.js';
@@ -18,48 +18,58 @@ export type BuiltObjects = {
   readonly constraints: readonly BuiltObject[];
 };
 
-/** By table OID; empty where the work directory does not hold the schema (any more). */
-export async function loadBuiltObjects(catalog: Catalog): Promise<Map<number, BuiltObjects>> {
-  const file = await loadSchemaFile(catalog.directory);
-  const byTable = new Map<number, { indexes: BuiltObject[]; constraints: BuiltObject[] }>();
-  if (file === null) return byTable;
-  const tasks = loadTasks(catalog);
-  const indexMs = new Map(
-    tasks.filter(({ kind }) => kind === 'index').map(({ name, durationMs }) => [name, durationMs]),
-  );
-  const constraintMs = new Map(
-    tasks
-      .filter(({ kind }) => kind === 'constraint')
-      .map(({ relationOid, durationMs }) => [relationOid, durationMs]),
-  );
-  const perTable = countConstraints(file.schema.indexes);
-  for (const index of file.schema.indexes) {
-    const { oid, schema, name, tableOid, definition, constraint } = index;
-    let built = byTable.get(tableOid);
-    if (built === undefined) byTable.set(tableOid, (built = { indexes: [], constraints: [] }));
+/** What was built for a table, by its OID. */
+export type BuiltFor = (tableOid: number) => BuiltObjects;
+
+/**
+ * Of each table when it is asked for; nothing where the work directory does not hold the schema (any more). `known`:
+ * the source's indexes, where the caller has them; they are read from the work directory otherwise.
+ */
+export async function loadBuiltObjects(
+  catalog: Catalog,
+  known: readonly IndexFacts[] | null,
+): Promise<BuiltFor> {
+  const facts = known ?? (await loadSchemaFile(catalog.directory))?.schema.indexes ?? [];
+  const indexMs = loadDurations(catalog, 'index');
+  const constraintMs = sumTasksByRelation(catalog, 'constraint');
+  const byTable = new Map<number, IndexFacts[]>();
+  for (const index of facts) {
+    const others = byTable.get(index.tableOid);
+    if (others === undefined) byTable.set(index.tableOid, [index]);
+    else others.push(index);
+  }
+  return (tableOid) =>
+    builtObjects(byTable.get(tableOid) ?? [], {
+      indexMs,
+      constraintsMs: constraintMs.get(tableOid)?.durationMs,
+    });
+}
+
+type Durations = {
+  readonly indexMs: ReadonlyMap<string, number>;
+  /** Of all constraints of the table together; absent where none were added. */
+  readonly constraintsMs: number | undefined;
+};
+
+function builtObjects(facts: readonly IndexFacts[], { indexMs, constraintsMs }: Durations): BuiltObjects {
+  const indexes: BuiltObject[] = [];
+  const constraints: BuiltObject[] = [];
+  const count = facts.filter(({ constraint }) => constraint !== null).length;
+  for (const { oid, schema, name, definition, constraint } of facts) {
     const durationMs = indexMs.get(`index ${quoteQualified(schema, name)}`);
     if (durationMs !== undefined) {
-      built.indexes.push({ oid, schema, name, sql: definition ?? '', durationMs });
+      indexes.push({ oid, schema, name, sql: definition ?? '', durationMs });
     }
-    const togetherMs = constraintMs.get(tableOid);
-    if (constraint !== null && togetherMs !== undefined) {
-      built.constraints.push({
+    if (constraint !== null && constraintsMs !== undefined) {
+      constraints.push({
         oid: constraint.oid,
         schema,
         name: constraint.name,
         sql: constraint.definition ?? '',
         // A table's constraints are added one after the other in one step: each is told an equal share of it.
-        durationMs: Math.round(togetherMs / (perTable.get(tableOid) ?? 1)),
+        durationMs: Math.round(constraintsMs / count),
       });
     }
   }
-  return byTable;
-}
-
-function countConstraints(indexes: readonly IndexFacts[]): Map<number, number> {
-  const counts = new Map<number, number>();
-  for (const { tableOid, constraint } of indexes) {
-    if (constraint !== null) counts.set(tableOid, (counts.get(tableOid) ?? 0) + 1);
-  }
-  return counts;
+  return { indexes, constraints };
 }

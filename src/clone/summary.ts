@@ -3,8 +3,8 @@
  * printed from this.
  */
 import type { Catalog } from '../catalog/database.js';
-import { loadRelations, loadTasks } from '../catalog/tasks.js';
-import type { TaskKind, TaskRow } from '../catalog/tasks.js';
+import { loadRelations, sumTasks, sumTasksByRelation } from '../catalog/tasks.js';
+import type { TaskKind } from '../catalog/tasks.js';
 import { loadTimings } from '../catalog/timings.js';
 import type { StepTiming } from '../catalog/timings.js';
 import type { CloneJobs, Problem } from './options.js';
@@ -52,42 +52,38 @@ export function loadCloneSummary(
   jobs: CloneJobs,
   problems: readonly Problem[] = [],
 ): CloneSummary {
-  const tasks = loadTasks(catalog);
-  return { tables: tableSummaries(catalog, tasks), steps: stepTimings(catalog, tasks, jobs), problems };
+  return { tables: tableSummaries(catalog), steps: stepTimings(catalog, jobs), problems };
 }
 
-function tableSummaries(catalog: Catalog, tasks: readonly TaskRow[]): TableSummary[] {
-  const byRelation = new Map<number, TaskRow[]>();
-  for (const task of tasks) {
-    const others = byRelation.get(task.relationOid);
-    if (others === undefined) byRelation.set(task.relationOid, [task]);
-    else others.push(task);
-  }
+const nothing = { tasks: 0, durationMs: 0, bytes: 0, rows: 0 };
+
+function tableSummaries(catalog: Catalog): TableSummary[] {
+  const allCopies = sumTasksByRelation(catalog, 'copy');
+  const allIndexes = sumTasksByRelation(catalog, 'index');
   return loadRelations(catalog).map(({ oid, schema, name }) => {
-    const own = byRelation.get(oid) ?? [];
-    const copies = own.filter((task) => task.kind === 'copy');
-    const indexes = own.filter((task) => task.kind === 'index');
+    const copies = allCopies.get(oid) ?? nothing;
+    const indexes = allIndexes.get(oid) ?? nothing;
     return {
       oid,
       schema,
       name,
-      parts: copies.length,
-      copyMs: sum(copies, 'durationMs'),
-      bytes: sum(copies, 'bytes'),
-      rows: sum(copies, 'rows'),
-      indexes: indexes.length,
-      indexMs: sum(indexes, 'durationMs'),
+      parts: copies.tasks,
+      copyMs: copies.durationMs,
+      bytes: copies.bytes,
+      rows: copies.rows,
+      indexes: indexes.tasks,
+      indexMs: indexes.durationMs,
     };
   });
 }
 
-function stepTimings(catalog: Catalog, tasks: readonly TaskRow[], jobs: CloneJobs): StepTiming[] {
+function stepTimings(catalog: Catalog, jobs: CloneJobs): StepTiming[] {
   const stored = new Map(loadTimings(catalog).map((timing) => [timing.step, timing]));
   const wall = (step: string, connection: StepTiming['connection'], concurrency: number): StepTiming =>
     stored.get(step) ?? { step, connection, durationMs: 0, bytes: 0, concurrency };
   const cumulative = (step: string, kind: TaskKind, connection: 'both' | 'target', concurrency: number) => {
-    const own = tasks.filter((task) => task.kind === kind);
-    return { step, connection, durationMs: sum(own, 'durationMs'), bytes: sum(own, 'bytes'), concurrency };
+    const { durationMs, bytes } = sumTasks(catalog, kind);
+    return { step, connection, durationMs, bytes, concurrency };
   };
   return [
     wall(stepLabels.catalog, 'source', 1),
@@ -112,7 +108,3 @@ const noLargeObjects: StepTiming = {
   bytes: 0,
   concurrency: 0,
 };
-
-function sum(tasks: readonly TaskRow[], column: 'durationMs' | 'bytes' | 'rows'): number {
-  return tasks.reduce((total, task) => total + task[column], 0);
-}

@@ -8,6 +8,7 @@
 import type { TaskRecorder } from '../catalog/tasks.js';
 import { asFailure, type Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
+import { silentLog } from '../log.js';
 import type { Session } from '../postgres/connect.js';
 import type { CopyResult } from '../postgres/copy-exchange.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
@@ -20,6 +21,7 @@ import type { CopyFormat, PartPlan, TablePlan } from './plan.js';
 import { planPieces, type CopyPiece } from './pieces.js';
 import { FewerConnections, hasNoConnection, isConnectionLost, retrying } from './retry.js';
 import { HeldSession, openBulkTarget, openInSnapshot } from './sessions.js';
+import { WalWriterCalls } from './wal-writer.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
 
 /** Told as soon as all rows of tables are on the target. */
@@ -47,6 +49,7 @@ class TableWork {
   /** Per split table of which nothing is on the target: that it is empty there. */
   readonly #looks = new Map<TablePlan, Promise<void> | null>();
   readonly #formats = new Map<TablePlan, CopyFormat>();
+  readonly #walWriter: WalWriterCalls;
   /** Pieces that are neither done nor failed. */
   #open = 0;
   #working = 0;
@@ -58,7 +61,16 @@ class TableWork {
     this.failures = failures;
     this.recorder = recorder;
     this.#tablesAreIn = tablesAreIn;
-    this.#fewer = new FewerConnections(phase.options.log);
+    const { target, jobs, log } = phase.options;
+    this.#fewer = new FewerConnections(log);
+    this.#walWriter = new WalWriterCalls({
+      open: (end) => {
+        const signal = AbortSignal.any([failures.signal, end]);
+        return openBulkTarget(target, 'wal', { log: silentLog, signal });
+      },
+      jobs,
+      log,
+    });
   }
 
   /** How many workers are at work: whoever is the only one has nobody to hand a piece to. */
@@ -76,6 +88,7 @@ class TableWork {
     const stop = () => this.#queue.close();
     signal.addEventListener('abort', stop);
     this.#working = Math.min(options.jobs.table, pieces.length);
+    await using _walWriter = this.#walWriter;
     try {
       await runWorkers(this.#working, async () => {
         await using worker = new TableWorker(this);
@@ -189,6 +202,12 @@ class TableWork {
     }
   }
 
+  /** Copies one piece, with what only a large one is worth. */
+  async copying<Result>(piece: CopyPiece, copy: () => Promise<Result>): Promise<Result> {
+    const bytes = piece.parts.reduce((total, { part }) => total + part.bytes, 0);
+    return bytes < wakeFromBytes ? await copy() : await this.#walWriter.during(copy);
+  }
+
   formatOf(table: TablePlan): CopyFormat {
     const known = this.#formats.get(table);
     if (known !== undefined) return known;
@@ -204,6 +223,9 @@ class TableWork {
     return chosen;
   }
 }
+
+// Several times what a COPY holds in its buffers: below this there is nothing to wait for.
+const wakeFromBytes = 64 * 1024 * 1024;
 
 // Often enough for somebody who looks on, too seldom to cost anything.
 const noteEveryBytes = 8 * 1024 * 1024;
@@ -302,7 +324,7 @@ class TableWorker {
         );
       }
       await this.#work.expectEmptyBefore(first.table, sessions.target);
-      return [await copyPart(first.table, first.part, sessions, ways)];
+      return [await this.#work.copying(piece, () => copyPart(first.table, first.part, sessions, ways))];
     } catch (error) {
       progress.takeBack(moved);
       throw error;

@@ -5,9 +5,11 @@
  *
  * Each step is recorded in the catalog when it is done, and its effect was durable before that: a step that is not
  * recorded is done again, and every one of them finds out by itself what of it is there already.
+ *
+ * What only some runs need (the stream, the port, --restart) is loaded when it is needed: loading is the longest part
+ * of a start.
  */
 import { rm } from 'node:fs/promises';
-import { validateGuarded } from '../apply/guard-restore.js';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
@@ -22,7 +24,7 @@ import { SpareTarget } from '../clone/spare-target.js';
 import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { failpoint } from '../failpoint.js';
 import type { FilterFile } from '../filter/parse.js';
-import { planControl, type ControlChoices, type ControlPlan } from '../control/server.js';
+import type { ControlChoices, ControlPlan } from '../control/server.js';
 import type { Log } from '../log.js';
 import { zeroLsn } from '../model/lsn.js';
 import type { StreamKey } from '../model/stream-key.js';
@@ -30,28 +32,20 @@ import { locateClientTools } from '../postgres/client-tools.js';
 import { connect, type Session } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
 import { expectTwoDatabases } from '../postgres/same-database.js';
+import type { IndexFacts } from '../postgres/schema.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
 import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from './filter-scope.js';
-import { receiveAndApply } from './receive-and-apply.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
-import { openControl } from './control.js';
 import { recordSetup, restoreChoices, wantedSetup, withRun } from './clone-settings.js';
 import { heldElsewhere, isHeld, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
 import { endUnlessTakenBack, takenBack, untilOpened, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
-import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
-import { dropEarlierRun } from './restart.js';
-import {
-  setupStream,
-  undoSetup,
-  type StreamChoices,
-  type StreamSetup,
-  type StreamSetupOptions,
-} from './stream-setup.js';
+import type { FollowProgress, StreamTuning } from './stream-run.js';
+import type { StreamChoices, StreamSetup, StreamSetupOptions } from './stream-setup.js';
 
 /** What a preflight is told of the run, as it is right before it makes anything. */
 export type PreflightRequest = Pick<CloneRunOptions, 'source' | 'target' | 'filters' | 'log'> & {
@@ -103,15 +97,20 @@ export type CloneRunOptions = RestoreChoices & {
 };
 
 /** What a run did; null when there was nothing left to do. */
-export type CloneRunResult = { readonly summary: CloneSummary };
+export type CloneRunResult = {
+  readonly summary: CloneSummary;
+  /** The source's indexes, where the copy was made by this run. */
+  readonly indexes: readonly IndexFacts[] | null;
+};
 
 /** Runs to the end: with --follow, until the end position is reached and the target is complete. */
 export async function runClone(options: CloneRunOptions): Promise<CloneRunResult | null> {
-  const { directory, journalDirectory, source, log, follow, control, report } = options;
-  const plan = control === null ? null : await planControl(control);
+  const { directory, log, follow, control, report } = options;
+  const plan = control === null ? null : await (await import('../control/server.js')).planControl(control);
   const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
   try {
     if (options.request.restart) {
+      const { dropEarlierRun } = await import('./restart.js');
       await dropEarlierRun({
         ...options,
         choices: follow?.choices ?? null,
@@ -138,19 +137,30 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
       }
       // Without a stream there is nothing to be set: whoever listens only shows.
       const early = follow === null || plan?.fromStart === true ? plan : null;
-      await using _control = await openControl({ plan: early, directory, journalDirectory, source, log });
+      await using _control = await openControl(early, options);
       const reporter = new RunReporter({ directory, role: 'clone', report, log });
       const run = new CloneRun({ ...options, filters }, catalog, reporter, decision === 'go-on');
       const late = early === null ? plan : null;
-      return await reporter.during(async () => ({
-        summary: follow === null ? await run.clone() : await run.cloneAndFollow(follow, late),
-      }));
+      return await reporter.during(async () => {
+        const summary = follow === null ? await run.clone() : await run.cloneAndFollow(follow, late);
+        return { summary, indexes: run.indexes };
+      });
     } finally {
       closeCatalog(catalog);
     }
   } finally {
     locks.release();
   }
+}
+
+/** The port of a run that has one; the block's end closes it. */
+async function openControl(
+  plan: ControlPlan | null,
+  { directory, journalDirectory, source, log }: CloneRunOptions,
+): Promise<AsyncDisposable | null> {
+  if (plan === null) return null;
+  const control = await import('./control.js');
+  return await control.openControl({ plan, directory, journalDirectory, source, log });
 }
 
 /** What cannot work is refused while the directory and both servers are as they were. */
@@ -183,12 +193,18 @@ class CloneRun {
   readonly #resume: boolean;
   /** For what follows the last change; opened ahead while a cutover is waited for. */
   readonly #spare = new SpareTarget();
+  #indexes: readonly IndexFacts[] | null = null;
 
   constructor(options: CloneRunOptions, catalog: Catalog, reporter: RunReporter, resume: boolean) {
     this.#options = options;
     this.#catalog = catalog;
     this.#reporter = reporter;
     this.#resume = resume;
+  }
+
+  /** The source's indexes; null before the copy has looked, and where it is not this run that makes it. */
+  get indexes(): readonly IndexFacts[] | null {
+    return this.#indexes;
   }
 
   /** Without a stream: one snapshot must hold for all tables, and the target is complete with the copy. */
@@ -241,14 +257,15 @@ class CloneRun {
     follow: NonNullable<CloneRunOptions['follow']>,
     plan: ControlPlan | null,
   ): Promise<void> {
-    const { source, target, directory, journalDirectory, filters, log, signal } = this.#options;
+    const { source, target, journalDirectory, filters, log, signal } = this.#options;
     const catalog = this.#catalog;
+    const { undoSetup } = await import('./stream-setup.js');
     await this.#expectUsable();
     const wanted = { source, target, catalog, choices: follow.choices, filters, log, signal };
     const setup = await this.#setUp(wanted);
     try {
       await this.#expectScope();
-      await using _control = await openControl({ plan, directory, journalDirectory, source, log });
+      await using _control = await openControl(plan, this.#options);
       await this.#copyAndStream(setup, follow.tuning);
     } catch (error) {
       if (setup.created !== null && !phaseDone(catalog, 'copy')) {
@@ -272,6 +289,7 @@ class CloneRun {
   async #completeTarget(): Promise<CloneSummary | null> {
     const { source, jobs, log, signal } = this.#options;
     const catalog = this.#catalog;
+    const { requireStream } = await import('./stream-run.js');
     const { key, ownPublications } = requireStream(catalog);
     using watched = watchForTakingBack(catalog);
     try {
@@ -292,6 +310,7 @@ class CloneRun {
       };
       const { problems } = await finalizeTarget({ ...work, onWritable });
       // Those that are not of the plan, since somebody has added them on the target.
+      const { validateGuarded } = await import('../apply/guard-restore.js');
       await validateGuarded(work);
       if (!endUnlessTakenBack(catalog, 'finalize')) return null;
       announceEnd(log);
@@ -346,6 +365,8 @@ class CloneRun {
   async #copyAndStream({ stream, created }: StreamSetup, tuning: StreamTuning): Promise<void> {
     const { source, target, directory, journalDirectory, log, signal, onFollow } = this.#options;
     const catalog = this.#catalog;
+    const { openStreamRun } = await import('./stream-run.js');
+    const { receiveAndApply } = await import('./receive-and-apply.js');
     const run = await openStreamRun({
       source,
       target,
@@ -413,6 +434,7 @@ class CloneRun {
       notConsistent: anew || this.#options.notConsistent === true,
       run: typeof run === 'string' ? run : undefined,
       onBegin: () => startPhase(this.#catalog, 'copy'),
+      onSchema: ({ indexes }) => (this.#indexes = indexes),
       braked,
       onProgress: announceSteps(log, jobs, this.#copying(braked)),
     });
@@ -463,6 +485,7 @@ class CloneRun {
    * The stream. One whose snapshot is gone before anything was copied is made anew: as if it had not been set up.
    */
   async #setUp(wanted: StreamSetupOptions): Promise<StreamSetup> {
+    const { setupStream, undoSetup } = await import('./stream-setup.js');
     const setup = await setupStream(wanted);
     const { snapshot } = setup.stream;
     const copied = setup.created !== null || phaseStarted(this.#catalog, 'copy');

@@ -5,7 +5,8 @@
  * 3. another process holds one for this directory, or still holds the slot's, or none is needed: that one;
  * 4. none is left: one of now, a later generation, whose tables are exact all the same (postgres/generation.ts).
  */
-import { canGoOnLater, copyPhaseTask } from '../clone/clone.js';
+import { canGoOnLater } from '../clone/clone.js';
+import { copyPhaseTask } from '../clone/prepare-schema.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';

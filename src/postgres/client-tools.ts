@@ -153,6 +153,8 @@ export type RunClientTool = {
   readonly log: Log;
   /** Where its errors go in the log: `notice` for a caller who reads `stderr` and tells of errors himself. */
   readonly errorsAs?: 'error' | 'notice' | undefined;
+  /** Takes what it prints, line by line; `stdout` of the result is then empty. */
+  readonly onLine?: ((line: string) => void) | undefined;
 };
 
 export type ClientToolResult = {
@@ -196,7 +198,7 @@ export async function runClientTool(options: RunClientTool): Promise<ClientToolR
     createInterface({ input: child.stderr, crlfDelay: Infinity }).on('line', (line) => relay.line(line));
     const [code, stdout, stderr] = await Promise.all([
       ended(child, tool, directory),
-      collect(child.stdout),
+      options.onLine === undefined ? collect(child.stdout) : readLines(child.stdout, options.onLine),
       collect(child.stderr),
     ]);
     throwIfStopped(signal);
@@ -244,6 +246,20 @@ function ended(child: ChildProcess, tool: ClientTool, directory: string): Promis
     });
     child.once('close', (code, signal) => resolve(code ?? 128 + os.constants.signals[signal ?? 'SIGTERM']));
   });
+}
+
+/** Only a line feed ends a line: a name may hold what else looks like an end. */
+async function readLines(stream: Readable, onLine: (line: string) => void): Promise<string> {
+  stream.setEncoding('utf8');
+  let rest = '';
+  stream.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+  });
+  await new Promise<void>((resolve) => stream.once('close', resolve));
+  if (rest !== '') onLine(rest);
+  return '';
 }
 
 async function collect(stream: Readable): Promise<string> {

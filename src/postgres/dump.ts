@@ -77,19 +77,35 @@ const longKinds: readonly (readonly [kind: string, catalogs: readonly number[]])
   ['STATISTICS DATA', [0]],
 ];
 
+/** The same word for all entries of a kind, in place of a piece of each one's line. */
+const shortKinds = new Map(
+  ['TABLE', 'INDEX', 'CONSTRAINT', 'SEQUENCE', 'DEFAULT', 'VIEW', 'COMMENT', 'ACL', 'TRIGGER'].map((kind) => [
+    kind,
+    kind,
+  ]),
+);
+
 const entryPattern = /^(\d+); (\d+) (\d+) (.*)$/;
 const dependenciesPattern = /^;\s+depends on:((?: \d+)*)\s*$/;
 
 /** Reads the output of `pg_restore --list --verbose`. */
 export function readDumpList(listing: string): DumpEntry[] {
-  const entries: DumpEntry[] = [];
-  for (const line of listing.split('\n')) {
+  const reader = new DumpListReader();
+  for (const line of listing.split('\n')) reader.line(line);
+  return reader.entries;
+}
+
+/** Reads it line by line: the text of a list of very many entries is longer than what is kept of it. */
+class DumpListReader {
+  readonly entries: DumpEntry[] = [];
+
+  line(line: string): void {
     const entry = entryPattern.exec(line);
     if (entry !== null) {
       const catalogOid = Number(entry[2]);
       const rest = entry[4] ?? '';
       const kind = readKind(rest, catalogOid);
-      entries.push({
+      this.entries.push({
         dumpId: Number(entry[1]),
         catalogOid,
         oid: Number(entry[3]),
@@ -97,22 +113,25 @@ export function readDumpList(listing: string): DumpEntry[] {
         tag: rest.slice(kind.length + 1).trimEnd(),
         dependencies: [],
       });
-      continue;
+      return;
     }
     const dependencies = dependenciesPattern.exec(line);
-    const last = entries.pop();
-    if (last === undefined) continue;
-    if (dependencies === null) entries.push(last);
-    else entries.push({ ...last, dependencies: (dependencies[1] ?? '').trim().split(' ').map(Number) });
+    const last = this.entries.at(-1);
+    if (last === undefined || dependencies === null) return;
+    this.entries[this.entries.length - 1] = {
+      ...last,
+      dependencies: (dependencies[1] ?? '').trim().split(' ').map(Number),
+    };
   }
-  return entries;
 }
 
 function readKind(rest: string, catalogOid: number): string {
   const long = longKinds.find(
     ([kind, catalogs]) => rest.startsWith(`${kind} `) && catalogs.includes(catalogOid),
   );
-  return long === undefined ? rest.slice(0, rest.indexOf(' ')) : long[0];
+  if (long !== undefined) return long[0];
+  const kind = rest.slice(0, rest.indexOf(' '));
+  return shortKinds.get(kind) ?? kind;
 }
 
 /** An entry as it is shown to people. */
@@ -175,14 +194,16 @@ export function isOfNewerProgram({ dumpId, command }: RestoreError): boolean {
   return dumpId === null && command !== null && newerSetting.test(command.trim());
 }
 
+/** What pg_dump is not even to look at, beyond our own schema: schemas by name, tables quoted and qualified. */
+export type DumpExclusions = { readonly schemas: readonly string[]; readonly tables: readonly string[] };
+
 export type DumpOptions = {
   readonly source: Conninfo;
   readonly snapshot: string;
   readonly file: string;
   /** server_version_num of the source: older programs refuse it. */
   readonly serverVersion: number;
-  /** What it is not even to look at, beyond our own schema: schemas by name, tables quoted and qualified. */
-  readonly exclude?: { readonly schemas: readonly string[]; readonly tables: readonly string[] };
+  readonly exclude?: DumpExclusions | undefined;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 };
@@ -224,9 +245,15 @@ export async function listDump(
   file: string,
   options: { readonly serverVersion: number; readonly log: Log; readonly signal?: AbortSignal | undefined },
 ): Promise<DumpEntry[]> {
-  const result = await runClientTool({ tool: 'pg_restore', args: ['--list', '--verbose', file], ...options });
+  const reader = new DumpListReader();
+  const result = await runClientTool({
+    tool: 'pg_restore',
+    args: ['--list', '--verbose', file],
+    onLine: (line) => reader.line(line),
+    ...options,
+  });
   if (result.code !== 0) throw clientToolFailure('pg_restore', result);
-  return readDumpList(result.stdout);
+  return reader.entries;
 }
 
 export type RestoreOptions = {

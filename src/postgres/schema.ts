@@ -51,6 +51,8 @@ export type IndexFacts = {
   readonly name: string;
   readonly tableOid: number;
   readonly accessMethod: string;
+  /** On the source's disk; absent in what an earlier version has written. */
+  readonly bytes?: number | undefined;
   /** pg_get_indexdef; null when the index was dropped after the snapshot. */
   readonly definition: string | null;
   readonly valid: boolean;
@@ -185,9 +187,14 @@ async function fetchColumns(session: Session): Promise<Record<string, ColumnFact
   return byTable;
 }
 
+// 0 for those of partitioned parents, which have no file, and for what was dropped.
+const exactIndexSize = `case x.relkind when 'i' then coalesce(pg_catalog.pg_relation_size(x.oid), 0) else 0 end`;
+const estimatedIndexSize = `x.relpages * pg_catalog.current_setting('block_size')::bigint`;
+
 // An index that is not ready or not live is the rest of a CONCURRENTLY that failed: neither is it valid.
-const indexesQuery = `
+const indexesQuery = (size: string) => `
   select i.indexrelid as oid, n.nspname as schema, x.relname as name, i.indrelid as table_oid, am.amname as method,
+    ${size} as bytes,
     pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
     i.indisvalid and i.indisready and i.indislive as valid,
     ts.spcname as tablespace, i.indisclustered as clustered, i.indisreplident as replica_identity,
@@ -207,14 +214,15 @@ const indexesQuery = `
   where c.relkind in ('r', 'p') and c.relpersistence <> 't' and ${userSchema} and ${notOfExtension}
   order by i.indexrelid`;
 
-async function fetchIndexes(session: Session): Promise<IndexFacts[]> {
-  const rows = await session.query(indexesQuery);
+async function fetchIndexes(session: Session, { estimateSizes = false }): Promise<IndexFacts[]> {
+  const rows = await session.query(indexesQuery(estimateSizes ? estimatedIndexSize : exactIndexSize));
   return rows.map((row) => ({
     oid: Number(row['oid']),
     schema: text(row, 'schema'),
     name: text(row, 'name'),
     tableOid: Number(row['table_oid']),
     accessMethod: text(row, 'method'),
+    bytes: Number(row['bytes']),
     definition: row['definition'] ?? null,
     valid: flag(row, 'valid'),
     tablespace: row['tablespace'] ?? null,
@@ -299,7 +307,7 @@ export async function fetchSourceSchema(
     largeObjects: facts?.['large_objects'] === 't',
     tables: await fetchTables(session, sizes),
     columns: await fetchColumns(session),
-    indexes: await fetchIndexes(session),
+    indexes: await fetchIndexes(session, sizes),
     foreignKeys: await fetchForeignKeys(session),
     viewRules: await oids(viewRulesQuery),
     inheritedTriggers: await oids(inheritedTriggersQuery),

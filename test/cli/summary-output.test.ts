@@ -21,17 +21,17 @@ test('summary.json tells steps and tables with what was built for them', () => {
         { step: 'Large Objects (cumulative)', connection: null, durationMs: 0, bytes: 0, concurrency: 0 },
       ],
     },
-    new Map([
-      [
-        16898,
-        {
-          indexes: [
-            { oid: 7, schema: 'public', name: 'b_pkey', sql: 'CREATE UNIQUE INDEX …', durationMs: 34 },
-          ],
-          constraints: [{ oid: 8, schema: 'public', name: 'b_pkey', sql: 'PRIMARY KEY (id)', durationMs: 2 }],
-        },
-      ],
-    ]),
+    (oid) =>
+      oid === 16898
+        ? {
+            indexes: [
+              { oid: 7, schema: 'public', name: 'b_pkey', sql: 'CREATE UNIQUE INDEX …', durationMs: 34 },
+            ],
+            constraints: [
+              { oid: 8, schema: 'public', name: 'b_pkey', sql: 'PRIMARY KEY (id)', durationMs: 2 },
+            ],
+          }
+        : { indexes: [], constraints: [] },
     { table: 4, index: 3, restore: 2 },
   );
   expect(JSON.parse(text)).toEqual({
@@ -59,4 +59,17 @@ test('summary.json tells steps and tables with what was built for them', () => {
       },
     ],
   });
+  // Written in pieces, it is laid out as one text.
+  expect(text).toBe(`${JSON.stringify(JSON.parse(text), null, 4)}\n`);
+});
+
+test('summary.json of many tables, and of none, is laid out as if it were written at once', () => {
+  const table = { schema: 'a "b"', parts: 1, copyMs: 1, bytes: 1, rows: 1, indexes: 0, indexMs: 0 };
+  for (const count of [0, 1, 3]) {
+    const tables = Array.from({ length: count }, (_, oid) => ({ ...table, oid, name: `line\nbreak ${oid}` }));
+    const none = () => ({ indexes: [], constraints: [] });
+    const text = summaryJson({ tables, steps: [] }, none, { table: 1, index: 1, restore: 1 });
+    expect(text).toBe(`${JSON.stringify(JSON.parse(text), null, 4)}\n`);
+    expect((JSON.parse(text) as { tables: unknown[] }).tables.length).toBe(count);
+  }
 });

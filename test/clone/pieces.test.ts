@@ -11,6 +11,7 @@ function table(name: string, bytes: number, parts = 1): TablePlan {
   });
   return {
     label: name,
+    indexes: [],
     parts: Array.from({ length: parts }, (_, index) => part(index)),
   } as unknown as TablePlan;
 }
@@ -30,6 +31,14 @@ describe('the pieces in which rows are copied', () => {
       table('small', megabyte),
     ];
     expect(piecesOf(tables, 2)).toEqual([['middle 0'], ['large 0'], ['large 1'], ['small 0']]);
+  });
+
+  test('before a larger table one whose indexes take longer than that', () => {
+    const indexed = {
+      ...table('indexed', 2 * megabyte),
+      indexes: [{ cost: 20 * megabyte }],
+    } as unknown as TablePlan;
+    expect(piecesOf([table('large', 10 * megabyte), indexed], 2)).toEqual([['indexed 0'], ['large 0']]);
   });
 
   test('small tables go together, enough pieces for all workers, never more than fifty tables', () => {

@@ -87,6 +87,22 @@ function schema(changes: Partial<SourceSchema>): SourceSchema {
 }
 
 describe('the plan of the tables', () => {
+  test('a small table with much to be built comes before a larger one, a tree of entries before a B-tree of its size', () => {
+    const { tables } = planClone(
+      schema({
+        tables: [table(1, { bytes: 50 }), table(2, { bytes: 10 }), table(3, { bytes: 10 })],
+        indexes: [
+          index(4, 2, { bytes: 20 }),
+          index(5, 3, { bytes: 20, accessMethod: 'gin' }),
+          // What is not built costs nothing.
+          index(6, 1, { bytes: 1000, valid: false }),
+        ],
+      }),
+    );
+    expect(tables.map((one) => one.table.oid)).toEqual([3, 2, 1]);
+    expect(tables.flatMap((one) => one.indexes.map(({ cost }) => cost))).toEqual([200, 60]);
+  });
+
   test('largest first; partitioned parents hold no rows and are left to pg_restore, indexes and all', () => {
     const tables = [
       table(1, { bytes: 5 }),

@@ -27,6 +27,15 @@ describe('planWaves', () => {
     expect(wave?.map((share) => share.length)).toEqual([100, 100, 100, 100]);
   });
 
+  test('as many programs as have enough to do, two at least', () => {
+    const shares = (count: number) =>
+      planWaves(
+        numbers(count).map((id) => entry(id)),
+        8,
+      )[0]?.length;
+    expect([100, 299, 300, 799, 5000].map(shares)).toEqual([2, 2, 3, 7, 8]);
+  });
+
   test('what hangs together stays together, in its order: a parent and its partitions, a sequence and its owner', () => {
     const parent = entry(1);
     const children = numbers(50, 2).map((id) => entry(id, 'TABLE', [1]));

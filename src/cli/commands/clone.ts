@@ -83,7 +83,7 @@ export const command: Command = {
     if (result === null) return;
     const { tables, steps, problems } = result.summary;
     await tellProblems(context, settings.directory, problems);
-    await saveSummary(settings.directory);
+    await saveSummary(settings.directory, result);
     await context.stdout(cloneSummary(tables, steps));
   },
 };
