@@ -30,8 +30,8 @@ function callsInto(target: TestDatabase, jobs: { readonly table: number; readonl
 }
 
 test('WAL comes to the disk while a transaction still writes, and the session is gone afterwards', async () => {
-  // A WAL writer that does nothing by itself for as long as this takes.
-  const settings = { wal_writer_delay: '10s', autovacuum: 'off' };
+  // A WAL writer that does nothing by itself for as long as this takes, and all of it when it is called.
+  const settings = { wal_writer_delay: '10s', wal_writer_flush_after: '0', autovacuum: 'off' };
   await using server = await startServer('target', { settings });
   await using target = await createDatabase('target', { server });
   const { calls, sessions } = callsInto(target, { table: 1, index: 1 });
