@@ -182,7 +182,9 @@ export function judgeIdentity(
       : plugin === 'pgoutput'
         ? `${counted(unidentified.length, 'table')} without: inserts and truncates are followed, updates and deletes are NOT: ${labels}`
         : `${counted(unidentified.length, 'table')} without: an update or a delete will stop the stream: ${labels}`,
-    `Add a primary key, or: alter table ${quoteQualified(first.schema, first.name)} replica identity full;`,
+    first.identity === 'generated'
+      ? `Give ${relationLabel(first)} a primary key of columns that are not generated.`
+      : `Add a primary key, or: alter table ${quoteQualified(first.schema, first.name)} replica identity full;`,
   );
 }
 

@@ -255,6 +255,7 @@ describe('a stream', () => {
       /^2 tables .* updates and deletes are NOT: public\.log, public\.g$/,
     );
     expect(judgeIdentity(facts, wish).remedy).toMatch(/alter table "public"\."log" replica identity full;/);
+    expect(judgeIdentity(facts.slice(2), wish).remedy).toMatch(/key of columns that are not generated/);
     expect(judgeIdentity(facts, { ...wish, plugin: 'wal2json' }).reason).toMatch(/will stop the stream/);
   });
 
