@@ -1,6 +1,6 @@
 /**
  * Foreign keys whose old rows are checked after the switch: new rows are checked from the opening on, so that nobody has
- * to wait for it. The run that follows does it, and ends then; where it has ended before, it is done here.
+ * to wait for it. The run that follows does it, and ends then; a `follow` that has ended before is replaced here.
  */
 import { validateGuarded } from '../apply/guard-restore.js';
 import { isLocked, takeLocks } from '../catalog/lock.js';
@@ -62,8 +62,13 @@ export async function validateLater(options: ValidationOptions): Promise<string>
   }
   if (left.length === 0) return 'no foreign key is left to be validated';
   const names = left.join(', ');
-  if (run === 'clone' || isLocked(directory, 'apply')) {
+  if (isLocked(directory, run === 'clone' ? 'clone' : 'apply')) {
     return `being validated by the run of the first terminal, which ends then: ${names}`;
+  }
+  if (run === 'clone') {
+    const how = 'the run has ended: `walferry clone --follow --resume`, with its options, validates them';
+    log.warn(`foreign keys are not validated, since ${how}: ${names}`);
+    return `not validated, since ${how}: ${names}`;
   }
   const locks = takeLocks(directory, ['receive', 'apply']);
   try {

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import type { Failpoint } from '../../../src/failpoint.js';
 import { expectEqual } from '../../support/equal.js';
 import {
+  cloneFollow,
   follow,
   openMigration,
   run,
@@ -137,4 +138,25 @@ test('beside a clone, behind an undone cutover: not validated within the pause e
   expect(await validated(migration)).toBe(true);
   expect(await migration.target.sql('select * from walferry.guard')).toEqual([]);
   await expectEqual(migration.source, migration.target);
+});
+
+test('beside a clone that dies when all is complete: the report says who validates, and it does', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  {
+    await using following = await followed(migration);
+    await killAt(migration, completed);
+    following.kill('SIGKILL');
+    await following.exit;
+  }
+  expect(laterStep(await resume(migration))).toMatch(/^not validated, .* --resume.*: sale_item_fkey/);
+  expect(await validated(migration)).toBe(false);
+  const sequence = `select last_value::text as at from sale_id_seq`;
+  await migration.target.sql('insert into sale (item, amount) values (1, 1)');
+  const before = await migration.target.sql(sequence);
+
+  const resumed = await runToEnd(migration, cloneFollow(migration, '--no-owner', '--resume'));
+  expect(resumed.code, resumed.stderr).toBe(0);
+  expect(await validated(migration)).toBe(true);
+  // The target takes writes: nothing of it is set back.
+  expect(await migration.target.sql(sequence)).toEqual(before);
 });
