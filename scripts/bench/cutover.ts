@@ -85,9 +85,14 @@ async function onePause(servers: BenchServers, filled: string, roundTripMs: numb
       over.abort();
       await Promise.all(writers);
       await following.ended;
-      const report = JSON.parse(printed) as { pause_ms: number; steps: { step: string; ms: number }[] };
+      const report = JSON.parse(printed) as {
+        pause_ms: number;
+        steps: { step: string; ms: number; detail: string }[];
+      };
       const stepsMs = Object.fromEntries(report.steps.map(({ step, ms }) => [step, ms]));
       console.log(`    ${report.steps.map(({ step, ms }) => `${step} ${ms}`).join(', ')} ms`);
+      const compared = report.steps.filter(({ step }) => step === 'prove' || step === 'verify');
+      for (const { step, detail } of compared) console.log(`    ${step}: ${detail}`);
       await expectEqual(near);
       await runWalferry(['stream', 'cleanup'], place);
       return { ms: report.pause_ms, stepsMs };

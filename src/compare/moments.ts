@@ -52,6 +52,11 @@ const writersSql = `
 
 /** A short transaction has ended by then; a long one is not waited for. */
 const writersMs = 1000;
+/**
+ * Where it is a whole piece that is read: a server that is busy takes longer for a commit, and a table without `low` is
+ * read again as a whole in the pause of a cutover, which is dearer than waiting here.
+ */
+export const patientWritersMs = 10_000;
 const writersPauseMs = 20;
 
 /** Takes moments of one stream. */
@@ -65,8 +70,13 @@ export class Moments {
   }
 
   /** Reads on the source, then on the target once it is as far. `oid` is the table's on the source. */
-  async read<T>(pair: Pair, oid: string, read: (session: Session) => Promise<T>): Promise<Moment<T>> {
-    const low = await this.#low(pair.source, oid);
+  async read<T>(
+    pair: Pair,
+    oid: string,
+    read: (session: Session) => Promise<T>,
+    waitMs = writersMs,
+  ): Promise<Moment<T>> {
+    const low = await this.#low(pair.source, oid, waitMs);
     const { value: source, after: high } = await inTransaction(pair.source, async () => {
       const value = await read(pair.source);
       return { value, after: await fetchLsn(pair.source, positionSql) };
@@ -80,13 +90,13 @@ export class Moments {
     return { source, target, low, high, applied };
   }
 
-  async #low(source: Session, oid: string): Promise<Lsn | null> {
+  async #low(source: Session, oid: string, waitMs: number): Promise<Lsn | null> {
     if (source.inRecovery) return await fetchLsn(source, lowOnStandbySql);
     const low = await fetchLsn(source, positionSql);
     const writers = async () =>
       new Set((await source.query(writersSql, [oid])).map((row) => row['writer'] ?? ''));
     const waitingFor = await writers();
-    const until = Date.now() + writersMs;
+    const until = Date.now() + waitMs;
     while (waitingFor.size > 0) {
       if (Date.now() >= until) return null;
       await pause(writersPauseMs);

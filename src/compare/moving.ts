@@ -9,7 +9,7 @@ import type { Session } from '../postgres/connect.js';
 import type { BucketSums } from './checksum.js';
 import type { TableDifference } from './comparison.js';
 import { findDifferingRows, type DifferingRows } from './differing.js';
-import type { Moment, Moments } from './moments.js';
+import { patientWritersMs, type Moment, type Moments } from './moments.js';
 import { bucketsFor } from './pieces.js';
 import type { TableReader, Unit } from './reading.js';
 import { differingBuckets, groupRows, noRows, type RowGroup, type SideRows } from './rows.js';
@@ -52,7 +52,7 @@ export async function compareMoving(
   const { oid } = unit.table.source;
   const at = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, oid, read);
   for (let attempt = 1; ; attempt += 1) {
-    const whole = await at((session) => reader.sums(session, unit));
+    const whole = await moments.read(pair, oid, (session) => reader.sums(session, unit), patientWritersMs);
     const { source, target, low } = whole;
     const sums = { source, target };
     const buckets = differingBuckets(source, target).map(({ bucket }) => bucket);
