@@ -9,9 +9,6 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { findPrograms, type Programs } from './programs.js';
 
-/** Majors that package.json has packages of. */
-export const packagedMajors = [14, 16, 17, 18] as const;
-
 /** Where the programs of a major version are: installed on the machine, or in a package, which is copied first. */
 export type MajorPlace =
   | { readonly kind: 'installed'; readonly programs: Programs }

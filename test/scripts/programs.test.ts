@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { findMajor, takeMajor } from '../../scripts/clusters/majors.js';
 import { findPrograms } from '../../scripts/clusters/programs.js';
 import { temporaryDirectory } from '../support/directory.js';
 
@@ -54,4 +55,20 @@ describe('the server programs', () => {
       wal2json: true,
     });
   });
+
+  test('of a major version that is asked for are found behind those of another', async () => {
+    await using directory = await temporaryDirectory();
+    makeInstallation(path.join(directory.path, 'first'), '97.1');
+    makeInstallation(path.join(directory.path, 'second'), '98.1');
+    const PATH = ['first', 'second'].map((name) => path.join(directory.path, name)).join(path.delimiter);
+    expect(findPrograms({ PATH }, 98)?.directory).toBe(path.join(directory.path, 'second'));
+    expect(findPrograms({ PATH }, 99)).toBeNull();
+  });
+});
+
+test('a major version that nobody has is named with what brings it', async () => {
+  expect(findMajor(99)).toBeNull();
+  await expect(takeMajor(99, '/nonexistent')).rejects.toThrow(
+    /^no PostgreSQL 99 on this machine: run npm ci/,
+  );
 });
