@@ -43,7 +43,7 @@ import { formatLsn, zeroLsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
-import { expectReady, isFollowed, judgeChecks, runKind } from './checks.js';
+import { expectReady, isFollowed, judgeChecks, lagBytes, runKind } from './checks.js';
 import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
 import { decideCutover, expectSameFreeze, type CutoverRequest } from './decisions.js';
 import { fetchFreezeFacts, freeze } from './freeze.js';
@@ -56,7 +56,7 @@ import { Steps } from './steps.js';
 import { sayHowToFollow, undoCutover } from './undo.js';
 import { validateLater } from './validation.js';
 import { prove, verify, type VerifyOptions } from './verify.js';
-import { untilDrained, untilQuiet, untilWritable } from './waits.js';
+import { untilApplied, untilDrained, untilQuiet, untilWritable } from './waits.js';
 
 export type CutoverOptions = {
   readonly source: Conninfo;
@@ -154,7 +154,14 @@ class Cutover implements AsyncDisposable {
 
   async #expectReady(session: Session, say: (line: string) => void): Promise<void> {
     const { target, log, signal } = this.#options;
-    const facts = await gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
+    const gather = () => gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
+    let facts = await gather();
+    // What other databases of the server write is behind us until the stream's next commit: so here is one.
+    if (lagBytes(facts) > this.#choices.maxLagBytes && facts.alive && !facts.standby) {
+      await emitMark(session);
+      await untilApplied(this.#catalog, facts.sourceLsn, signal);
+      facts = await gather();
+    }
     const checks = judgeChecks(facts, this.#choices);
     for (const { level, text } of checks) if (level !== 'block') say(`check: ${text}`);
     expectReady(checks);

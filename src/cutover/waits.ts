@@ -1,10 +1,11 @@
 /** What a cutover waits for: the source to be quiet, the run that follows to be at the end, the target to be complete. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadCutover } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import { isLocked } from '../catalog/lock.js';
 import { loadSentinel } from '../catalog/sentinel.js';
 import { phaseDone } from '../catalog/setup.js';
-import { Failure } from '../failure.js';
+import { Failure, throwIfStopped } from '../failure.js';
 import { formatLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { FreezeKind } from './choices.js';
@@ -38,6 +39,18 @@ export async function untilQuiet(session: Session, kind: FreezeKind, pause: Paus
         : `these prepared transactions are open: ${describePrepared(prepared)}`;
     if (kind === 'read-only') await endSessions(session, writing);
     await pause.wait(lookEveryMs);
+  }
+}
+
+/** A stream that is level has it applied by then; one that is behind is not waited for. */
+const appliedWithinMs = 3000;
+
+/** Until the target holds everything up to here, or it is plain that it does not soon. Throws `stopped`. */
+export async function untilApplied(catalog: Catalog, lsn: Lsn, signal: AbortSignal): Promise<void> {
+  const until = Date.now() + appliedWithinMs;
+  while ((loadSentinel(catalog)?.replayLsn ?? zeroLsn) < lsn && Date.now() < until) {
+    await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
+    throwIfStopped(signal);
   }
 }
 

@@ -5,6 +5,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { createDatabase } from '../../support/databases.js';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, succeed } from '../../support/live-migration.js';
 import { anyLag, cutover, followed, shopSchema, startShop } from './shop.js';
@@ -143,6 +144,19 @@ describe('a cutover under load', () => {
     // The sentinel has no end position: the stream goes on.
     const sentinel = await runToEnd(migration, ['stream', 'sentinel', 'get', '--endpos']);
     expect(sentinel.stdout.trim()).toBe('0/0');
+  });
+
+  test('what another database of the server writes is no lag of the stream', async () => {
+    await using migration = await openMigration({ schema: shopSchema });
+    await using other = await createDatabase('source');
+    await using following = await followed(migration);
+    await other.sql(
+      'create table filler as select repeat(md5(i::text), 8) as t from generate_series(1, 20000) i',
+    );
+    const { exit } = await cutover(migration, '--max-lag', '1 MB');
+    expect(exit.code, exit.stderr).toBe(0);
+    expect((await following.exit).code).toBe(0);
+    await expectEqual(migration.source, migration.target);
   });
 
   test('without a run that follows it is refused, with the line that starts one', async () => {
