@@ -129,8 +129,8 @@ describe('a cutover under load', () => {
       'freeze',
       'drain',
       'verify',
-      'finalize',
       'sequences',
+      'finalize',
     ]);
     expect((await runToEnd(migration, ['cutover', ...anyLag, '--dry-run'])).stdout).toContain('write pause');
 
