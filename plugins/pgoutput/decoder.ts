@@ -71,8 +71,14 @@ export class PgoutputDecoder implements Decoder {
   readonly #streamed = new Set<bigint>();
 
   decode(payload: Buffer, walStart: Lsn): PluginMessage | null {
+    // The caller may use the same buffer again.
+    this.#reader.forget();
+    return this.decodeWithin(payload, 0, payload.length, walStart);
+  }
+
+  decodeWithin(bytes: Buffer, start: number, end: number, walStart: Lsn): PluginMessage | null {
     const reader = this.#reader;
-    reader.begin(payload, walStart);
+    reader.begin(bytes, start, end, walStart);
     const tag = reader.uint8();
     const message = this.#inBlock ? this.#blockMessage(tag, walStart) : this.#message(tag, walStart);
     reader.end();

@@ -13,34 +13,50 @@ const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 const lowHalf = littleEndian ? 0 : 1;
 const highHalf = littleEndian ? 1 : 0;
 
-// A call into the engine costs about 0.25 µs, whatever it converts. So one call turns the payload into Latin-1 text,
-// and short ASCII cells are cut out of that. The engine copies so short a piece; a longer one would keep the whole
-// text alive. Beyond some size the payload is mostly long cells, which are converted one by one.
+// A call into the engine costs about 0.25 µs, whatever it converts. So one call turns a whole read of the socket into
+// Latin-1 text, and short ASCII cells are cut out of that. The engine copies so short a piece; a longer one would keep
+// the whole text alive. Where the bytes are more than a read brings, they are mostly one long cell.
 const maxShortText = 12;
-const maxCutPayload = 2048;
+const maxCutBytes = 256 * 1024;
 
 /** A cursor over one payload. It is used again for the next payload, so that the hot path allocates no reader. */
 export class PayloadReader {
   #bytes: Buffer = Buffer.alloc(0);
+  #start = 0;
+  #end = 0;
   #offset = 0;
   #lsn: Lsn = 0n as Lsn;
+  /** All of `#bytes`, which mostly serves for many payloads. */
   #latin1: string | null = null;
 
-  /** Starts on the next payload; `walStart` is its position in the XLogData header. */
-  begin(bytes: Buffer, walStart: Lsn): void {
-    this.#bytes = bytes;
-    this.#offset = 0;
+  /**
+   * Starts on the next payload, from `start` to `end` in `bytes`; `walStart` is its position in the XLogData header.
+   * As long as it is the same object, `bytes` holds the same.
+   */
+  begin(bytes: Buffer, start: number, end: number, walStart: Lsn): void {
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#latin1 = null;
+    }
+    this.#start = start;
+    this.#end = end;
+    this.#offset = start;
     this.#lsn = walStart;
+  }
+
+  /** What is in `bytes` may have changed. */
+  forget(): void {
     this.#latin1 = null;
   }
 
   /** Throws `message-unreadable`; `at` is the offset of the byte that was not understood. */
-  refuse(what: string, at: number = this.#offset): never {
-    const tag = this.#bytes.length === 0 ? 'empty message' : `message ${describeByte(this.#bytes[0]!)}`;
+  refuse(what: string, at: number = this.offset): never {
+    const length = this.#end - this.#start;
+    const tag = length === 0 ? 'empty message' : `message ${describeByte(this.#bytes[this.#start]!)}`;
     throw new Failure(
       'message-unreadable',
       `pgoutput sent a ${tag} at ${formatLsn(this.#lsn)} that cannot be read: ${what} ` +
-        `(offset ${at} of ${this.#bytes.length} bytes)`,
+        `(offset ${at} of ${length} bytes)`,
     );
   }
 
@@ -51,8 +67,8 @@ export class PayloadReader {
 
   /** Refuses what is left over: a message is understood to its last byte or not at all. */
   end(): void {
-    if (this.#offset !== this.#bytes.length) {
-      this.refuse(`${this.#bytes.length - this.#offset} bytes follow its end`);
+    if (this.#offset !== this.#end) {
+      this.refuse(`${this.#end - this.#offset} bytes follow its end`);
     }
   }
 
@@ -92,7 +108,7 @@ export class PayloadReader {
   name(): string {
     const start = this.#offset;
     const end = this.#bytes.indexOf(0, start);
-    if (end < 0) this.refuse('a name has no end');
+    if (end < 0 || end >= this.#end) this.refuse('a name has no end');
     this.#offset = end + 1;
     return this.#text(start, end);
   }
@@ -108,15 +124,15 @@ export class PayloadReader {
     return this.#bytes.toString('base64', start, start + length);
   }
 
-  /** Where the next byte is read. */
+  /** Where the next byte is read, from the payload's beginning. */
   get offset(): number {
-    return this.#offset;
+    return this.#offset - this.#start;
   }
 
   #take(length: number): number {
     const at = this.#offset;
-    if (length > this.#bytes.length - at) {
-      this.refuse(`${length} bytes are announced and ${this.#bytes.length - at} are left`);
+    if (length > this.#end - at) {
+      this.refuse(`${length} bytes are announced and ${this.#end - at} are left`);
     }
     this.#offset = at + length;
     return at;
@@ -129,13 +145,13 @@ export class PayloadReader {
    */
   #text(start: number, end: number): string {
     if (start === end) return '';
-    if (end - start <= maxShortText && this.#bytes.length <= maxCutPayload && this.#isAscii(start, end)) {
+    if (end - start <= maxShortText && this.#bytes.length <= maxCutBytes && this.#isAscii(start, end)) {
       this.#latin1 ??= this.#bytes.toString('latin1');
       return this.#latin1.substring(start, end);
     }
     const text = this.#bytes.toString('utf8', start, end);
     if (text.includes('\ufffd') && !Buffer.from(text).equals(this.#bytes.subarray(start, end))) {
-      this.refuse('a text is not UTF-8', start);
+      this.refuse('a text is not UTF-8', start - this.#start);
     }
     return text;
   }

@@ -100,7 +100,7 @@ async function bySlotStream({ uri, from, to }: Backlog): Promise<Received> {
       if (frame.kind === 'keepalive' && frame.lsn >= to) return received;
       if (frame.kind !== 'data') continue;
       received.messages += 1;
-      received.bytes += frame.payload.length;
+      received.bytes += frame.end - frame.start;
     }
   }
 }

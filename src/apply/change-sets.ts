@@ -26,6 +26,7 @@ import type { Delete, Insert, Update } from '../model/change.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged, type Cell, type Key, type Row } from '../model/row.js';
 import type { RelationPlan } from './relation-plan.js';
+import { SetSize } from './set-size.js';
 import {
   RunBuilder,
   changeBytes,
@@ -54,7 +55,7 @@ export interface ChangeGatherer {
 export type SetBounds = {
   /** Changes taken, and about how many bytes they have: what a set may hold in memory. */
   readonly maxChanges: number;
-  /** As many as that where larger sets would hardly be fewer rows: what lives long costs memory and time. */
+  /** As many as that where larger sets would hardly be fewer rows (set-size.ts). */
   readonly minChanges: number;
   readonly maxBytes: number;
   /** Of one statement. */
@@ -63,7 +64,7 @@ export type SetBounds = {
 
 export const setBounds: SetBounds = {
   maxChanges: 20_000,
-  minChanges: 4000,
+  minChanges: 1000,
   maxBytes: 4 * 1024 * 1024,
   statement: runBounds,
 };
@@ -119,14 +120,13 @@ export class ChangeSets implements ChangeGatherer {
   #orderedOpen = false;
   #changes = 0;
   #bytes = 0;
-  /** Of the set at hand, between the least and the most. */
-  #maxChanges: number;
+  readonly #size: SetSize;
   changesTaken = 0;
   bytesTaken = 0;
 
   constructor(bounds: SetBounds = setBounds) {
     this.#bounds = bounds;
-    this.#maxChanges = bounds.maxChanges;
+    this.#size = new SetSize(bounds);
     this.#ordered = new RunBuilder(bounds.statement);
   }
 
@@ -189,21 +189,16 @@ export class ChangeSets implements ChangeGatherer {
     }
     this.#changes += 1;
     this.#bytes += bytes;
-    const full = this.#changes >= this.#maxChanges || this.#bytes >= this.#bounds.maxBytes;
-    if (!full) return before;
-    this.#adapt();
+    const isLong = this.#changes >= this.#size.current;
+    if (!isLong && this.#bytes < this.#bounds.maxBytes) return before;
+    if (isLong) this.#noteSize();
     return before.length === 0 ? this.flush() : [...before, ...this.flush()];
   }
 
-  /** Sets grow while a tenth of the changes or more go into rows that others have changed. */
-  #adapt(): void {
+  #noteSize(): void {
     let rows = 0;
     for (const { entries, keyless } of this.#sets.values()) rows += entries.size + keyless.length;
-    const { minChanges, maxChanges } = this.#bounds;
-    this.#maxChanges =
-      rows <= this.#changes * 0.9
-        ? Math.min(maxChanges, this.#maxChanges * 2)
-        : Math.max(Math.min(minChanges, maxChanges), Math.floor(this.#maxChanges / 2));
+    this.#size.wasFull(this.#changes, rows);
   }
 
   #isOtherPlan(plan: RelationPlan): boolean {
@@ -289,7 +284,7 @@ function takeUpdate(set: RelationSet, update: Update): boolean {
     entries.set(from, { kind: 'replace', gone, insert: inserted(relation, whole) });
     return true;
   }
-  entries.set(from, entry === undefined ? update : { ...update, row });
+  entries.set(from, row === update.row ? update : { ...update, row });
   return true;
 }
 

@@ -105,6 +105,8 @@ export class Reading {
   /** Since when the next group is gathered; null while it is empty. Then what the gatherer had taken by that time. */
   #groupSince: number | null = null;
   #groupFrom = { changes: 0, bytes: 0 };
+  /** What the gatherer had taken when it was last asked for all of it. */
+  #flushedChanges = 0;
   /** The last transaction that was applied; for what is still gathered at its end. */
   #xid = 0n;
   /** A transaction of this reading was new to the target. */
@@ -193,7 +195,7 @@ export class Reading {
       this.pipeline.throwIfFailed();
       if (arrived) return 'batch';
       // Level with the source: what there is goes to the target now, which works while we wait.
-      if (this.#careful || endsGroup(this.#groupState(this.#options.source.level))) await this.#flushSets();
+      if (this.#careful || this.#sendsWhenLevel()) await this.#flushSets();
       if (this.#transaction === null) {
         if (reachesEnd(this.#seen, this.#options.endpos())) return 'endpos';
         if (this.#options.clock.stopping) await this.#stop();
@@ -202,6 +204,19 @@ export class Reading {
       this.#options.session.flush();
       await this.#pause();
     }
+  }
+
+  /**
+   * Of a transaction that is open only what is much, or old: nothing of it shows before its end, and what happens to a
+   * row twice is done once.
+   */
+  #sendsWhenLevel(): boolean {
+    const state = this.#groupState(this.#options.source.level);
+    if (!endsGroup(state)) return false;
+    const gathered = this.#gatherer.changesTaken - this.#flushedChanges;
+    return (
+      this.#transaction === null || gathered >= groupBounds.minChanges || state.ageMs >= groupBounds.maxAgeMs
+    );
   }
 
   /** Until something happens; not for long, since nobody tells when the end position is set. */
@@ -439,6 +454,7 @@ export class Reading {
   }
 
   async #flushSets(): Promise<void> {
+    this.#flushedChanges = this.#gatherer.changesTaken;
     if (!this.#gatherer.empty) await this.#sendAll(this.#gatherer.flush());
   }
 

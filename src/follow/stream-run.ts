@@ -25,6 +25,7 @@ import {
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
+import { Beginning } from './beginning.js';
 import { completeFollowed } from './complete.js';
 import { keptTables, leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
@@ -84,6 +85,12 @@ export type StreamRunOptions = {
 const pruneEveryMs = 10_000;
 
 const goesOn = 'the end position was taken back or moved: the stream goes on';
+
+/**
+ * How long the receiver waits for an applier of this process that is about to begin. What is written before it reads
+ * along must be read back from the files, at several times the cost of taking it from memory.
+ */
+const applierBeginsMs = 2000;
 
 /** As long as a lost source: a managed server takes minutes to fail over. */
 const retryTargetForMs = 600_000;
@@ -195,6 +202,7 @@ export class StreamRun {
   readonly #capBytes: number;
   readonly #meter: StreamMeter;
   #reader: JournalReader | null = null;
+  readonly #beginning = new Beginning();
   #sourceWatch: SourceWatch | null = null;
   #resting = false;
   #touches: TouchTracker | null = null;
@@ -311,7 +319,7 @@ export class StreamRun {
       acknowledge: this.#acknowledge,
       endpos: this.watch.endpos,
       brake: () => (this.#resting = this.#mustRest(writer)),
-      pace: () => writer.untilReaderIsNear(),
+      pace: () => this.#beginning.awaited ?? writer.untilReaderIsNear(),
       onProgress: ({ written, durable, source: position }) => {
         this.#source = position;
         this.#meter.receivedUpTo({ written, durable, source: position });
@@ -335,6 +343,7 @@ export class StreamRun {
     this.#touches = touches;
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);
     try {
+      this.#beginning.expect(applierBeginsMs);
       for (;;) {
         this.watch.forgetWritable();
         this.#options.onApplying?.();
@@ -353,6 +362,7 @@ export class StreamRun {
         log.info(goesOn);
       }
     } finally {
+      this.#beginning.over();
       clearInterval(pruning);
       this.#touches = null;
       touches.close();
@@ -457,6 +467,7 @@ export class StreamRun {
       );
     }
     this.#reader = reader;
+    this.#beginning.over();
     // The position row is the truth, also where it went back: what lies behind it is needed again, and must not be pruned.
     this.#applied = from;
     this.#meter.appliedUpTo(from);

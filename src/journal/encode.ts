@@ -6,10 +6,8 @@
  */
 import { formatLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
-import type { ChangeMessage, StreamMessage } from '../model/message.js';
+import type { Begin, ChangeMessage, Commit, StreamMessage } from '../model/message.js';
 import type { Relation } from '../model/relation.js';
-import { unchanged } from '../model/row.js';
-import type { Row } from '../model/row.js';
 import { journalFormat, journalVersion } from './format.js';
 import type { Header } from './format.js';
 import type { LineBuffer } from './line-buffer.js';
@@ -64,17 +62,6 @@ const actions = {
   delete: '{"action":"D","xid":"',
 } as const;
 
-function putCells(cells: Row, lines: LineBuffer): void {
-  let before = '[';
-  for (const cell of cells) {
-    lines.put(before);
-    before = ',';
-    if (cell === unchanged) lines.put('0');
-    else lines.putString(cell);
-  }
-  lines.put(cells.length === 0 ? '[]' : ']');
-}
-
 /** Encodes the lines of one file: relation numbers are the file's own. */
 export class LineEncoder {
   readonly #ids = new WeakMap<Relation, number>();
@@ -108,24 +95,58 @@ export class LineEncoder {
 
   /** Adds the message's line, open; before it the description of each relation that is new to the file. */
   encode(message: StreamMessage, lines: LineBuffer): void {
-    if (message.kind === 'change') this.#change(message, lines);
-    else lines.add(this.#line(message));
+    switch (message.kind) {
+      case 'change':
+        this.#change(message, lines);
+        break;
+      case 'begin':
+        this.#begin(message, lines);
+        break;
+      case 'commit':
+        this.#commit(message, lines);
+        break;
+      case 'relation':
+      case 'message':
+      case 'rollback':
+      case 'keepalive':
+      case 'connected':
+      case 'endpos':
+        lines.add(this.#line(message));
+        break;
+    }
   }
 
-  #line(message: Exclude<StreamMessage, ChangeMessage>): string {
+  // A small transaction has as many of these two lines as of others: they are put together like those of rows.
+  #begin({ xid, commitLsn, commitTime, streamed }: Begin, lines: LineBuffer): void {
+    lines.next();
+    lines.put('{"action":"B","xid":"');
+    lines.put(this.#xid(xid));
+    if (commitLsn !== null) {
+      lines.put('","lsn":"');
+      lines.putLsn(commitLsn);
+    }
+    if (commitTime !== null) {
+      lines.put('","timestamp":"');
+      lines.put(this.#time(commitTime));
+    }
+    lines.put(streamed === undefined ? '"' : '","streamed":true');
+  }
+
+  #commit({ xid, commitLsn, commitTime, endLsn }: Commit, lines: LineBuffer): void {
+    lines.next();
+    lines.put('{"action":"C","xid":"');
+    lines.put(this.#xid(xid));
+    lines.put('","lsn":"');
+    lines.putLsn(commitLsn);
+    lines.put('","timestamp":"');
+    lines.put(this.#time(commitTime));
+    lines.put('","end":"');
+    lines.putLsn(endLsn);
+    lines.put('"');
+  }
+
+  #line(message: Exclude<StreamMessage, ChangeMessage | Begin | Commit>): string {
     switch (message.kind) {
-      case 'begin':
-        return (
-          `{"action":"B","xid":"${this.#xid(message.xid)}"` +
-          (message.commitLsn === null ? '' : `,"lsn":"${this.#lsn(message.commitLsn)}"`) +
-          (message.commitTime === null ? '' : `,"timestamp":"${this.#time(message.commitTime)}"`) +
-          (message.streamed === undefined ? '' : ',"streamed":true')
-        );
-      case 'commit':
-        return (
-          `{"action":"C","xid":"${this.#xid(message.xid)}","lsn":"${this.#lsn(message.commitLsn)}"` +
-          `,"timestamp":"${this.#time(message.commitTime)}","end":"${formatLsn(message.endLsn)}"`
-        );
       case 'relation':
         return this.#relation(message.relation, describe(message.relation), '');
       case 'message':
@@ -161,14 +182,26 @@ export class LineEncoder {
     lines.putLsn(message.lsn);
     lines.put('","rel":');
     lines.put(this.#lastIdText);
-    if (change.kind !== 'insert') {
-      lines.put(',"key":');
-      if (change.key === null) lines.put('null');
-      else putCells(change.key, lines);
+    switch (change.kind) {
+      case 'insert':
+        lines.put(',"row":');
+        lines.putCells(change.row);
+        break;
+      case 'update':
+        if (change.key === null) {
+          lines.put(',"key":null,"row":');
+        } else {
+          lines.put(',"key":');
+          lines.putCells(change.key);
+          lines.put(',"row":');
+        }
+        lines.putCells(change.row);
+        break;
+      case 'delete':
+        lines.put(',"key":');
+        lines.putCells(change.key);
+        break;
     }
-    if (change.kind === 'delete') return;
-    lines.put(',"row":');
-    putCells(change.row, lines);
   }
 
   #truncate(message: ChangeMessage, lines: LineBuffer): void {

@@ -7,6 +7,8 @@
  */
 import { writeLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
+import { unchanged } from '../model/row.js';
+import type { Row } from '../model/row.js';
 import { crc32, formatSum } from './checksum.js';
 import { sumIntervalBytes } from './format.js';
 
@@ -24,6 +26,8 @@ const plain = /^[ !#-[\]-~]*$/;
 const lsnBytes = 17;
 
 const quote = 0x22;
+const comma = 0x2c;
+const bracket = 0x5b;
 const backslash = 0x5c;
 
 export class LineBuffer {
@@ -113,6 +117,20 @@ export class LineBuffer {
     } else {
       this.#putLong(JSON.stringify(text));
     }
+  }
+
+  /** Puts a list of cells. */
+  putCells(cells: Row): void {
+    let before = bracket;
+    for (let nth = 0; nth < cells.length; nth += 1) {
+      this.#makeRoom(1);
+      this.#buffer[this.#used++] = before;
+      before = comma;
+      const cell = cells[nth];
+      if (typeof cell !== 'string') this.put(cell === unchanged ? '0' : 'null');
+      else if (cell.length >= longText || !this.#putPlain(cell, true)) this.putString(cell);
+    }
+    this.put(cells.length === 0 ? '[]' : ']');
   }
 
   /** Puts ASCII, between quotes if asked. False, and nothing is put, where it is no such text or would need an escape. */

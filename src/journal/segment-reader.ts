@@ -95,6 +95,8 @@ export class SegmentReader {
   /** Reads at most one chunk, not beyond `limit`. Throws `journal-damaged`. */
   async read(limit: number): Promise<ReadResult> {
     try {
+      // Level with the writer, whose memory goes on from here: no scanner, with its large buffer, is made to find nothing.
+      if (this.#scanner === null && limit <= this.#offset) return { kind: 'end' };
       const scanner = this.#scanner ?? (await this.#start());
       if (scanner === null) return { kind: 'end' };
       const found = await scanner.scan(limit);

@@ -22,8 +22,8 @@ export type TailEntry = {
   readonly described: readonly Described[];
 };
 
-/** For a reader that comes up from the files: more than what arrives while it reads the rest of one. */
-const joiningBytes = 512 * 1024;
+/** For a reader that comes up from the files: more than one batch of the slot, and what arrives while it is read. */
+const joiningBytes = 1024 * 1024;
 
 /** Where files begin is remembered of so many, the newest. */
 const rememberedFiles = 16;

@@ -46,7 +46,8 @@ export class TimestampPrinter {
   format(time: bigint): string {
     const micros = time - this.#start;
     if (micros >= 0n && micros < 1_000_000n) {
-      return `${this.#text}${micros.toString().padStart(6, '0')}+0000`;
+      // With a digit in front, so that zeros stay.
+      return `${this.#text}${String(1_000_000 + Number(micros)).slice(1)}+0000`;
     }
     const text = formatTimestamp(time);
     if (text.endsWith(zone)) {

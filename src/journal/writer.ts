@@ -53,10 +53,10 @@ export type JournalWriterOptions = {
 const defaultTailBytes = 8 * 1024 * 1024;
 
 /** A batch larger than this is written, and published, in pieces: the buffer and the tail stay bounded. */
-const pieceBytes = 1024 * 1024;
+const pieceBytes = 256 * 1024;
 
 /** A reader in this process that has less than this to take is level enough; one that has more than that is far behind. */
-const nearBytes = 1024 * 1024;
+const nearBytes = 256 * 1024;
 const farBytes = 64 * 1024 * 1024;
 
 /** Bytes of transform files a millisecond: 4 MB a second. */

@@ -40,6 +40,13 @@ export interface Decoder {
     payload: Buffer,
     walStart: Lsn,
   ): PluginMessage | readonly PluginMessage[] | typeof tablesStale | null;
+  /** As `decode`, of the payload that lies in `bytes` from `start` to `end`: for a decoder that reads in place. */
+  decodeWithin?(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    walStart: Lsn,
+  ): PluginMessage | readonly PluginMessage[] | typeof tablesStale | null;
   /** The source's tables as they are by now; asked for by `tablesStale`. */
   describe?(tables: SourceTables): void;
   /** Something the server said between two payloads (NoticeResponse), in its place in the stream. */

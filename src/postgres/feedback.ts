@@ -16,8 +16,17 @@ export type FeedbackPositions = {
   readonly applied: Lsn;
 };
 
-/** One change's bytes, and the position in front of them. The payload is a view into the socket's buffer. */
-export type XLogData = { readonly kind: 'data'; readonly walStart: Lsn; readonly payload: Buffer };
+/**
+ * One change's bytes, and the position in front of them. They lie in the socket's buffer, from `start` to `end`: a view
+ * of its own for each would cost more than finding it.
+ */
+export type XLogData = {
+  readonly kind: 'data';
+  readonly walStart: Lsn;
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+};
 
 /** The source says that every commit ending at or before `lsn` was sent before this. */
 export type KeepaliveFrame = {
@@ -71,7 +80,9 @@ export function decodeStreamFrame(buffer: Buffer, start = 0, end = buffer.length
     return {
       kind: 'data',
       walStart: readUint64(buffer, start + 1) as Lsn,
-      payload: buffer.subarray(start + xLogDataHeaderBytes, end),
+      bytes: buffer,
+      start: start + xLogDataHeaderBytes,
+      end,
     };
   }
   if (tag === tagKeepalive && length === keepaliveBytes && buffer[start + 17]! <= 1) {

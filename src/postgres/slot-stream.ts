@@ -67,7 +67,7 @@ export type SlotStreamOptions = {
   readonly log?: Log;
   /** How often the source hears of us, in milliseconds; 1000 unless told, less where wal_sender_timeout is short. */
   readonly feedbackIntervalMs?: number;
-  /** Bytes that may wait for the consumer; one message is taken whatever its size. 1 MiB unless told. */
+  /** Bytes that may wait for the consumer; one message is taken whatever its size. 256 KiB unless told. */
   readonly maxQueuedBytes?: number;
   /** After so long without a word the connection is looked after, in milliseconds; see silence.ts. */
   readonly silentMs?: number;
@@ -77,7 +77,7 @@ export type SlotStreamOptions = {
 export type SlotBatch = { readonly frames: readonly StreamFrame[]; readonly bytes: number };
 
 const defaultFeedbackIntervalMs = 1000;
-const defaultMaxQueuedBytes = 1024 * 1024;
+const defaultMaxQueuedBytes = 256 * 1024;
 
 /** A server that shuts down answers each of our answers with the next question: not faster than this. */
 const shortestReplyMs = 10;

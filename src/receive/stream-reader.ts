@@ -72,8 +72,8 @@ export class StreamReader {
     const messages: StreamMessage[] = [];
     const end = endpos === zeroLsn ? null : endpos;
     let reached = end !== null && this.#position >= end;
-    for (const [nth, frame] of frames.entries()) {
-      if (reached) break;
+    for (let nth = 0; nth < frames.length && !reached; nth += 1) {
+      const frame = frames[nth] as StreamFrame;
       switch (frame.kind) {
         case 'data': {
           const read = this.#readData(frame, end, messages);
@@ -102,7 +102,11 @@ export class StreamReader {
   }
 
   #readData(frame: XLogData, end: Lsn | null, messages: StreamMessage[]): boolean | typeof tablesStale {
-    const decoded = this.#decoder.decode(frame.payload, frame.walStart);
+    const { bytes, start, end: stop, walStart } = frame;
+    const decoded =
+      this.#decoder.decodeWithin === undefined
+        ? this.#decoder.decode(bytes.subarray(start, stop), walStart)
+        : this.#decoder.decodeWithin(bytes, start, stop, walStart);
     if (decoded === null) return false;
     if (decoded === tablesStale) return tablesStale;
     if (!isSeveral(decoded)) return this.#takeMessage(decoded, end, messages);

@@ -203,9 +203,9 @@ describe('a set of a relation ends', () => {
     ]);
   });
 
-  test('sooner where sets hardly become fewer rows by being large, and later again where they do', () => {
-    const sets = new ChangeSets({ ...setBounds, maxChanges: 8, minChanges: 2 });
+  test('at its least where sets hardly become fewer rows by being large, and later where they do', () => {
     const sizes = (rows: readonly number[]) => {
+      const sets = new ChangeSets({ ...setBounds, maxChanges: 8, minChanges: 2 });
       const taken: number[] = [];
       let size = 0;
       for (const id of rows) {
@@ -217,8 +217,10 @@ describe('a set of a relation ends', () => {
       }
       return taken;
     };
-    expect(sizes(Array.from({ length: 16 }, (_, id) => id))).toEqual([8, 4, 2, 2]);
-    expect(sizes(Array.from({ length: 24 }, () => 1))).toEqual([2, 4, 8, 8]);
+    expect(sizes(Array.from({ length: 8 }, (_, id) => id))).toEqual([2, 2, 2, 2]);
+    expect(sizes(Array.from({ length: 22 }, () => 1))).toEqual([2, 4, 8, 8]);
+    // Each row twice in a row: four changes are as many rows as twice two.
+    expect(sizes(Array.from({ length: 12 }, (_, nth) => nth >> 1))).toEqual([2, 4, 2, 2, 2]);
   });
 });
 

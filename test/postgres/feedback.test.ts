@@ -27,8 +27,14 @@ describe('what the server sends', () => {
       'hex',
     );
     const frame = decodeStreamFrame(content);
-    expect(frame).toEqual({ kind: 'data', walStart: 0x1_0000_0002n, payload: Buffer.from('BC') });
-    expect(frame.kind === 'data' && frame.payload.buffer === content.buffer).toBe(true);
+    expect(frame).toEqual({
+      kind: 'data',
+      walStart: 0x1_0000_0002n,
+      bytes: content,
+      start: content.length - 'BC'.length,
+      end: content.length,
+    });
+    expect(frame.kind === 'data' && frame.bytes).toBe(content);
   });
 
   test.each([

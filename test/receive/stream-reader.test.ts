@@ -12,7 +12,7 @@ const scripted = new WeakMap<Buffer, PluginMessage | null>();
 function data(message: PluginMessage | null): StreamFrame {
   const payload = Buffer.alloc(1);
   scripted.set(payload, message === null ? null : { ...message });
-  return { kind: 'data', walStart: lsn(0), payload };
+  return { kind: 'data', walStart: lsn(0), bytes: payload, start: 0, end: payload.length };
 }
 const begin = (xid: number, commitLsn: number | null): StreamFrame =>
   data({
@@ -49,7 +49,10 @@ const keepalive = (position: number, replyRequested = false): StreamFrame => ({
 
 function reader(startLsn = 100): StreamReader {
   return new StreamReader({
-    decoder: { decode: (payload) => scripted.get(payload) ?? null },
+    decoder: {
+      decode: () => null,
+      decodeWithin: (bytes) => scripted.get(bytes) ?? null,
+    },
     startLsn: lsn(startLsn),
     nextXid: 1000n,
     keepaliveIntervalMs: 1000,

@@ -118,7 +118,7 @@ describe('a lost source', () => {
 
 describe('a source that waits for us', () => {
   const asks: StreamFrame = { kind: 'keepalive', lsn: lsn(200), time: 0n, replyRequested: true };
-  const change: StreamFrame = { kind: 'data', walStart: lsn(1), payload: Buffer.alloc(0) };
+  const change: StreamFrame = { kind: 'data', walStart: lsn(1), bytes: Buffer.alloc(0), start: 0, end: 0 };
 
   test('is left when it asked in vain for two seconds', () => {
     const wait = new ShutdownWait('applied');

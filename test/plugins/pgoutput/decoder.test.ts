@@ -356,11 +356,39 @@ describe('any message', () => {
     );
   });
 
-  test('cut anywhere is refused', () => {
+  test('is read in place, between others, as it is alone', () => {
     fc.assert(
-      fc.property(changes, fc.nat(), (drawn, cut) => {
-        const payload = drawn.shape.payload.subarray(0, cut % drawn.shape.payload.length);
-        refusal(() => opened(drawn.relation).decode(payload, lsn(1n)));
+      fc.property(changes, fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 4 }), (drawn, gaps) => {
+        const { payload, change } = drawn.shape;
+        const decoder = opened(drawn.relation);
+        // The same read brings the message several times, with anything around it.
+        const bytes = Buffer.concat(gaps.flatMap((gap) => [gap, payload]));
+        let start = 0;
+        for (const gap of gaps) {
+          start += gap.length;
+          expect(decoder.decodeWithin(bytes, start, start + payload.length, lsn(5n))).toEqual({
+            kind: 'change',
+            xid: 700n,
+            lsn: 5n,
+            change,
+          });
+          start += payload.length;
+        }
+      }),
+    );
+  });
+
+  test('cut anywhere is refused, whatever follows it', () => {
+    fc.assert(
+      fc.property(changes, fc.nat(), fc.uint8Array({ maxLength: 40 }), (drawn, cut, rest) => {
+        const end = cut % drawn.shape.payload.length;
+        const payload = drawn.shape.payload.subarray(0, end);
+        const words = refusal(() => opened(drawn.relation).decode(payload, lsn(1n)));
+        const bytes = Buffer.concat([rest, payload, rest, drawn.shape.payload]);
+        const { length } = rest;
+        expect(refusal(() => opened(drawn.relation).decodeWithin(bytes, length, length + end, lsn(1n)))).toBe(
+          words,
+        );
       }),
     );
   });
