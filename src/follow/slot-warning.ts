@@ -17,7 +17,7 @@ export function slotWarning(slot: string, verdict: SlotVerdict | null, retainedB
         `for long, or make room for the transform files. Until then no more than one table is copied at a time`
       );
     case 'lost':
-      return `the replication slot "${slot}" is lost: the source has removed WAL that it needed`;
+      return `the replication slot "${slot}" is lost: the source has invalidated it`;
     case 'safe':
     case 'unlimited':
     case undefined:
