@@ -39,7 +39,8 @@ export function groupHelp(program: string, path: string): string {
 /** One command, by its path or an alias of it. */
 export function commandHelp(program: string, command: Command, path: string): string {
   const known = optionsOf(command.group, command.path).filter(
-    ({ option }) => option.built && (option.everywhere !== undefined || command.options.includes(option.id)),
+    ({ option }) =>
+      option.noEffect === null && (option.everywhere !== undefined || command.options.includes(option.id)),
   );
   const own = known.filter(({ option }) => option.everywhere === undefined);
   const everywhere = known.filter(({ option }) => option.everywhere !== undefined);

@@ -24,8 +24,8 @@ export type ValueKind =
   /** Bytes: an integer with an optional unit B, kB, MB, GB, TB, PB, EB. */
   | { readonly type: 'size' }
   | { readonly type: 'lsn' }
-  /** One of a few words; `notBuilt` ones are known and refused with exit 20. */
-  | { readonly type: 'word'; readonly words: readonly string[]; readonly notBuilt: readonly string[] }
+  /** One of a few words. */
+  | { readonly type: 'word'; readonly words: readonly string[] }
   /** The name of a replication slot: the server allows lower-case letters, digits and underscores only. */
   | { readonly type: 'slot-name' };
 
@@ -47,8 +47,8 @@ export type Option = {
   /** The variable's name without its prefix PGCOPYDB_ or WALFERRY_. */
   readonly variable?: string;
   readonly description: string;
-  /** False: known from the peer, refused by name when it is set. */
-  readonly built: boolean;
+  /** Known from the peer, accepted, and without effect here: why, which is said when it is set. Null: it has one. */
+  readonly noEffect: string | null;
 };
 
 /** The variables of an option, the stronger first. */

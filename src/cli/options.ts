@@ -7,18 +7,14 @@ import type { Group, Option, Spelling, ValueKind } from './option.js';
 const port: ValueKind = { type: 'integer', min: 1, max: 65_535 };
 const jobs: ValueKind = { type: 'integer', min: 1, max: 128 };
 const text = (placeholder: string): ValueKind => ({ type: 'text', placeholder });
-const word = (words: readonly string[], notBuilt: readonly string[]): ValueKind => ({
-  type: 'word',
-  words,
-  notBuilt,
-});
+const word = (words: readonly string[]): ValueKind => ({ type: 'word', words });
 
 /** The same spelling in several groups. */
 function all(spelling: Spelling, groups: string): Readonly<Partial<Record<Group, Spelling>>> {
   return Object.fromEntries(Array.from(groups, (group) => [group, spelling]));
 }
 
-/** A row: a built flag of no group unless told. */
+/** A row: a flag of no group unless told. */
 type Row = Partial<Omit<Option, 'names' | 'description'>> & { readonly about: string };
 
 function option(names: readonly [string, ...string[]], { about, ...row }: Row): Option {
@@ -27,7 +23,7 @@ function option(names: readonly [string, ...string[]], { about, ...row }: Row): 
     names,
     groups: {},
     value: { type: 'flag' },
-    built: true,
+    noEffect: null,
     description: about,
     ...row,
   };
@@ -217,7 +213,7 @@ export const options: readonly Option[] = [
     id: 'stream-not-consistent',
     groups: { T: '-C' },
     about: 'resume with another snapshot',
-    built: false,
+    noEffect: 'a stream goes on from its slot and the position row, whatever became of the snapshot',
   }),
   option(['snapshot'], {
     groups: { K: '-N', D: 'long', R: '-N', L: '-N', T: '-N' },
@@ -233,7 +229,7 @@ export const options: readonly Option[] = [
   }),
   option(['plugin'], {
     groups: all('-p', 'KNT'),
-    value: word(['pgoutput', 'wal2json', 'test_decoding'], []),
+    value: word(['pgoutput', 'wal2json', 'test_decoding']),
     default: 'pgoutput',
     variable: 'OUTPUT_PLUGIN',
     about: 'output plugin of the slot',
@@ -274,7 +270,7 @@ export const options: readonly Option[] = [
   }),
   option(['ack'], {
     groups: all('long', 'KT'),
-    value: word(['durable', 'applied'], []),
+    value: word(['durable', 'applied']),
     default: 'durable',
     variable: 'ACK',
     about: 'what the source is told it may forget: what is on disk here, or what the target has',
@@ -315,13 +311,15 @@ export const options: readonly Option[] = [
     groups: all('long', 'KT'),
     variable: 'REPLAY_NO_OP_UPDATES',
     about: 'apply updates that change nothing',
-    built: false,
+    noEffect:
+      'updates that change nothing are applied like all others, and no trigger of the target fires at any',
   }),
   option(['max-replaydb-size'], {
     groups: { T: 'long' },
     value: { type: 'size' },
     about: 'size at which a file of changes is closed',
-    built: false,
+    noEffect:
+      'a transform file is closed with each WAL segment of the source; what all of them may take is --max-journal-size',
   }),
   option(['host'], {
     groups: all('long', 'KT'),
@@ -355,11 +353,14 @@ export const options: readonly Option[] = [
     about: 'port of that run',
   }),
   option(['dry-run'], { groups: { T: 'long' }, about: 'say what would be removed, and leave it' }),
-  option(['to-stdout'], { groups: { T: '-O' }, about: 'print the messages', built: false }),
+  option(['to-stdout'], {
+    groups: { T: '-O' },
+    about: 'also print the lines of the transform files, from the oldest on, as they are written',
+  }),
   option(['from-stdin'], {
     groups: { T: '-I' },
-    about: 'read the messages from standard input',
-    built: false,
+    about:
+      'read the lines of the transform files from standard input, as `stream receive --to-stdout` prints them',
   }),
 
   // One field of the sentinel, and the end position of now.
@@ -388,13 +389,13 @@ export const options: readonly Option[] = [
   // The cutover's own.
   option(['freeze'], {
     commands: ['cutover'],
-    value: word(['read-only', 'revoke', 'none'], []),
+    value: word(['read-only', 'revoke', 'none']),
     default: 'read-only',
     about: 'how writes on the source are stopped: database default and ended sessions, privileges, or by you',
   }),
   option(['verify'], {
     commands: ['cutover'],
-    value: word(['full', 'touched', 'counts', 'none'], []),
+    value: word(['full', 'touched', 'counts', 'none']),
     default: 'full',
     about: 'what is compared before the target takes writes',
   }),
@@ -471,7 +472,7 @@ export const options: readonly Option[] = [
   option(['json'], { everywhere: '-J', about: 'JSON on stdout, where the command has JSON output' }),
   option(['log-format'], {
     everywhere: 'long',
-    value: word(['text', 'json'], []),
+    value: word(['text', 'json']),
     default: 'text',
     about: 'log lines for people or for programs; WALFERRY_LOG_JSON=true is json',
   }),

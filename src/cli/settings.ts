@@ -145,6 +145,10 @@ export type Settings = {
   };
   /** JSON on stdout. */
   readonly json: boolean;
+  /** The lines of the transform files are printed as well. */
+  readonly toStdout: boolean;
+  /** The lines of the transform files come from standard input. */
+  readonly fromStdin: boolean;
 };
 
 /** How much is logged. */
@@ -177,12 +181,10 @@ export type SettingsInput = {
 };
 
 export type SettingsResult = {
-  /** Usable only when `problems` and `notBuilt` are empty. */
+  /** Usable only when `problems` is empty. */
   readonly settings: Settings;
   readonly log: LogSettings;
   readonly problems: readonly string[];
-  /** What is asked for and not built yet, for example `--roles`. */
-  readonly notBuilt: readonly string[];
   readonly warnings: readonly string[];
 };
 
@@ -213,7 +215,6 @@ type Found = { readonly text: string; readonly from: string; readonly variable: 
 /** Finds the texts of options and collects what is wrong. */
 class Reader {
   readonly problems: string[] = [];
-  readonly notBuilt: string[] = [];
   readonly warnings: string[] = [];
   readonly #known: ReadonlyMap<string, Option>;
   readonly #given: ReadonlyMap<string, string | null>;
@@ -312,24 +313,20 @@ class Reader {
   word<T extends string, A extends T | null>(id: string, words: readonly T[], absent: A): T | A {
     const entry = this.#find(id);
     if (entry === null) return absent;
-    const { found, option } = entry;
+    const { found } = entry;
     const word = words.find((one) => one === found.text);
     if (word !== undefined) return word;
-    const notBuilt = option.value.type === 'word' ? option.value.notBuilt : [];
-    if (notBuilt.includes(found.text))
-      this.notBuilt.push(`${found.from}${found.variable ? '=' : ' '}${found.text}`);
-    else this.problems.push(`Failed to parse ${show(found)}, expected ${[...words, ...notBuilt].join(', ')}`);
+    this.problems.push(`Failed to parse ${show(found)}, expected ${words.join(', ')}`);
     return absent;
   }
 
-  /** Options that walferry does not have yet are refused by name, unless they are set to what happens anyway. */
-  refuseNotBuilt(): void {
+  /** Options without effect are told, unless they are set to what happens anyway. Their values are read all the same. */
+  tellNoEffect(): void {
     for (const option of this.#known.values()) {
-      if (option.built) continue;
+      if (option.noEffect === null) continue;
       const entry = this.#find(option.id);
-      if (entry === null) continue;
-      if (entry.found.variable && this.#isOff(option)) continue;
-      this.notBuilt.push(entry.found.from);
+      if (entry === null || this.#isOff(option)) continue;
+      this.warnings.push(`${entry.found.from} has no effect: ${option.noEffect}`);
     }
   }
 
@@ -438,6 +435,8 @@ export function readSettings(input: SettingsInput): SettingsResult {
     dryRun: reader.flag('dry-run'),
     cutover: readCutover(reader),
     json: reader.given('json'),
+    toStdout: reader.flag('to-stdout'),
+    fromStdin: reader.flag('from-stdin'),
   };
 
   if (settings.resume && settings.restart) {
@@ -455,6 +454,13 @@ export function readSettings(input: SettingsInput): SettingsResult {
   if (settings.wal2jsonNumericAsString && settings.plugin !== 'wal2json') {
     reader.problems.push('Option --wal2json-numeric-as-string needs --plugin wal2json');
   }
+  const { path } = input.command;
+  if (settings.toStdout && path !== 'stream receive' && path !== 'stream prefetch') {
+    reader.problems.push('Option --to-stdout is for stream receive and stream prefetch');
+  }
+  if (settings.fromStdin && path !== 'stream apply' && path !== 'stream transform') {
+    reader.problems.push('Option --from-stdin is for stream apply and stream transform');
+  }
   if (settings.allDatabases) reader.problems.push(...badWithAllDatabases(settings));
   if (settings.listSkipped && settings.filters === null) {
     reader.problems.push('Option --list-skipped needs --filters');
@@ -469,12 +475,11 @@ export function readSettings(input: SettingsInput): SettingsResult {
       'Options --web and --host, --port exclude each other: that run serves its page itself',
     );
   }
-  reader.refuseNotBuilt();
+  reader.tellNoEffect();
   return {
     settings,
     log,
     problems: reader.problems,
-    notBuilt: reader.notBuilt,
     warnings: reader.warnings,
   };
 }

@@ -32,10 +32,7 @@ export async function readSides(
     }
   }
   if (problems.length > 0) {
-    throw new Failure('usage', [...problems, ...read.notBuilt.map(notBuiltSentence)].join('\n'));
-  }
-  if (read.notBuilt.length > 0) {
-    throw new Failure('not-built', read.notBuilt.map(notBuiltSentence).join('\n'));
+    throw new Failure('usage', problems.join('\n'));
   }
   return sides;
 }

@@ -2,9 +2,8 @@
  * Transform files as SQL text: one file (`stream transform`), or all that a work directory holds (`stream apply
  * --target -`). Nothing is applied, and no position moves.
  */
-import { mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { open } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { printSql } from '../apply/print-sql.js';
 import { Failure, throwIfStopped } from '../failure.js';
 import { RelationIntern } from '../journal/decode.js';
@@ -14,9 +13,7 @@ import { listSegments, loadSegments } from '../journal/segment.js';
 import { SegmentReader } from '../journal/segment-reader.js';
 import { StreamedReader, StreamedTransactions } from '../journal/streamed.js';
 import type { StreamMessage } from '../model/message.js';
-
-/** Takes a piece of the text; resolves when there is room for the next. */
-export type WriteText = (text: string) => Promise<void>;
+import { LineSpool, type LineInput, type WriteText } from './line-pipe.js';
 
 async function print(messages: readonly StreamMessage[], write: WriteText): Promise<void> {
   const text = messages.map(printSql).join('');
@@ -31,30 +28,70 @@ export async function printTransformFile(file: string, write: WriteText, signal:
   await requireReadable(file);
   const directory = dirname(file);
   const name = basename(file);
-  const intern = new RelationIntern();
-  const streamed = new StreamedTransactions();
+  const beginnings = new FilePrinter(directory, name, null, new Elsewhere(name, new Map()));
   const elsewhere = await readBeginnings(directory, name, async (earlier) => {
-    for await (const messages of messagesOf(directory, earlier, intern, signal))
-      streamed.take(messages, earlier);
+    for await (const messages of messagesOf(directory, earlier, beginnings.intern, signal))
+      beginnings.streamed.take(messages, earlier);
   });
-  for await (const messages of messagesOf(directory, name, intern, signal)) {
-    for (const piece of streamed.take(messages, name)) {
-      if (piece.kind === 'messages') {
-        await print(elsewhere.leaveOut(piece.messages), write);
-        continue;
-      }
-      const reader = new StreamedReader(directory, intern, piece.transaction);
-      try {
-        for (;;) {
-          throwIfStopped(signal);
-          const whole = await reader.next();
-          if (whole === null) break;
-          await print(whole, write);
-        }
-      } finally {
-        await reader.close();
+  const printer = new FilePrinter(directory, name, beginnings, elsewhere);
+  try {
+    await printer.print(write, signal);
+  } finally {
+    await printer.close();
+  }
+}
+
+/** Prints one file, as far as it goes each time. */
+class FilePrinter {
+  readonly name: string;
+  readonly intern: RelationIntern;
+  readonly streamed: StreamedTransactions;
+  readonly #directory: string;
+  readonly #elsewhere: Elsewhere;
+  readonly #reader: SegmentReader;
+
+  /** `before` has printed the file before this one, and knows what is unfinished there. */
+  constructor(directory: string, name: string, before: FilePrinter | null, elsewhere: Elsewhere) {
+    this.name = name;
+    this.intern = before?.intern ?? new RelationIntern();
+    this.streamed = before?.streamed ?? new StreamedTransactions();
+    this.#directory = directory;
+    this.#elsewhere = elsewhere;
+    this.#reader = new SegmentReader(directory, name, this.intern);
+  }
+
+  async print(write: WriteText, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      throwIfStopped(signal);
+      const result = await this.#reader.read(Infinity);
+      if (result.kind !== 'messages') return;
+      for (const piece of this.streamed.take(result.messages, this.name)) {
+        if (piece.kind === 'messages') await print(this.#elsewhere.leaveOut(piece.messages), write);
+        else await this.#printStreamed(piece.transaction, write, signal);
       }
     }
+  }
+
+  async #printStreamed(
+    transaction: ConstructorParameters<typeof StreamedReader>[2],
+    write: WriteText,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const reader = new StreamedReader(this.#directory, this.intern, transaction);
+    try {
+      for (;;) {
+        throwIfStopped(signal);
+        const whole = await reader.next();
+        if (whole === null) break;
+        await print(whole, write);
+      }
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#reader.close();
   }
 }
 
@@ -90,9 +127,12 @@ async function readBeginnings(
   const there = new Set(segments.map((segment) => segment.name));
   const first = [...header.open.values()].filter((file) => there.has(file)).sort()[0] ?? name;
   for (const segment of segments) if (segment.name >= first && segment.name < name) await show(segment.name);
-  // Another plugin's transaction may go on from one file into the next, and is printed so.
-  const inBlocks = header.stream['plugin'] === 'pgoutput';
-  return new Elsewhere(name, new Map([...header.open].filter(([, file]) => inBlocks && !there.has(file))));
+  return new Elsewhere(name, new Map([...beginningsOf(header)].filter(([, file]) => !there.has(file))));
+}
+
+/** Unfinished transactions of earlier files. Another plugin's may go on from one file into the next, and is printed so. */
+function beginningsOf({ stream, open: unfinished }: Header): Map<bigint, string> {
+  return new Map(stream['plugin'] === 'pgoutput' ? unfinished : []);
 }
 
 async function headerOf(directory: string, name: string): Promise<Header | null> {
@@ -139,33 +179,36 @@ async function requireReadable(file: string): Promise<void> {
   }
 }
 
-/** Prints what stands on standard input. It is kept in a file meanwhile: checksums are looked at before lines. */
+/**
+ * Prints what comes on standard input, as it comes: one transform file, or several one after the other. Lines are kept in
+ * files meanwhile: checksums are looked at before lines, and transactions that arrived while they ran are printed at
+ * their commit.
+ */
 export async function printTransformInput(
-  input: AsyncIterable<Buffer>,
+  input: LineInput,
   write: WriteText,
   signal: AbortSignal,
 ): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'walferry-transform-'));
+  await using spool = await LineSpool.create(input);
+  let printer: FilePrinter | null = null;
+  let [elsewhere, before]: [Elsewhere | null, readonly string[]] = [null, []];
   try {
-    const unnamed = join(directory, 'standard-input.json');
-    await writeFile(unnamed, input, { mode: 0o600, signal });
-    // A file is read by the name that its header has; the reader refuses one that has none.
-    const named = join(directory, await segmentNameIn(unnamed));
-    await rename(unnamed, named);
-    await printTransformFile(named, write, signal);
+    await spool.fill(signal, async () => {
+      const name = spool.newest;
+      if (name !== null && name !== printer?.name) {
+        await printer?.close();
+        const header = await headerOf(spool.directory, name);
+        elsewhere ??= new Elsewhere(name, header === null ? new Map() : beginningsOf(header));
+        // Of files before this one, those are needed again in which what is unfinished may have lines.
+        const oldest = [...(header?.open.values() ?? [])].sort()[0] ?? name;
+        await spool.forget(before.filter((file) => file < oldest));
+        before = [...before.filter((file) => file >= oldest), name];
+        printer = new FilePrinter(spool.directory, name, printer, elsewhere);
+      }
+      await printer?.print(write, signal);
+    });
   } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-
-async function segmentNameIn(file: string): Promise<string> {
-  const handle = await open(file, 'r');
-  try {
-    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(4096) });
-    const segment = /"segment":"([0-9A-F]{24})"/.exec(buffer.toString('utf8', 0, bytesRead))?.[1];
-    return segment === undefined ? basename(file) : `${segment}.json`;
-  } finally {
-    await handle.close();
+    await (printer as FilePrinter | null)?.close();
   }
 }
 

@@ -18,7 +18,9 @@ import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } 
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { removeSnapshotFile } from './snapshot-file.js';
+import { LineSpool, type LineInput, type WriteText } from './line-pipe.js';
 import { receiveAndApply } from './receive-and-apply.js';
+import { together } from './together.js';
 
 type Common = {
   readonly directory: string;
@@ -62,6 +64,10 @@ export type StreamCommandOptions = Common & {
   /** What whoever looks on is told besides; null: only how far the run is. */
   readonly report: ReportChoices | null;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
+  /** Prints the lines of the transform files; without a target alone. */
+  readonly print?: WriteText | undefined;
+  /** Takes the lines of the transform files from here, in place of the directory's own; without a source alone. */
+  readonly input?: LineInput | undefined;
 };
 
 /**
@@ -88,7 +94,11 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
       const stream = requireStream(catalog);
       const role = target === null ? 'receive' : source === null ? 'apply' : 'follow';
       const reporter = new RunReporter({ ...options, role });
-      await reporter.during(() => runJobs({ ...options, stream }, reporter));
+      await reporter.during(() =>
+        options.input === undefined
+          ? runJobs({ ...options, input: undefined, stream }, reporter)
+          : applyInput({ ...options, stream }, options.input, reporter),
+      );
     } finally {
       closeCatalog(catalog);
     }
@@ -97,11 +107,38 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
   }
 }
 
-async function runJobs(
-  options: StreamCommandOptions & { readonly stream: StreamRecord },
+type Jobs = Omit<StreamCommandOptions, 'input'> & {
+  readonly stream: StreamRecord;
+  readonly input?: LineSpool | undefined;
+};
+
+/** Applies the lines of a pipe. They are looked at first: where they begin decides whether they fit the target. */
+async function applyInput(
+  options: Omit<Jobs, 'input'>,
+  input: LineInput,
   reporter: RunReporter,
 ): Promise<void> {
-  const { source, target, signal } = options;
+  await using spool = await LineSpool.create(input);
+  const applied = new AbortController();
+  await together(options.signal, [
+    async (stop) => {
+      try {
+        await spool.fill(AbortSignal.any([stop, applied.signal]));
+      } catch (error) {
+        if (!applied.signal.aborted || stop.aborted) throw error;
+      }
+    },
+    async (stop) => {
+      await spool.begun;
+      if (stop.aborted) return;
+      await runJobs({ ...options, journalDirectory: spool.directory, input: spool, signal: stop }, reporter);
+      applied.abort();
+    },
+  ]);
+}
+
+async function runJobs(options: Jobs, reporter: RunReporter): Promise<void> {
+  const { source, target, print, signal } = options;
   const run = await openStreamRun({
     ...options,
     onApplying: () => reporter.enter({ kind: 'apply' }),
@@ -111,6 +148,7 @@ async function runJobs(
   try {
     reporter.enter({ kind: 'receive' });
     if (source !== null && target !== null) await receiveAndApply(run, signal);
+    else if (source !== null && print !== undefined) await run.receiveAndPrint(signal, print);
     else if (source !== null) await run.receive(signal);
     else await run.apply(signal);
   } finally {

@@ -34,8 +34,10 @@ import { expectSameParts } from './stream-tables.js';
 import { decideAtEnd, endposReached, SentinelWatch } from './sentinel-watch.js';
 import { meteredReader } from './metered-reader.js';
 import type { StreamReport } from './run-reporter.js';
+import { printLines, type WriteText } from './line-pipe.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
+import { together } from './together.js';
 import { TouchTracker } from './touch-tracker.js';
 
 /** How a stream is run; nothing here changes what arrives on the target. */
@@ -71,6 +73,8 @@ export type StreamRunOptions = {
   readonly tuning: StreamTuning;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Where transform files come from that another process receives: until it has ended there may be more of them. */
+  readonly input?: { readonly ended: boolean } | undefined;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
   /** Whether a clone has more to do on the target behind the last change, and says when the application may write. */
   readonly ofClone?: boolean | undefined;
@@ -331,6 +335,30 @@ export class StreamRun {
     });
   }
 
+  /** As `receive`; prints the lines of the transform files besides, from the oldest on. */
+  async receiveAndPrint(signal: AbortSignal, write: WriteText): Promise<void> {
+    const writer = this.#writer;
+    if (writer === null) throw new Failure('internal', 'a stream without a source cannot receive');
+    const ended = new AbortController();
+    await together(signal, [
+      async (stop) => {
+        try {
+          await this.receive(stop);
+        } finally {
+          ended.abort();
+        }
+      },
+      (stop) =>
+        printLines({
+          directory: this.#options.journalDirectory,
+          writer,
+          write,
+          ended: ended.signal,
+          signal: stop,
+        }),
+    ]);
+  }
+
   /**
    * Applies what the journal holds, once the sentinel allows it. With a receiver in this process it goes on until the
    * end position; without, until the end of the files or the end position. Returns whether the end position was reached.
@@ -450,10 +478,13 @@ export class StreamRun {
   }
 
   async #openReader(from: Lsn): Promise<JournalReader> {
-    const { journalDirectory } = this.#options;
+    const { journalDirectory, input } = this.#options;
+    const receives = this.#writer !== null;
     const reader = await JournalReader.open({
       directory: journalDirectory,
-      follow: this.#writer !== null,
+      get follow() {
+        return receives || input?.ended === false;
+      },
       from,
       ...(this.#writer === null ? {} : { writer: this.#writer }),
     });

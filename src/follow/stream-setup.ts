@@ -121,6 +121,11 @@ function checkSameChoices(recorded: StreamRecord, choices: StreamChoices): void 
   say('--slot-name', recorded.slot, choices.slot);
   say('--plugin', recorded.plugin, choices.plugin ?? recorded.plugin);
   say('--origin', recorded.key.stream, choices.origin);
+  // Left out, it is that of the stream.
+  if (choices.publication !== null) {
+    const others = recorded.ownPublications.length === 0 ? recorded.publications[0] : undefined;
+    say('--publication', others ?? 'made by the run', choices.publication);
+  }
   if (differences.length > 0) {
     throw new Failure(
       'work-directory-used',

@@ -71,8 +71,6 @@ test.each([
     /ERROR {2}Options --resume and --restart exclude each other\n$/,
   ],
   ['clone --source postgres://u:canary@h:x/d --jobs 0', 1, /^$/, /table-jobs[^]*mandatory[^]*--source: /],
-  // Not built.
-  [`clone ${sides} --replay-no-op-updates`, 20, /^$/, /ERROR {2}--replay-no-op-updates is not built yet\n$/],
   [`clone ${sides} --plugin wal2jsom`, 1, /^$/, /expected pgoutput, wal2json, test_decoding\n/],
   [`clone ${sides} -w`, 1, /^$/, /Option --wal2json-numeric-as-string needs --plugin wal2json\n/],
 ])('"%s" ends with %i', async (line, status, stdout, stderr) => {
@@ -97,12 +95,6 @@ test('log lines are JSON when asked for, errors in settings too', async () => {
     message: 'Options --source and --target are mandatory',
   });
   expect(status).toBe(1);
-});
-
-test('a variable that asks for what is not built ends with 20 and its name', async () => {
-  const { stderr, status } = await call(`clone ${sides}`, { PGCOPYDB_REPLAY_NO_OP_UPDATES: 'on' });
-  expect(stderr).toContain('PGCOPYDB_REPLAY_NO_OP_UPDATES is not built yet');
-  expect(status).toBe(20);
 });
 
 test('a log file that cannot be written ends with 1', async () => {

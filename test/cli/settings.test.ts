@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { options } from '../../src/cli/options.js';
 import { parseOptions } from '../../src/cli/parse-options.js';
 import { defaultsFor, readSettings, type Settings } from '../../src/cli/settings.js';
 import { commandAt } from '../../src/cli/tree.js';
@@ -26,8 +25,8 @@ const clone = (words: readonly string[], environment: Record<string, string> = {
 
 describe('without any option', () => {
   test('the defaults hold', () => {
-    const { settings, problems, notBuilt, warnings } = clone([]);
-    expect({ problems, notBuilt, warnings }).toEqual({ problems: [], notBuilt: [], warnings: [] });
+    const { settings, problems, warnings } = clone([]);
+    expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
     expect(settings).toEqual({
       source: 'postgres://a/b',
       target: 'postgres://c/d',
@@ -108,6 +107,8 @@ describe('without any option', () => {
         hooks: { beforeFreeze: null, after: null, onUndo: null, timeoutMs: 60_000 },
       },
       json: false,
+      toStdout: false,
+      fromStdin: false,
     } satisfies Settings);
   });
 
@@ -234,9 +235,9 @@ describe('every built option reaches its setting', () => {
     ['stream sentinel get', ['--replay-lsn'], { sentinelField: 'replayLsn' }],
     ['stream sentinel set endpos', ['--current', '--source', 'x'], { current: true }],
   ])('%s %j', (path, words, expected) => {
-    const { settings, notBuilt } = path === 'clone' ? clone(words) : read(path, words);
+    const { settings, warnings } = path === 'clone' ? clone(words) : read(path, words);
     expect(settings).toMatchObject(expected);
-    expect(notBuilt).toEqual([]);
+    expect(warnings).toEqual([]);
   });
 });
 
@@ -273,9 +274,9 @@ describe('a variable', () => {
     ],
     [{ WALFERRY_ACK: 'applied' }, { acknowledge: 'applied' }],
   ])('%j is heard', (environment, expected) => {
-    const { settings, problems, notBuilt, warnings } = clone([], environment);
+    const { settings, problems, warnings } = clone([], environment);
     expect(settings).toMatchObject(expected);
-    expect([problems, notBuilt, warnings]).toEqual([[], [], []]);
+    expect([problems, warnings]).toEqual([[], []]);
   });
 
   test.each([
@@ -341,59 +342,62 @@ describe('a variable', () => {
   });
 });
 
-describe('what is not built yet', () => {
-  const notBuilt = options.filter(({ built, groups }) => !built && groups.K !== undefined);
-
-  test('is more than one option', () => {
-    expect(notBuilt.length).toBeGreaterThan(0);
+describe('what has no effect here', () => {
+  test.each([
+    [
+      'clone',
+      '--replay-no-op-updates',
+      null,
+      /^--replay-no-op-updates has no effect: updates that change nothing are applied/,
+    ],
+    [
+      'stream apply',
+      '--max-replaydb-size',
+      '1 GB',
+      /^--max-replaydb-size has no effect: .* --max-journal-size$/,
+    ],
+    [
+      'stream replay',
+      '--not-consistent',
+      null,
+      /^--not-consistent has no effect: a stream goes on from its slot/,
+    ],
+  ] as const)('%s %s is accepted, and it is said why', (path, name, value, warning) => {
+    const { problems, warnings } = read(path, [...both, name, ...(value === null ? [] : [value])]);
+    expect([problems, warnings]).toEqual([[], [expect.stringMatching(warning)]]);
   });
 
-  test.each(notBuilt.map(({ names, value }) => [names[0], value.type] as const))(
-    'is refused by name: --%s',
-    (name, type) => {
-      const words = type === 'flag' ? [`--${name}`] : [`--${name}`, type === 'size' ? '1 GB' : '1'];
-      expect(clone(words)).toMatchObject({ notBuilt: [`--${name}`], problems: [] });
-    },
-  );
-
-  test.each(
-    notBuilt.flatMap(({ variable, value }) =>
-      variable === undefined ? [] : [[variable, value.type] as const],
-    ),
-  )('is refused by its variable: %s', (variable, type) => {
-    const text = type === 'flag' ? 'yes' : '1';
-    for (const name of [`PGCOPYDB_${variable}`, `WALFERRY_${variable}`]) {
-      expect(clone([], { [name]: text })).toMatchObject({ notBuilt: [name], problems: [] });
-    }
+  test.each(['PGCOPYDB_REPLAY_NO_OP_UPDATES', 'WALFERRY_REPLAY_NO_OP_UPDATES'])('also as %s', (variable) => {
+    expect(clone([], { [variable]: 'yes' })).toMatchObject({
+      problems: [],
+      warnings: [expect.stringMatching(new RegExp(`^${variable} has no effect`))],
+    });
+    expect(clone([], { [variable]: 'no' })).toMatchObject({ problems: [], warnings: [] });
   });
 
-  test.each([{ PGCOPYDB_USE_COPY_BINARY: 'no' }, { PGCOPYDB_SPLIT_TABLES_LARGER_THAN: '0' }])(
-    'may be switched off: %j',
-    (environment) => {
-      expect(clone([], environment)).toMatchObject({ notBuilt: [], problems: [] });
-    },
-  );
+  test('is read all the same', () => {
+    expect(read('stream apply', [...both, '--max-replaydb-size', 'much']).problems).toEqual([
+      expect.stringMatching(/^Failed to parse --max-replaydb-size: "much"/),
+    ]);
+  });
 
   test('does not matter to a command that has no such option', () => {
-    const variables = { PGCOPYDB_USE_COPY_BINARY: 'yes', PGCOPYDB_TABLE_JOBS: 'x' };
-    expect(read('ping', both, variables)).toMatchObject({ notBuilt: [], problems: [] });
+    const variables = { PGCOPYDB_REPLAY_NO_OP_UPDATES: 'yes', PGCOPYDB_TABLE_JOBS: 'x' };
+    expect(read('ping', both, variables)).toMatchObject({ problems: [], warnings: [] });
   });
+});
+
+test.each([
+  ['stream receive', '--from-stdin', 'Option --from-stdin is for stream apply and stream transform'],
+  ['stream apply', '--to-stdout', 'Option --to-stdout is for stream receive and stream prefetch'],
+])('%s %s is refused', (path, option, problem) => {
+  expect(read(path, [...both, option]).problems).toEqual([problem]);
 });
 
 describe('problems', () => {
   test('are reported all together', () => {
-    const words = [
-      '--resume',
-      '--restart',
-      '--jobs',
-      '0',
-      '--endpos',
-      'x',
-      '--slot-name',
-      'Ä',
-      '--replay-no-op-updates',
-    ];
-    const { problems, notBuilt } = read('clone', words, { PGCOPYDB_INDEX_JOBS: 'many' });
+    const words = ['--resume', '--restart', '--jobs', '0', '--endpos', 'x', '--slot-name', 'Ä'];
+    const { problems } = read('clone', words, { PGCOPYDB_INDEX_JOBS: 'many' });
     expect(problems).toEqual([
       'Failed to parse "PGCOPYDB_INDEX_JOBS": "many", expected an integer >= 1 and <= 128',
       'Failed to parse --table-jobs: "0", expected an integer >= 1 and <= 128',
@@ -402,7 +406,6 @@ describe('problems', () => {
       'Options --resume and --restart exclude each other',
       'Options --source and --target are mandatory',
     ]);
-    expect(notBuilt).toEqual(['--replay-no-op-updates']);
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
 import { followProgress, streamTuning } from '../stream-options.js';
 import { controlChoices, reportChoices } from '../control.js';
@@ -7,13 +8,22 @@ export const command: Command = {
   path: 'stream apply',
   group: 'T',
   summary: 'apply transform files to the target (--target - prints SQL)',
-  options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'monitor', 'host', 'port'],
+  options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'from-stdin', 'monitor', 'host', 'port'],
+  arguments: [{ name: '-', kind: 'text', required: false }],
   needs: ['target'],
   run: async (context) => {
     const { settings, log, signal, progress } = context;
+    const [input] = context.arguments;
+    if (input !== undefined && input !== '-') {
+      throw new Failure('usage', `stream apply takes "-", for standard input, and not "${input}"`, {
+        remedy: 'It applies the transform files of --dir.',
+      });
+    }
+    const fromStdin = input === '-' || settings.fromStdin;
     if (settings.target === '-') {
-      const { printJournal } = await import('../../follow/print-stream.js');
-      await printJournal(settings.journalDirectory, context.stdout, signal);
+      const { printJournal, printTransformInput } = await import('../../follow/print-stream.js');
+      if (fromStdin) await printTransformInput(process.stdin, context.stdout, signal);
+      else await printJournal(settings.journalDirectory, context.stdout, signal);
       return;
     }
     const { runStream } = await import('../../follow/stream-commands.js');
@@ -30,6 +40,7 @@ export const command: Command = {
       log,
       signal,
       onProgress: followProgress(progress),
+      input: fromStdin ? process.stdin : undefined,
     });
   },
 };

@@ -21,6 +21,7 @@ export const command: Command = {
     'ack',
     'max-journal-size',
     'heartbeat',
+    'to-stdout',
     'monitor',
     'host',
     'port',
@@ -41,7 +42,8 @@ export const command: Command = {
       report: reportChoices(context),
       log,
       signal,
-      onProgress: followProgress(progress),
+      onProgress: settings.toStdout ? undefined : followProgress(progress),
+      print: settings.toStdout ? context.stdout : undefined,
     });
   },
 };

@@ -6,13 +6,17 @@ export const command: Command = {
   path: 'stream transform',
   group: 'T',
   summary: 'print a transform file as the SQL that apply would run',
-  options: [],
+  options: ['from-stdin'],
   arguments: [
-    { name: 'in.json', kind: 'text', required: true },
+    { name: 'in.json', kind: 'text', required: false },
     { name: 'out.sql', kind: 'text', required: false },
   ],
   needs: [],
-  run: async ({ arguments: [input = '-', output = '-'], signal, stdout }) => {
+  run: async ({ arguments: [given, output = '-'], settings, signal, stdout }) => {
+    if (given === undefined && !settings.fromStdin) {
+      throw new Failure('usage', 'stream transform takes a transform file, or "-" for standard input');
+    }
+    const input = given ?? '-';
     const { printTransformFile, printTransformInput } = await import('../../follow/print-stream.js');
     const print = async (write: (text: string) => Promise<void>) => {
       if (input === '-') await printTransformInput(process.stdin, write, signal);

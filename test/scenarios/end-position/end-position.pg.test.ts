@@ -16,6 +16,7 @@ import {
   runToEnd,
   setEndpos,
   setupStream,
+  streamOptions,
   succeed,
   type Migration,
 } from '../../support/live-migration.js';
@@ -113,6 +114,36 @@ describe('an end position', () => {
       await expectEqual(migration.source, migration.target);
     },
   );
+
+  test('inside of a transaction ends catchup by itself, with nothing of it applied', async () => {
+    await using migration = await openMigration({ schema, onBoth: true });
+    const { source } = migration;
+    await setupStream(migration);
+    await write(source, 1);
+    await source.sql('begin');
+    await write(source, 2, 2500);
+    const inside = await insertPosition(source);
+    await source.sql(
+      `insert into entry select 2, i, repeat('x', 20) from generate_series(2501, 5000) i; commit`,
+    );
+    await write(source, 3);
+
+    // Whether the files end with a part of it, or hold all of it and more.
+    await setEndpos(migration, inside);
+    await succeed(migration, ['stream', 'prefetch', ...streamOptions(migration)]);
+    for (const _ of ['a part', 'all']) {
+      const began = performance.now();
+      await succeed(migration, ['stream', 'catchup']);
+      expect(performance.now() - began).toBeLessThan(idleEndMs);
+      expect(await applied(migration)).toBe('1:1');
+      await setEndpos(migration);
+      await succeed(migration, ['stream', 'prefetch', ...streamOptions(migration)]);
+      await setEndpos(migration, inside);
+    }
+    await setEndpos(migration);
+    await succeed(migration, ['stream', 'catchup']);
+    expect(await applied(migration)).toBe('1:1 2:5000 3:1');
+  });
 
   test('set while the stream runs, ahead of the source: the transactions up to it, and none other', async () => {
     await using migration = await openMigration({ schema, onBoth: true });

@@ -196,6 +196,17 @@ test('a publication that was altered since the start is refused on resume', asyn
   const options = [...streamOptions(migration), '--publication', 'part'];
   await succeed(migration, ['stream', 'setup', ...options]);
   await succeed(migration, ['stream', 'setup', ...options]);
+  const another = await runToEnd(migration, [
+    'stream',
+    'setup',
+    ...streamOptions(migration),
+    '--publication',
+    'other',
+  ]);
+  expect([another.code, another.stderr]).toEqual([
+    1,
+    expect.stringContaining('--publication was part and is now other'),
+  ]);
   await migration.source.sqlAsOwner(
     `alter publication part set table listed (id), filtered where (region = 'us'), whole`,
   );
