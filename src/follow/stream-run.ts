@@ -12,16 +12,7 @@ import { JournalWriter } from '../journal/writer.js';
 import type { Log } from '../log.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Plugin, PluginName } from '../model/plugin.js';
-import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { fetchPosition } from '../postgres/position-row.js';
-import {
-  checkSlotFacts,
-  checkSlotPosition,
-  checkTimeline,
-  fetchSlot,
-  fetchTimeline,
-} from '../postgres/slot.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
@@ -37,6 +28,7 @@ import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
+import { checkSlot, fetchApplied } from './stream-standing.js';
 import { together } from './together.js';
 import { TouchTracker } from './touch-tracker.js';
 
@@ -147,53 +139,6 @@ function openWriter({ stream, journalDirectory, log, signal }: StreamRunOptions)
     },
     log,
     signal,
-  });
-}
-
-async function fetchApplied(
-  target: Conninfo,
-  stream: StreamRecord,
-  log: Log,
-  signal: AbortSignal,
-): Promise<Lsn> {
-  await using session = await connect(target, {
-    side: 'target',
-    applicationName: 'walferry follow',
-    log,
-    signal,
-  });
-  const applied = await fetchPosition(session, stream.key);
-  if (applied !== null) return applied;
-  throw new Failure('target-set-back', `the target holds no position of the stream "${stream.key.stream}"`);
-}
-
-/** DESIGN 11.9: the slot must not be ahead of what is held here. */
-async function checkSlot(
-  source: Conninfo,
-  stream: StreamRecord,
-  writer: JournalWriter,
-  applied: Lsn,
-  log: Log,
-  signal: AbortSignal,
-): Promise<void> {
-  await using session = await connect(source, {
-    side: 'source',
-    applicationName: 'walferry follow',
-    log,
-    signal,
-  });
-  checkTimeline(await fetchTimeline(session), stream.timeline);
-  const { name, confirmedFlushLsn } = checkSlotFacts(await fetchSlot(session, stream.slot), {
-    name: stream.slot,
-    plugin: stream.plugin,
-    database: stream.key.database,
-  });
-  if (confirmedFlushLsn === null)
-    throw new Failure('slot-lost', `the replication slot "${name}" has no position`);
-  checkSlotPosition({
-    confirmedFlush: confirmedFlushLsn,
-    journalDurable: laterLsn(writer.durable, stream.startLsn),
-    applied,
   });
 }
 
