@@ -1,14 +1,18 @@
 /** Transform files through a pipe: `stream receive --to-stdout` in front of `stream transform -` or `stream apply -`. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { mainFile } from '../../support/build.js';
 import { expectEqual } from '../../support/equal.js';
 import {
   openMigration,
+  runToEnd,
   setEndpos,
   setupStream,
   slotOf,
   streamOptions,
+  succeed,
   uris,
   type Migration,
 } from '../../support/live-migration.js';
@@ -106,7 +110,7 @@ test('applied behind the pipe as it is received, killed, and gone on with: nothi
   expect((await streamingOf(source, slotOf(migration))).streamed).toBeGreaterThan(4);
 });
 
-test('printed as SQL behind the pipe, it is what the files say', async () => {
+test('printed as SQL behind the pipe, it is what the files say; and SQL is refused by apply', async () => {
   await using migration = await openMigration({ schema: wovenSchema, onBoth: true, role: 'superuser' });
   const { source } = migration;
   await streamEarly(source);
@@ -121,4 +125,35 @@ test('printed as SQL behind the pipe, it is what the files say', async () => {
   const all = await walferry(['stream', 'apply', ...dir(migration), '--target', '-']).exit;
   expect(transform?.stdout).toBe(all.stdout);
   expect(all.stdout).toMatch(/insert into "public"\."entry"/);
+
+  // What is printed are the files, with all that a run adds to them.
+  const cdc = join(migration.directory, 'cdc');
+  await using printed = pipe(migration, receive(migration, '--resume'));
+  const [{ stdout } = { stdout: '' }] = await printed.exits;
+  const files = (await readdir(cdc)).filter((name) => name.endsWith('.json')).toSorted();
+  expect(files.length).toBeGreaterThan(1);
+  let lines = '';
+  for (const file of files) lines += await readFile(join(cdc, file), 'utf8');
+  expect(stdout === lines, `${stdout.length} bytes were printed, ${lines.length} are in the files`).toBe(
+    true,
+  );
+
+  const apply = async (input: string) =>
+    walferry(['stream', 'apply', '--from-stdin', ...dir(migration)], { env: uris(migration), input }).exit;
+  const sql = await apply(all.stdout);
+  expect([sql.code, sql.stderr]).toEqual([1, expect.stringMatching(/but SQL, .*\n.*psql/)]);
+  const other = await apply('{"a":1}\n');
+  expect([other.code, other.stderr]).toEqual([1, expect.stringContaining('is no transform file')]);
+
+  // What begins behind the target's position would leave a gap; a line that was changed is no line.
+  const last = await apply(await readFile(join(cdc, files.at(-1) ?? ''), 'utf8'));
+  expect([last.code, last.stderr]).toEqual([7, expect.stringContaining('reach back only to')]);
+  const flipped = await apply(lines.replace('"between"', '"betwixt"'));
+  expect([flipped.code, flipped.stderr]).toEqual([24, expect.stringContaining('is damaged')]);
+
+  const whole = await apply(lines);
+  expect(whole.code, whole.stderr).toBe(0);
+  await expectEqual(source, migration.target);
+  expect((await runToEnd(migration, ['stream', 'catchup'])).code).toBe(0);
+  await succeed(migration, ['stream', 'prune']);
 });
