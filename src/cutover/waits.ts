@@ -42,8 +42,11 @@ export async function untilQuiet(session: Session, kind: FreezeKind, pause: Paus
   }
 }
 
-/** A stream that is level has it applied by then; one that is behind is not waited for. */
-const appliedWithinMs = 3000;
+/**
+ * A stream that is level has said so by then: it moves its position behind what is not its own every ten seconds
+ * (apply/reading.ts). One that is behind is not waited for.
+ */
+const appliedWithinMs = 12_000;
 
 /** Until the target holds everything up to here, or it is plain that it does not soon. Throws `stopped`. */
 export async function untilApplied(catalog: Catalog, lsn: Lsn, signal: AbortSignal): Promise<void> {

@@ -151,9 +151,9 @@ describe('a cutover under load', () => {
     await using other = await createDatabase('source');
     await using following = await followed(migration);
     await other.sql(
-      'create table filler as select repeat(md5(i::text), 8) as t from generate_series(1, 20000) i',
+      'create table filler as select repeat(md5(i::text), 8) as t from generate_series(1, 40000) i',
     );
-    const { exit } = await cutover(migration, '--max-lag', '1 MB');
+    const { exit } = await cutover(migration, '--max-lag', '4 MB');
     expect(exit.code, exit.stderr).toBe(0);
     expect((await following.exit).code).toBe(0);
     await expectEqual(migration.source, migration.target);
