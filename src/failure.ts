@@ -224,7 +224,7 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     exit: 6,
     retry: false,
     remedy:
-      'Run `clone --follow` again with --resume; start any other clone again with --restart, at a time without TRUNCATE and rewriting DDL.',
+      'Run `clone --follow` again with --resume, without a process that holds its snapshot; start any other clone again with --restart, at a time without TRUNCATE and rewriting DDL.',
   },
   'work-directory-used': { exit: 1, retry: false, remedy: '' },
   'work-directory-locked': {

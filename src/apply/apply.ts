@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
-import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { MessageSource } from '../model/message-source.js';
 import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
@@ -148,7 +148,7 @@ class Applier {
         lessons: this.#lessons,
         guarded: this.#options.guard === true ? this.#guarded : null,
         strict: this.#options.strict ?? false,
-        endpos: () => this.#endpos(),
+        endpos: this.#options.endpos,
         clock: this.#clock,
         onApplied: (applied) => this.#progressed(applied),
         touches: this.#options.touches ?? null,
@@ -168,14 +168,6 @@ class Applier {
     if (this.#copiedLater !== undefined) return this.#copiedLater;
     const rows = await session.query(generationsQuery, streamKeyParameters(this.#options.key));
     return (this.#copiedLater = rows.length === 0 ? null : new CopiedLater(readGenerations(rows)));
-  }
-
-  /** Before every snapshot of the copy was reached the target holds rows of later transactions: no end can be there. */
-  #endpos(): Lsn {
-    const endpos = this.#options.endpos();
-    const through = this.#copiedLater?.through ?? zeroLsn;
-    if (endpos === zeroLsn || endpos >= through) return endpos;
-    throw endposTooEarly(endpos, through);
   }
 
   #progressed(applied: Lsn): void {
@@ -378,16 +370,6 @@ const backendQuery = `
 const endBackendQuery = `
   select pg_catalog.pg_terminate_backend(pid)::pg_catalog.text from pg_catalog.pg_stat_activity
   where pid = $1::pg_catalog.int4 and backend_start = $2::pg_catalog.timestamptz and application_name = $3`;
-
-function endposTooEarly(endpos: Lsn, through: Lsn): Failure {
-  return new Failure(
-    'usage',
-    `the end position ${formatLsn(endpos)} cannot be reached: tables were copied as they were at ${formatLsn(through)}, since the snapshot of the beginning was lost`,
-    {
-      remedy: `Set one at or behind ${formatLsn(through)}, then run the same command with --resume.`,
-    },
-  );
-}
 
 function positionMoved(key: StreamKey, position: Lsn): Failure {
   return new Failure(

@@ -42,7 +42,7 @@ import { distributeTables, firstExtensions, pauseTimescale } from './extension-h
 import { copyConfiguration, createExtensions } from './extensions.js';
 import type { ExtensionRequirement } from './extensions.js';
 import { copyLargeObjects, prepareLargeObjects } from './large-object-phase.js';
-import { goOnLater } from './later-snapshot.js';
+import { goOnLater, isOfSeveralMoments } from './later-snapshot.js';
 import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
@@ -64,7 +64,7 @@ import { timed } from './timed.js';
 import { copyPhaseTask, prepareSchema } from './prepare-schema.js';
 
 export { finalizeTarget } from './finalize.js';
-export { canGoOnLater } from './later-snapshot.js';
+export { seenAtTheBeginning } from './later-snapshot.js';
 export { setSequences } from './sequences.js';
 
 /** Tasks of the target's task table that are no table's rows. */
@@ -110,7 +110,8 @@ async function copyAndComplete(options: CloneOptions, progress: ProgressTeller):
   const plan = planClone(file.schema, new Set(file.withoutRows));
   for (const remark of plan.remarks) options.log.warn(remark);
   storePlan(options, plan);
-  if (options.generation !== undefined) await goOnLater(options, file, plan, done);
+  if (options.generation !== undefined && !done.has(copyPhaseTask))
+    await goOnLater(options, file, plan, done);
   progress.plan({
     tables: plan.tables.length,
     indexes: plan.tables.reduce((total, table) => total + table.indexes.length, 0),
@@ -319,8 +320,9 @@ async function copyConfigurationRows(options: CloneOptions, { extensions }: Sche
   if (extensions.every(({ configuration }) => configuration.length === 0)) return;
   await using source = await openInSnapshot(options.source, options.snapshot, 'extensions', options);
   await using target = await openTarget(options.target, 'extensions', options);
-  const { key, dropIfExists: replace, log, signal } = options;
-  const problems = await copyConfiguration(extensions, { source, target, key, replace, log, signal });
+  const { key, generation, dropIfExists: replace, log, signal } = options;
+  const copy = { source, target, key, generation, replace, log, signal };
+  const problems = await copyConfiguration(extensions, copy);
   recordProblems(options.directory, problems);
 }
 
@@ -338,8 +340,14 @@ async function expectAllCopied(target: Session, options: CloneOptions, plan: Clo
   const missing = plan.tables
     .filter((table) => table.withRows)
     .flatMap((table) => table.parts.filter(({ task }) => !held.has(task)).map(({ label }) => label));
-  if (missing.length === 0) return;
-  throw new Failure('internal', `the target does not have the rows of ${listLabels(missing)}`);
+  if (missing.length > 0) {
+    throw new Failure('internal', `the target does not have the rows of ${listLabels(missing)}`);
+  }
+  const mixed = plan.tables.filter((table) => isOfSeveralMoments(table, held)).map(({ label }) => label);
+  if (mixed.length === 0) return;
+  throw new Failure('snapshot-lost', `parts of ${listLabels(mixed)} were copied from different snapshots`, {
+    remedy: 'Run the same command with --resume: it copies them again, whole.',
+  });
 }
 
 export async function restoreBeforeChanges(

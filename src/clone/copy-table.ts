@@ -142,6 +142,8 @@ function expectOrdinary(side: Side, [value]: readonly (string | null)[]): void {
     : new Failure('target-not-empty', 'a table on the target holds rows that this run did not copy');
 }
 
+const onlyRestart = 'The target was made for the tables of the beginning: start again with --restart.';
+
 const stateQuery = `
   select c.relfilenode as seen, pg_catalog.pg_relation_filenode(c.oid) as now,
     pg_catalog.to_regclass($2)::oid = c.oid as same_name
@@ -164,7 +166,7 @@ async function lockOnSource(
   const now = state?.['now'] ?? null;
   if (now === null) {
     const words = `table ${label} was dropped on the source after the snapshot was taken`;
-    if (ways.follow) throw new Failure('table-rewritten', words);
+    if (ways.follow) throw new Failure('table-rewritten', words, { remedy: onlyRestart });
     ways.log.warn(`${words}: the target's stays empty`);
     await source.query('rollback to savepoint walferry_table');
     return false;
@@ -173,6 +175,7 @@ async function lockOnSource(
     throw new Failure(
       'table-rewritten',
       `table ${label} was renamed on the source after the snapshot was taken`,
+      { remedy: onlyRestart },
     );
   }
   if (state['seen'] !== now) {

@@ -13,7 +13,7 @@ import { joinCopy } from '../postgres/copy.js';
 import type { DumpEntry } from '../postgres/dump.js';
 import { catalogOids } from '../postgres/dump.js';
 import { sqlState } from '../postgres/sqlstate.js';
-import { fetchDoneTasks, recordDoneTask } from '../postgres/task-table.js';
+import { configurationTask, fetchDoneTasks, recordDoneTask } from '../postgres/task-table.js';
 import type { Problem, RestoreChoices } from './options.js';
 import { attemptAlone, serverSentence } from './problems.js';
 
@@ -302,6 +302,8 @@ export type ConfigurationCopy = {
   readonly source: Session;
   readonly target: Session;
   readonly key: StreamKey;
+  /** The later generation that the snapshot is of, when it is not the one that the run began with. */
+  readonly generation?: number | undefined;
   /** --drop-if-exists: rows that are there are replaced. */
   readonly replace: boolean;
   readonly log: Log;
@@ -317,7 +319,7 @@ export async function copyConfiguration(
   const done = await fetchDoneTasks(copy.target, copy.key);
   const open = extensions.flatMap((extension) =>
     extension.configuration.flatMap((table) => {
-      const task = `extension ${quoteIdentifier(extension.name)} ${quoteQualified(table.schema, table.name)}`;
+      const task = configurationTask(extension.name, quoteQualified(table.schema, table.name));
       return done.has(task) ? [] : [{ extension, table, task }];
     }),
   );
@@ -350,7 +352,7 @@ const reportedStates = new Set(['42501', '42P01', '42703', '3F000']);
 async function copyConfigurationTable(
   table: ConfigurationTable,
   task: string,
-  { source, target, key, log, signal }: ConfigurationCopy,
+  { source, target, key, generation, log, signal }: ConfigurationCopy,
 ): Promise<string | null> {
   const label = relationLabel(table);
   const name = quoteQualified(table.schema, table.name);
@@ -391,7 +393,7 @@ async function copyConfigurationTable(
         signal,
       });
     }
-    await recordDoneTask(target, key, { name: task, ...result });
+    await recordDoneTask(target, key, { name: task, generation, ...result });
     await target.query('commit');
     log.notice(`copied ${label}`, { rows: result.rows });
     return null;

@@ -114,6 +114,8 @@ type Piece =
 
 export type LargeObjectOptions = Pick<RestoreChoices, 'noOwner' | 'noAcl' | 'noComments'> & {
   readonly key: StreamKey;
+  /** Of the snapshot, when it is later than the one that the run began with: what the target has is not copied again. */
+  readonly generation?: number | undefined;
   readonly log: Log;
   readonly onBytes: (bytes: number) => void;
 };
@@ -140,7 +142,9 @@ export class LargeObjectWork {
     this.#ranges = ranges;
     this.#done = done;
     for (const range of ranges) {
-      this.#push({ kind: 'range', range, task: `large objects ${range.first} to ${range.last}` });
+      // The ranges of another snapshot begin and end elsewhere.
+      const ofWhich = options.generation === undefined ? '' : `, generation ${options.generation}`;
+      this.#push({ kind: 'range', range, task: `large objects ${range.first} to ${range.last}${ofWhich}` });
     }
     if (ranges.length === 0) this.#pieces.close();
   }
@@ -200,7 +204,7 @@ export class LargeObjectWork {
       if (!this.#done.has(piece.task)) await this.#copySingle(piece.object, piece.task, source, target);
       return;
     }
-    const sizes = await fetchLargeObjectSizes(source, piece.range);
+    const sizes = await this.#sizesLeft(piece.range, source, target);
     if (!this.#done.has(piece.task)) {
       const small = sizes.filter(({ bytes }) => bytes <= smallBytes);
       await this.#inTransaction(target, piece.task, sum(small), small.length, () =>
@@ -211,6 +215,18 @@ export class LargeObjectWork {
       if (object.bytes <= smallBytes) continue;
       this.#push({ kind: 'single', object, task: `large object ${object.oid}` });
     }
+  }
+
+  /** Each object is there whole or not at all, and none of these was there before the run. */
+  async #sizesLeft(
+    range: LargeObjectRange,
+    source: Session,
+    target: Session,
+  ): Promise<readonly LargeObjectSize[]> {
+    const sizes = await fetchLargeObjectSizes(source, range);
+    if (this.#options.generation === undefined) return sizes;
+    const there = new Set(await fetchExistingLargeObjects(target, range));
+    return sizes.filter(({ oid }) => !there.has(oid));
   }
 
   async #copySingle(

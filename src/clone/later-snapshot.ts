@@ -6,8 +6,7 @@
 import { Failure } from '../failure.js';
 import { readSeenTransactions, seesNarrow } from '../model/seen-transactions.js';
 import type { Session } from '../postgres/connect.js';
-import { sqlState } from '../postgres/sqlstate.js';
-import { forgetTheseTasks, type DoneTask } from '../postgres/task-table.js';
+import { fetchDoneTasks, forgetTheseTasks, type DoneTask } from '../postgres/task-table.js';
 import type { CloneOptions } from './options.js';
 import type { ClonePlan, TablePlan } from './plan.js';
 import { listLabels } from './requirements.js';
@@ -15,9 +14,18 @@ import { loadSchemaFile, type SchemaFile } from './schema-file.js';
 import { openInSnapshot } from './sessions.js';
 import { lendTarget } from './spare-target.js';
 
-/** Whether the copy in this work directory knows of its beginning what a later snapshot must be compared with. */
-export async function canGoOnLater(directory: string): Promise<boolean> {
-  return (await loadSchemaFile(directory))?.seen !== undefined;
+/** What the snapshot saw that the copy in this work directory began with; null where it does not tell. */
+export async function seenAtTheBeginning(directory: string): Promise<string | null> {
+  return (await loadSchemaFile(directory))?.seen ?? null;
+}
+
+/** Whether a table that is on the target in parts has them from different snapshots. */
+export function isOfSeveralMoments(
+  { withRows, parts }: TablePlan,
+  done: ReadonlyMap<string, DoneTask>,
+): boolean {
+  const found = withRows ? parts.flatMap(({ task }) => done.get(task) ?? []) : [];
+  return new Set(found.map(({ generation }) => generation)).size > 1;
 }
 
 /**
@@ -37,19 +45,21 @@ export async function goOnLater(
     );
   }
   const left = plan.tables.filter(
-    ({ withRows, parts }) => withRows && parts.some(({ task }) => !done.has(task)),
+    (table) =>
+      table.withRows && (table.parts.some(({ task }) => !done.has(task)) || isOfSeveralMoments(table, done)),
   );
   {
     await using source = await openInSnapshot(options.source, options.snapshot, 'clone', options);
     await expectUnaltered(source, left, seen);
   }
-  const halves = left.filter(({ parts }) => parts.some(({ task }) => done.has(task)));
-  if (halves.length === 0) return;
-  options.log.info(
-    `copied in part from the snapshot that is gone, and copied anew as a whole: ${listLabels(halves.map(({ label }) => label))}`,
-  );
   await using lent = await lendTarget(options);
-  for (const table of halves) await emptyHalfCopied(lent.session, options, table);
+  for (const table of left) {
+    if (table.parts.length > 1 && (await emptyHalfCopied(lent.session, options, table))) {
+      options.log.info(
+        `${table.label} was copied in part from the snapshot that is gone, and is copied anew as a whole`,
+      );
+    }
+  }
 }
 
 /**
@@ -85,34 +95,31 @@ async function expectUnaltered(
 const isPartitionedQuery = `
   select (relkind = 'p')::text as partitioned from pg_catalog.pg_class where oid = pg_catalog.to_regclass($1)`;
 
-/** Rows and the record of them go together; only rows that the task table says are this run's are there. */
+/**
+ * Takes away the rows of a table in parts, and the record of them. Locked first: a backend of the run before may still
+ * be at work on the COMMIT of a part, which is on record then. What is not on record are not this run's rows.
+ */
 async function emptyHalfCopied(
   target: Session,
   { key }: CloneOptions,
   { qualified, label, parts }: TablePlan,
-): Promise<void> {
+): Promise<boolean> {
+  const names = parts.map(({ task }) => task);
   const [kind] = await target.query(isPartitionedQuery, [qualified]);
   const rows = kind?.['partitioned'] === 'true' ? qualified : `only ${qualified}`;
-  const empty = async (statement: string) => {
-    await target.query('begin');
-    try {
-      await target.query(statement, [], `could not empty ${label}`);
-      await forgetTheseTasks(
-        target,
-        key,
-        parts.map(({ task }) => task),
-      );
-      await target.query('commit');
-    } catch (error) {
-      await target.query('rollback').catch(() => {});
-      throw error;
-    }
-  };
+  await target.query('begin');
   try {
-    await empty(`truncate ${rows}`);
+    await target.query(`lock table ${rows} in access exclusive mode`, [], `could not lock ${label}`);
+    const done = await fetchDoneTasks(target, key);
+    const found = names.some((name) => done.has(name));
+    if (found) {
+      await target.query(`truncate ${rows}`, [], `could not empty ${label}, which was copied in part`);
+      await forgetTheseTasks(target, key, names);
+    }
+    await target.query('commit');
+    return found;
   } catch (error) {
-    // 0A000: another table's foreign key points here. 42501: only rows may be deleted.
-    if (!['0A000', '42501'].includes(sqlState(error) ?? '')) throw error;
-    await empty(`delete from ${rows}`);
+    await target.query('rollback').catch(() => {});
+    throw error;
   }
 }

@@ -11,6 +11,7 @@ import { catalogOids, dumpSchema, listDump } from '../postgres/dump.js';
 import type { DumpExclusions } from '../postgres/dump.js';
 import { fetchBinaryTables } from '../postgres/binary-copy.js';
 import { fetchEntryIdentities } from '../postgres/object-identity.js';
+import { fetchSeen } from '../postgres/generation.js';
 import { fetchSourceSchema } from '../postgres/schema.js';
 import type { SourceSchema } from '../postgres/schema.js';
 import type { DoneTask } from '../postgres/task-table.js';
@@ -128,8 +129,7 @@ function anySignal(first: AbortSignal | undefined, second: AbortSignal): AbortSi
 /** A standby's snapshot does not name the transactions in progress (DESIGN 11.4). */
 async function whatItSees(source: Session, { follow }: SchemaOptions): Promise<Pick<SchemaFile, 'seen'>> {
   if (!follow || source.inRecovery) return {};
-  const [row] = await source.query('select pg_catalog.pg_current_snapshot()::pg_catalog.text as seen');
-  return { seen: row?.['seen'] ?? '' };
+  return { seen: await fetchSeen(source) };
 }
 
 /** A standby has the unlogged tables, and none of their rows: they are made empty, and it is told. */

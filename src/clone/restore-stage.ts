@@ -72,8 +72,7 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
       `target: ${first.object} could not be created: ${first.message}${others}`,
       {
         remedy:
-          'Make it possible on the target (an extension, a right, a setting), then run the same command with --resume' +
-          (stage === 'pre-data' ? '; with --follow, begin anew with --restart.' : '.'),
+          'Make it possible on the target (an extension, a right, a setting), then run the same command with --resume.',
       },
     );
   }

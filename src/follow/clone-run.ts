@@ -26,7 +26,6 @@ import { failpoint } from '../failpoint.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { ControlChoices, ControlPlan } from '../control/server.js';
 import type { Log } from '../log.js';
-import { zeroLsn } from '../model/lsn.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { locateClientTools } from '../postgres/client-tools.js';
 import { connect, type Session } from '../postgres/connect.js';
@@ -41,7 +40,7 @@ import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from '.
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { recordSetup, restoreChoices, wantedSetup, withRun } from './clone-settings.js';
-import { heldElsewhere, isHeld, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
+import { heldElsewhere, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
 import { endUnlessTakenBack, takenBack, untilOpened, watchForTakingBack } from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import type { FollowProgress, StreamTuning } from './stream-run.js';
@@ -485,26 +484,19 @@ class CloneRun {
    * The stream. One whose snapshot is gone before anything was copied is made anew: as if it had not been set up.
    */
   async #setUp(wanted: StreamSetupOptions): Promise<StreamSetup> {
-    const { setupStream, undoSetup } = await import('./stream-setup.js');
-    const setup = await setupStream(wanted);
-    const { snapshot } = setup.stream;
-    const copied = setup.created !== null || phaseStarted(this.#catalog, 'copy');
-    if (copied || this.#heldSnapshot() !== null || (snapshot !== null && (await isHeld(wanted, snapshot)))) {
-      return setup;
+    const { cleanupStream, setupStream } = await import('./stream-setup.js');
+    const nothingCopied = !phaseStarted(this.#catalog, 'copy') && loadStream(this.#catalog) !== null;
+    if (nothingCopied && this.#heldSnapshot() === null) {
+      const { log, journalDirectory } = this.#options;
+      log.info('nothing was copied yet, and the snapshot of the slot is gone: the stream is set up anew');
+      await rm(journalDirectory, { recursive: true, force: true });
+      await cleanupStream({ ...wanted, keepEndpos: true });
     }
-    const { log, journalDirectory } = this.#options;
-    log.info('nothing was copied yet, and the snapshot of the slot is gone: the stream is set up anew');
-    const { endpos } = requireSentinel(this.#catalog);
-    await undoSetup(wanted, setup);
-    await rm(journalDirectory, { recursive: true, force: true });
-    return await setupStream({
-      ...wanted,
-      choices: { ...wanted.choices, endpos: endpos === zeroLsn ? null : endpos },
-    });
+    return await setupStream(wanted);
   }
 
   /** What a copy that was begun goes on with. */
-  async #copySnapshot({ key, publications, snapshot }: StreamRecord): Promise<CopySnapshot> {
+  async #copySnapshot({ key, publications }: StreamRecord): Promise<CopySnapshot> {
     const { source, target, directory, log, signal } = this.#options;
     if (this.#options.snapshot !== null) return heldElsewhere(this.#options.snapshot);
     return await openCopySnapshot({
@@ -513,7 +505,7 @@ class CloneRun {
       directory,
       key,
       publications,
-      recorded: this.#heldSnapshot() ?? snapshot,
+      held: this.#heldSnapshot(),
       endpos: requireSentinel(this.#catalog).endpos,
       log,
       signal,

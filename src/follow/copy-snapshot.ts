@@ -2,10 +2,10 @@
  * The snapshot that a copy with a stream is made from, or gone on with:
  * 1. the slot was made just now: its own;
  * 2. the user names one: that one, and it is refused when nobody holds it;
- * 3. another process holds one for this directory, or still holds the slot's, or none is needed: that one;
+ * 3. another process holds the one that the copy began with, or none is needed any more: that one;
  * 4. none is left: one of now, a later generation, whose tables are exact all the same (postgres/generation.ts).
  */
-import { canGoOnLater } from '../clone/clone.js';
+import { seenAtTheBeginning } from '../clone/clone.js';
 import { copyPhaseTask } from '../clone/prepare-schema.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
@@ -13,7 +13,7 @@ import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { exportGeneration, recordGeneration } from '../postgres/generation.js';
+import { exportGeneration, fetchSeen, recordGeneration } from '../postgres/generation.js';
 import { importSnapshot } from '../postgres/snapshot.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
 import { fetchRootPublications } from '../postgres/publication.js';
@@ -24,8 +24,8 @@ export type CopySnapshotOptions = {
   readonly directory: string;
   readonly key: StreamKey;
   readonly publications: readonly string[];
-  /** The slot's own, as far as it is recorded, or one that another process holds for this directory. */
-  readonly recorded: string | null;
+  /** One that another process holds for this directory. */
+  readonly held: string | null;
   /** The end position; zeroLsn where none is set. */
   readonly endpos: Lsn;
   readonly log: Log;
@@ -46,15 +46,17 @@ export function heldElsewhere(snapshot: string): CopySnapshot {
 
 /** Cases 3 and 4. Throws `snapshot-lost` where a later snapshot cannot be gone on with. */
 export async function openCopySnapshot(options: CopySnapshotOptions): Promise<CopySnapshot> {
-  const { recorded } = options;
-  if (recorded !== null && (await isHeld(options, recorded))) return heldElsewhere(recorded);
-  return await openLater(options);
+  const { held, directory } = options;
+  const began = await seenAtTheBeginning(directory);
+  if (held !== null && (await isThatSnapshot(options, held, began))) return heldElsewhere(held);
+  return await openLater(options, began);
 }
 
-/** Whether the snapshot can still be imported. */
-export async function isHeld(
-  { source, log, signal }: Pick<CopySnapshotOptions, 'source' | 'log' | 'signal'>,
+/** Whether the snapshot can be imported and is the one that the copy began with: names come round again. */
+async function isThatSnapshot(
+  { source, log, signal }: CopySnapshotOptions,
   snapshot: string,
+  began: string | null,
 ): Promise<boolean> {
   await using session = await connect(source, {
     side: 'source',
@@ -64,14 +66,14 @@ export async function isHeld(
   });
   try {
     await importSnapshot(session, snapshot);
-    return true;
+    return began === null || (await fetchSeen(session)) === began;
   } catch (error) {
     if (error instanceof Failure && error.code === 'snapshot-lost') return false;
     throw error;
   }
 }
 
-async function openLater(options: CopySnapshotOptions): Promise<CopySnapshot> {
+async function openLater(options: CopySnapshotOptions, began: string | null): Promise<CopySnapshot> {
   const { source, target, directory, key, publications, endpos, log, signal } = options;
   await using onTarget = await connect(target, {
     side: 'target',
@@ -80,8 +82,8 @@ async function openLater(options: CopySnapshotOptions): Promise<CopySnapshot> {
     signal,
   });
   // With every row on the target no snapshot is needed any more.
-  if ((await fetchDoneTasks(onTarget, key)).has(copyPhaseTask)) return heldElsewhere(options.recorded ?? '');
-  if (!(await canGoOnLater(directory))) {
+  if ((await fetchDoneTasks(onTarget, key)).has(copyPhaseTask)) return heldElsewhere(options.held ?? '');
+  if (began === null) {
     throw new Failure('snapshot-lost', `the snapshot that the copy in ${directory} began with is gone`);
   }
   const holder = await connect(source, { side: 'source', applicationName: 'walferry snapshot', log, signal });

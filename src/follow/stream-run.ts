@@ -28,7 +28,7 @@ import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
-import { checkSlot, fetchApplied } from './stream-standing.js';
+import { checkSlot, expectBehind, fetchApplied, fetchThrough } from './stream-standing.js';
 import { together } from './together.js';
 import { TouchTracker } from './touch-tracker.js';
 
@@ -348,7 +348,8 @@ export class StreamRun {
   /** Returns the end position that was reached; null at the end of the files. */
   async #applyToEnd(target: Conninfo, signal: AbortSignal): Promise<Lsn | null> {
     const { stream, log } = this.#options;
-    const endpos = new LastAsked(this.watch.endpos);
+    const through = await fetchThrough(target, stream, log, signal);
+    const endpos = new LastAsked(() => expectBehind(this.watch.endpos(), through));
     if (endposReached(endpos.ask(), this.#applied)) {
       log.info(
         `Current endpos ${formatLsn(endpos.last)} was previously reached at ${formatLsn(this.#applied)}`,

@@ -211,7 +211,11 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     };
     catalog.database.transaction(() => {
       saveStream(catalog, stream);
-      if (loadSentinel(catalog) === null) setupSentinel(catalog, created.consistentPoint, zeroLsn);
+      // Of a stream that was taken down to be set up anew there is an end position, and no beginning.
+      const sentinel = loadSentinel(catalog);
+      if (sentinel === null || sentinel.startpos === zeroLsn) {
+        setupSentinel(catalog, created.consistentPoint, sentinel?.endpos ?? zeroLsn);
+      }
     })();
     return { stream, created };
   } catch (error) {
@@ -328,6 +332,8 @@ export type CleanupOptions = {
   readonly choices: Pick<StreamChoices, 'slot' | 'origin' | 'publication' | 'publicationName'>;
   /** Whether slot and publications are this stream's to drop; false: only the target's rows go. */
   readonly onSource?: boolean;
+  /** The end position stays for the stream that is set up next. */
+  readonly keepEndpos?: boolean;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -382,7 +388,11 @@ export async function cleanupStream(options: CleanupOptions): Promise<void> {
     await dropTargetRecords(session, key, log);
   }
   if (catalog !== null) {
-    deleteStream(catalog);
+    const endpos = options.keepEndpos === true ? (loadSentinel(catalog)?.endpos ?? zeroLsn) : zeroLsn;
+    catalog.database.transaction(() => {
+      deleteStream(catalog);
+      if (endpos !== zeroLsn) setupSentinel(catalog, zeroLsn, endpos);
+    })();
     forgetHalfMade(catalog);
     // What is set up here next is a stream of its own.
     reopenPhases(catalog, ['drain']);

@@ -3,10 +3,12 @@ import type { StreamRecord } from '../catalog/stream.js';
 import { Failure } from '../failure.js';
 import type { JournalWriter } from '../journal/writer.js';
 import type { Log } from '../log.js';
-import { laterLsn, type Lsn } from '../model/lsn.js';
+import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchCopiedThrough } from '../postgres/generation.js';
 import { fetchPosition } from '../postgres/position-row.js';
+import { ensureTargetSchema } from '../postgres/target-schema.js';
 import {
   checkSlotFacts,
   checkSlotPosition,
@@ -28,9 +30,36 @@ export async function fetchApplied(
     log,
     signal,
   });
+  await ensureTargetSchema(session);
   const applied = await fetchPosition(session, stream.key);
   if (applied !== null) return applied;
   throw new Failure('target-set-back', `the target holds no position of the stream "${stream.key.stream}"`);
+}
+
+/** Behind the last snapshot that tables of the target were copied from. */
+export async function fetchThrough(
+  target: Conninfo,
+  stream: StreamRecord,
+  log: Log,
+  signal: AbortSignal,
+): Promise<Lsn> {
+  await using session = await connect(target, {
+    side: 'target',
+    applicationName: 'walferry follow',
+    log,
+    signal,
+  });
+  return await fetchCopiedThrough(session, stream.key);
+}
+
+/** Before it has passed every snapshot of the copy the target holds rows of later transactions: no end can be there. */
+export function expectBehind(endpos: Lsn, through: Lsn): Lsn {
+  if (endpos === zeroLsn || endpos >= through) return endpos;
+  throw new Failure(
+    'usage',
+    `the end position ${formatLsn(endpos)} cannot be reached: tables were copied as they were at ${formatLsn(through)}, since the snapshot of the beginning was lost`,
+    { remedy: `Set one at or behind ${formatLsn(through)}, then run the same command with --resume.` },
+  );
 }
 
 /** DESIGN 11.9: the slot must not be ahead of what is held here. */

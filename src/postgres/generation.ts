@@ -5,13 +5,13 @@
  * such a table, the transactions that its snapshot saw. That is exact: nothing is missing and nothing comes twice.
  */
 import { Failure } from '../failure.js';
-import { readLsn, type Lsn } from '../model/lsn.js';
+import { readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import { readSeenTransactions, type SeenTransactions } from '../model/seen-transactions.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from './connect.js';
 import { streamKeyParameters } from './position-row.js';
 import { exportSnapshot } from './snapshot.js';
-import { relationOfCopyTask } from './task-table.js';
+import { relationOfTask } from './task-table.js';
 
 export type Generation = {
   /** 1 for the first that is not the slot's own. */
@@ -36,12 +36,18 @@ export async function exportGeneration(session: Session): Promise<ExportedGenera
     );
   }
   const snapshot = await exportSnapshot(session);
-  const [sight] = await session.query('select pg_catalog.pg_current_snapshot()::pg_catalog.text as seen');
+  const seen = await fetchSeen(session);
   // A transaction is written before anybody sees it: whatever the snapshot sees ends before what is written now.
   const [place] = await session.query(
     'select pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text as lsn',
   );
-  return { snapshot, seen: sight?.['seen'] ?? '', lsn: place?.['lsn'] ?? '' };
+  return { snapshot, seen, lsn: place?.['lsn'] ?? '' };
+}
+
+/** What the session's snapshot sees, as the server prints it. */
+export async function fetchSeen(session: Session): Promise<string> {
+  const [row] = await session.query('select pg_catalog.pg_current_snapshot()::pg_catalog.text as seen');
+  return row?.['seen'] ?? '';
 }
 
 const recordQuery = `
@@ -63,10 +69,15 @@ export async function recordGeneration(
 /** $1 to $3: the stream. The copy tasks that were not done from the slot's own snapshot, and what theirs saw. */
 export const generationsQuery = `
   select t.name, g.seen, g.lsn
-  from walferry.task t join walferry.generation g using (stream, system_identifier, database)
-  where t.stream = $1 and t.system_identifier = $2 and t.database = $3 and g.number = t.generation`;
+  from walferry.task t
+  left join walferry.generation g on g.stream = t.stream and g.system_identifier = t.system_identifier
+    and g.database = t.database and g.number = t.generation
+  where t.stream = $1 and t.system_identifier = $2 and t.database = $3 and t.generation is not null`;
 
-/** By the quoted name of the relation: what the snapshot that it was copied from saw, from rows of the query. */
+/**
+ * By the quoted name of the relation: what the snapshot that it was copied from saw, from rows of the query. A table in
+ * parts has all of them from one (clone/later-snapshot.ts). Throws `internal` when the target does not tell.
+ */
 export function readGenerations(
   rows: readonly (readonly (string | null)[])[],
 ): Map<string, Omit<Generation, 'number'>> {
@@ -74,14 +85,28 @@ export function readGenerations(
   const read = new Map<string, Omit<Generation, 'number'>>();
   const byRelation = new Map<string, Omit<Generation, 'number'>>();
   for (const [name, seen, lsn] of rows) {
-    const relation = relationOfCopyTask(name ?? '');
+    const relation = relationOfTask(name ?? '');
     if (relation === null) continue;
-    const text = `${seen ?? ''} ${lsn ?? ''}`;
-    const known = read.get(text) ?? { seen: readSeenTransactions(seen ?? ''), lsn: readLsn(lsn ?? '') };
+    if (typeof seen !== 'string' || typeof lsn !== 'string') {
+      throw new Failure('internal', `the target does not tell which snapshot ${relation} was copied from`);
+    }
+    const text = `${seen} ${lsn}`;
+    const known = read.get(text) ?? { seen: readSeenTransactions(seen), lsn: readLsn(lsn) };
     read.set(text, known);
     byRelation.set(relation, known);
   }
   return byRelation;
+}
+
+const throughQuery = `
+  select pg_catalog.max(lsn)::pg_catalog.text as lsn from walferry.generation
+  where stream = $1 and system_identifier = $2 and database = $3`;
+
+/** Behind the last generation that was begun; `zeroLsn` where everything is of the slot's own snapshot. */
+export async function fetchCopiedThrough(target: Session, key: StreamKey): Promise<Lsn> {
+  const [row] = await target.query(throughQuery, streamKeyParameters(key));
+  const lsn = row?.['lsn'] ?? null;
+  return lsn === null ? zeroLsn : readLsn(lsn);
 }
 
 const tableExists = `select pg_catalog.to_regclass('walferry.generation')::pg_catalog.text as found`;

@@ -43,7 +43,8 @@ export async function importSnapshot(session: Session, snapshot: string): Promis
 }
 
 // 22023 invalid identifier: its file is gone. 42704: the same, from version 17 on. 55000: its holder has just ended.
-const unknownSnapshotStates = new Set(['22023', '42704', '55000']);
+// 0A000: the name is another database's by now.
+const unknownSnapshotStates = new Set(['22023', '42704', '55000', '0A000']);
 
 function isUnknownSnapshot(error: unknown): boolean {
   const state = sqlState(error);

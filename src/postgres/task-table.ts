@@ -3,7 +3,7 @@
  * same transaction as the rows it speaks of, so that it is there if and only if they are. It alone decides what a
  * resumed run copies; the catalog in the work directory may lag behind it.
  */
-import { quoteLiteral } from '../model/sql.js';
+import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from './connect.js';
 
@@ -20,9 +20,16 @@ export function copyTask(qualified: string, part?: { readonly number: number; re
   return part === undefined ? `copy ${qualified}` : `copy ${qualified} part ${part.number} of ${part.of}`;
 }
 
-/** The quoted name of the relation in a task of `copyTask`; null in any other. */
-export function relationOfCopyTask(name: string): string | null {
-  return /^copy (".+"\.".+")(?: part \d+ of \d+)?$/su.exec(name)?.[1] ?? null;
+/** The task of copying what users wrote into a table of an extension. */
+export function configurationTask(extension: string, qualified: string): string {
+  return `extension ${quoteIdentifier(extension)} ${qualified}`;
+}
+
+/** The quoted name of the relation whose rows a task copies; null in any other. */
+export function relationOfTask(name: string): string | null {
+  const [, copied, configured] =
+    /^(?:copy (".+"\.".+")(?: part \d+ of \d+)?|extension "(?:[^"]|"")*" (".+"\.".+"))$/su.exec(name) ?? [];
+  return copied ?? configured ?? null;
 }
 
 const fetchQuery = `

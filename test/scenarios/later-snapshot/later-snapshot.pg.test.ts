@@ -86,13 +86,33 @@ describe('goes on from a later snapshot', () => {
 
     await using resumed = run(migration, [...clone, '--resume']);
     await resumed.waitForOutput(/applying changes from/);
-    expect(resumed.stderr).toContain('copied in part from the snapshot that is gone');
-    expect(resumed.stderr).toContain('public.large');
+    expect(resumed.stderr).toContain('public.large was copied in part from the snapshot that is gone');
     expect(await target.sql(whole.replace(' order', ' and generation is null order'))).toEqual(before);
     expect(await generations(migration)).toEqual(['1']);
     await setEndpos(migration);
     expect((await resumed.exit).code, resumed.stderr).toBe(0);
     await expectEqual(source, target);
+  });
+
+  test('with the large objects that are not there yet', async () => {
+    const objects = `select lo_from_bytea(50000 + i, convert_to('object ' || i, 'UTF8')) from generate_series(1, 300) i`;
+    await using migration = await openMigration({ schema: `${schema}; ${objects}` });
+    const { source, target } = migration;
+    const clone = cloneFollow(migration, ...copyOptions);
+    await expectDeath(migration, clone, 'clone.large-objects-committed:1');
+    await source.sqlAsOwner(`
+      select lo_unlink(50001);
+      select lo_from_bytea(49000, 'before the first'), lo_from_bytea(60000, 'behind the last')`);
+
+    await using resumed = run(migration, [...clone, '--resume']);
+    await resumed.waitForOutput(/applying changes from/);
+    await setEndpos(migration);
+    expect((await resumed.exit).code, resumed.stderr).toBe(0);
+    await expectEqual(source, target);
+    const contents = `select oid, encode(lo_get(oid), 'hex') as bytes from pg_largeobject_metadata where oid <> 50001 order by oid`;
+    const onSource = await source.sql(contents);
+    expect(onSource).toHaveLength(301);
+    expect(await target.sql(contents)).toEqual(onSource);
   });
 
   test('not where columns of a table that is left were altered', async () => {
@@ -130,10 +150,15 @@ describe('goes on from a later snapshot', () => {
     // Set back once the copy is there, it is refused as well, before anything ends there.
     await setEndpos(migration, '0/0');
     await expectDeath(migration, [...clone, '--resume'], 'clone.copied');
-    await setEndpos(migration, early);
-    const stopped = await runToEnd(migration, [...clone, '--resume']);
-    expect(stopped.code, stopped.stderr).toBe(1);
-    expect(stopped.stderr).toMatch(new RegExp(`the end position ${early} cannot be reached`));
+    for (const tooEarly of [early, '0/1']) {
+      await setEndpos(migration, tooEarly);
+      // Twice: what it has applied by then makes no end of it.
+      for (const _ of [1, 2]) {
+        const stopped = await runToEnd(migration, [...clone, '--resume']);
+        expect(stopped.code, stopped.stderr).toBe(1);
+        expect(stopped.stderr).toMatch(new RegExp(`the end position ${tooEarly} cannot be reached`));
+      }
+    }
 
     await setEndpos(migration);
     const ended = await runToEnd(migration, [...clone, '--resume']);
