@@ -41,7 +41,8 @@ const schema = `
   );
   create table if not exists published (
     id integer primary key check (id = 1),
-    parts text not null
+    parts text not null,
+    carried text not null
   );
   create table if not exists slot_intent (
     id integer primary key check (id = 1),

@@ -25,6 +25,8 @@ export type StreamRecord = {
   readonly tables: readonly SourceTable[] | null;
   /** Tables that a publication made by somebody else does not carry as a whole under their own names; mostly none. */
   readonly parts: readonly PublishedPart[];
+  /** Labels of the copied tables that a publication made by somebody else carried when the stream began. */
+  readonly carried: readonly string[];
 };
 
 type StreamRow = {
@@ -57,15 +59,19 @@ export function loadStream(catalog: Catalog): StreamRecord | null {
     startLsn: readLsn(row.start_lsn),
     snapshot: row.snapshot,
     tables: row.tables === null ? null : (JSON.parse(row.tables) as SourceTable[]),
-    parts: loadParts(catalog),
+    ...loadPublished(catalog),
   };
 }
 
-function loadParts(catalog: Catalog): PublishedPart[] {
+function loadPublished(catalog: Catalog): Pick<StreamRecord, 'parts' | 'carried'> {
   const row = catalog.database
-    .prepare<[], { parts: string }>('select parts from published where id = 1')
+    .prepare<[], { parts: string; carried: string }>('select parts, carried from published where id = 1')
     .get();
-  return row === undefined ? [] : (JSON.parse(row.parts) as PublishedPart[]);
+  if (row === undefined) return { parts: [], carried: [] };
+  return {
+    parts: JSON.parse(row.parts) as PublishedPart[],
+    carried: JSON.parse(row.carried) as string[],
+  };
 }
 
 /** Remembers the stream; to be called in a transaction. */
@@ -91,8 +97,8 @@ export function saveStream(catalog: Catalog, stream: StreamRecord): void {
       stream.tables === null ? null : JSON.stringify(stream.tables),
     );
   catalog.database
-    .prepare('insert or replace into published (id, parts) values (1, ?)')
-    .run(JSON.stringify(stream.parts));
+    .prepare('insert or replace into published (id, parts, carried) values (1, ?, ?)')
+    .run(JSON.stringify(stream.parts), JSON.stringify(stream.carried));
 }
 
 /** Forgets the stream, after its slot was dropped. */

@@ -88,9 +88,11 @@ export class StatisticsCarrier implements AsyncDisposable {
   async #carrySome(target: Session, tables: readonly TablePlan[]): Promise<ReadonlySet<number>> {
     if (this.#over || target.serverVersion < takesStatisticsFrom) return new Set();
     const rows = await this.#countRows(target, tables);
-    const wanted = tables.filter(({ qualified }) => {
-      const place = this.#phase.targets.get(qualified);
-      return place !== undefined && !place.partitioned && rows.has(qualified);
+    const wanted = tables.filter((plan) => {
+      const place = this.#phase.targets.get(plan.qualified);
+      return (
+        place !== undefined && !place.partitioned && rows.has(plan.qualified) && this.#isCopiedWhole(plan)
+      );
     });
     if (wanted.length === 0) return new Set();
     const statistics = await this.#fetch(target, wanted);
@@ -113,6 +115,12 @@ export class StatisticsCarrier implements AsyncDisposable {
       this.#phase.options.log.notice(`the target does not take statistics, and analyzes: ${failure.message}`);
       return new Set();
     }
+  }
+
+  /** A publication of somebody else may leave out rows, or columns, which are then null here. */
+  #isCopiedWhole({ table, columns, rowFilter }: TablePlan): boolean {
+    const all = this.#phase.schema.columns[table.oid] ?? [];
+    return rowFilter === null && columns.length === all.filter(({ generated }) => !generated).length;
   }
 
   /** How many rows each table has on the target, by its copy tasks; those of which not all are there are left out. */

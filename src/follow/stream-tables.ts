@@ -22,7 +22,7 @@ import { expectPublicationRead } from '../postgres/stream-requirements.js';
 import { rememberScope } from './filter-scope.js';
 
 /** What the stream's record says of its tables. */
-export type ChosenTables = Pick<StreamRecord, 'publications' | 'tables' | 'parts'>;
+export type ChosenTables = Pick<StreamRecord, 'publications' | 'tables' | 'parts' | 'carried'>;
 
 export type TableChoices = {
   readonly plugin: PluginName;
@@ -51,15 +51,16 @@ export async function chooseFollowed(
   const all = await fetchCandidates(session, options);
   const copied = all.filter((table) => table.copied);
   if (plugin !== 'pgoutput') {
-    return { publications: [], parts: [], tables: await listTables(session, copied, choices, log) };
+    const tables = await listTables(session, copied, choices, log);
+    return { publications: [], parts: [], carried: [], tables };
   }
   if (publication === null) {
     const publications = await makePublications(session, copied, choices.publicationName, log);
-    return { publications, parts: [], tables: null };
+    return { publications, parts: [], carried: [], tables: null };
   }
   return {
     publications: [publication],
-    parts: await fetchParts(session, publication, all, log),
+    ...(await fetchParts(session, publication, all, log)),
     tables: null,
   };
 }
@@ -83,7 +84,7 @@ async function fetchParts(
   publication: string,
   tables: readonly CandidateTable[],
   log: Log,
-): Promise<readonly PublishedPart[]> {
+): Promise<Pick<ChosenTables, 'parts' | 'carried'>> {
   const { parts, missing, warnings } = await fetchPublicationParts(session, publication, tables);
   if (missing.length > 0) {
     log.warn(
@@ -95,7 +96,12 @@ async function fetchParts(
     if (words !== null) log.info(`publication "${publication}": of ${relationLabel(part)}: ${words}`);
   }
   for (const warning of warnings) log.warn(`publication "${publication}": ${warning}`);
-  return parts;
+  const leftOut = new Set(missing);
+  const carried = tables
+    .filter(({ kind, copied }) => kind === 'table' && copied)
+    .map(relationLabel)
+    .filter((label) => !leftOut.has(label));
+  return { parts, carried };
 }
 
 /** Makes our publications for every table that is copied. */
@@ -195,10 +201,10 @@ function isOfOthers({ publications, ownPublications }: StreamRecord): boolean {
 
 /** In words. */
 export function sayChanged({ publications }: StreamRecord, changed: readonly string[]): string {
-  return `the publication "${publications[0]}" publishes other columns or rows than when the stream began, of ${changed.join(', ')}: the target was copied by what it published then`;
+  return `the publication "${publications[0]}" publishes other tables, columns or rows than when the stream began, of ${changed.join(', ')}: the target was copied by what it published then`;
 }
 
-/** The tables of which a publication of somebody else carries another part than when the stream began, as labels. */
+/** The tables of which a publication of somebody else carries another part than when the stream began, or none, as labels. */
 export async function fetchChangedParts(
   session: Session,
   stream: StreamRecord,
@@ -212,11 +218,14 @@ export async function fetchChangedParts(
   }));
   const now = await fetchPublicationParts(session, publication, tables);
   const there = new Set(tables.map(relationLabel));
+  const carried = new Set(stream.carried);
+  const lost = now.missing.filter((label) => carried.has(label));
   // What was dropped is published no more.
-  return changedParts(
+  const changed = changedParts(
     stream.parts.filter((part) => there.has(relationLabel(part))),
     now.parts,
   );
+  return [...new Set([...lost, ...changed])];
 }
 
 /** Labels of the tables of which another part is published now. Partitions made later go by their root. Pure. */

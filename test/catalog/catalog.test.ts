@@ -50,6 +50,7 @@ describe('the catalog', () => {
       snapshot: null,
       tables: null,
       parts: [],
+      carried: [],
     };
     expect(loadStream(catalog)).toBeNull();
     saveStream(catalog, stream);

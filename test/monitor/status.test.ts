@@ -71,6 +71,7 @@ async function opened(): Promise<{ catalog: Catalog; directory: string } & Async
     snapshot: null,
     tables: null,
     parts: [],
+    carried: [],
   });
   setupSentinel(catalog, readLsn('0/1000'), zeroLsn);
   setApply(catalog, true);
