@@ -484,10 +484,12 @@ class CloneRun {
    * The stream. One whose snapshot is gone before anything was copied is made anew: as if it had not been set up.
    */
   async #setUp(wanted: StreamSetupOptions): Promise<StreamSetup> {
-    const { cleanupStream, setupStream } = await import('./stream-setup.js');
-    const nothingCopied = !phaseStarted(this.#catalog, 'copy') && loadStream(this.#catalog) !== null;
-    if (nothingCopied && this.#heldSnapshot() === null) {
+    const { cleanupStream, expectSameStream, setupStream } = await import('./stream-setup.js');
+    const recorded = phaseStarted(this.#catalog, 'copy') ? null : loadStream(this.#catalog);
+    if (recorded !== null && this.#heldSnapshot() === null) {
       const { log, journalDirectory } = this.#options;
+      // Before anything is taken away.
+      await expectSameStream(wanted, recorded);
       log.info('nothing was copied yet, and the snapshot of the slot is gone: the stream is set up anew');
       await rm(journalDirectory, { recursive: true, force: true });
       await cleanupStream({ ...wanted, keepEndpos: true });

@@ -113,6 +113,21 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
   }
 }
 
+/** Throws `work-directory-used` where the recorded stream is of other options, of another server or database. */
+export async function expectSameStream(
+  { source, catalog, choices, log, signal }: StreamSetupOptions,
+  recorded: StreamRecord,
+): Promise<void> {
+  checkSameChoices(recorded, choices);
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  await expectStreamSource(session, recorded.key, { source, directory: catalog.directory, log, signal });
+}
+
 function checkSameChoices(recorded: StreamRecord, choices: StreamChoices): void {
   const differences: string[] = [];
   const say = (option: string, was: string, is: string) => {
