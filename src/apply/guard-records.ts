@@ -51,7 +51,6 @@ export function openSession({ target, log, signal }: GuardOptions): Promise<Sess
 }
 
 /** While a lock waits for a long transaction everybody queues up behind it: better to let them by and try again. */
-/** Milliseconds. */
 export const lockTimeoutMs = 2000;
 const lockTries = 30;
 const longestPauseMs = 5000;

@@ -4,7 +4,7 @@ import { Failure } from '../failure.js';
 import type { JournalWriter } from '../journal/writer.js';
 import type { Log } from '../log.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
-import { connect } from '../postgres/connect.js';
+import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchCopiedThrough } from '../postgres/generation.js';
 import { fetchPosition } from '../postgres/position-row.js';
@@ -24,12 +24,7 @@ export async function fetchApplied(
   log: Log,
   signal: AbortSignal,
 ): Promise<Lsn> {
-  await using session = await connect(target, {
-    side: 'target',
-    applicationName: 'walferry follow',
-    log,
-    signal,
-  });
+  await using session = await connectTarget(target, log, signal);
   await ensureTargetSchema(session);
   const applied = await fetchPosition(session, stream.key);
   if (applied !== null) return applied;
@@ -43,13 +38,12 @@ export async function fetchThrough(
   log: Log,
   signal: AbortSignal,
 ): Promise<Lsn> {
-  await using session = await connect(target, {
-    side: 'target',
-    applicationName: 'walferry follow',
-    log,
-    signal,
-  });
+  await using session = await connectTarget(target, log, signal);
   return await fetchCopiedThrough(session, stream.key);
+}
+
+function connectTarget(target: Conninfo, log: Log, signal: AbortSignal): Promise<Session> {
+  return connect(target, { side: 'target', applicationName: 'walferry follow', log, signal });
 }
 
 /** Before it has passed every snapshot of the copy the target holds rows of later transactions: no end can be there. */
