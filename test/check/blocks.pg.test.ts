@@ -23,8 +23,8 @@ type Case = {
   readonly wish?: (migration: Migration) => WishChanges;
   /** Options of the clone that is to fail. */
   readonly options?: (migration: Migration) => CloneSettings;
-  /** Where the run ends with another code than the one foretold: further on, it looks like this. */
-  readonly endsWith?: FailureCode;
+  /** Where the run ends with another code than the one foretold: further on, it looks like one of these. */
+  readonly endsWith?: readonly FailureCode[];
   /** What must be as it was after the run has ended. */
   readonly left?: (migration: Migration) => Promise<void>;
   /** Takes away what is not of the databases. */
@@ -92,10 +92,10 @@ const onSource: readonly Case[] = [
     id: 'room.source-connections',
     code: 'source-setup',
     source: ({ source }) => `alter database ${source.name} connection limit 4`,
-    // Two of the four are this test's own sessions.
+    // Two of the four are this test's own sessions. Whichever session is one too many ends the run: pg_dump's or ours.
     says: /2 connections left by the connection limit of database .*, and a run needs 3/,
     remedy: /alter database .* connection limit -1;/,
-    endsWith: 'client-tool-failed',
+    endsWith: ['client-tool-failed', 'source-setup'],
   },
 ];
 
@@ -215,7 +215,7 @@ const onTarget: readonly Case[] = [
     target: () => 'alter schema public owner to postgres; revoke create on schema public from public',
     says: /may not make anything in schema "public": permission denied for schema public/,
     remedy: /grant create on schema "public" to "walferry_neon";/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
   {
     name: 'sessions that are read-only',
@@ -224,7 +224,7 @@ const onTarget: readonly Case[] = [
     target: ({ target }) => `alter database ${target.name} set default_transaction_read_only = on`,
     says: /new sessions are read-only/,
     remedy: /alter role "walferry_neon" in database "test_.*" set default_transaction_read_only = off;/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
   {
     name: 'our schema, of another version',
@@ -271,7 +271,7 @@ const onTarget: readonly Case[] = [
     options: () => ({ dropIfExists: true }),
     says: /views or other relations have the names of 1 table: public\.item/,
     remedy: /Drop or rename them/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
   {
     name: "large objects with the OIDs of the source's",
@@ -289,7 +289,7 @@ const onTarget: readonly Case[] = [
     target: ({ target }) => `alter database ${target.name} connection limit 2`,
     says: /1 connection left by the connection limit of database/,
     remedy: /connection limit -1;/,
-    endsWith: 'client-tool-failed',
+    endsWith: ['client-tool-failed', 'target-setup'],
   },
 ];
 
@@ -316,7 +316,7 @@ const ofObjects: readonly Case[] = [
     source: () => 'create extension bloom; create index on item using bloom (id)',
     says: /may not make extension bloom, which is needed by index public\.item_id_idx/,
     remedy: /create extension "bloom";/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
   {
     name: "a collation that the target's system does not have",
@@ -327,7 +327,7 @@ const ofObjects: readonly Case[] = [
     target: () => 'drop collation pg_catalog."de-x-icu"',
     says: /no collation "de-x-icu", used by column name of table public\.named/,
     remedy: /collate/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
   {
     name: 'a collation that cannot be made',
@@ -337,7 +337,7 @@ const ofObjects: readonly Case[] = [
       update pg_collation set collcollate = 'xx_XX', collctype = 'xx_XX' where collname = 'odd'`,
     says: /collation "public"\."odd" cannot be made: could not create locale/,
     remedy: /collate/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
   {
     name: 'a function that only a superuser can make, and that a table needs',
@@ -349,7 +349,7 @@ const ofObjects: readonly Case[] = [
       grant select on measured to public`,
     says: /only a superuser can make function public\.absolute\(integer\), in language internal, which tables need/,
     remedy: /--filters/,
-    endsWith: 'target-statement',
+    endsWith: ['target-statement'],
   },
 ];
 
@@ -389,8 +389,8 @@ async function expectBlocked(one: Case): Promise<void> {
     );
     expect(ended).toBeInstanceOf(Failure);
     const { code, message } = ended as Failure;
-    const foretold = failurePolicies[one.endsWith ?? one.code].exit;
-    expect(failurePolicies[code].exit, message).toBe(foretold);
+    const foretold = (one.endsWith ?? [one.code]).map((each) => failurePolicies[each].exit);
+    expect(foretold, message).toContain(failurePolicies[code].exit);
     await one.left?.(migration);
   } finally {
     if (one.undo !== undefined) await source.sql(one.undo(migration));
