@@ -1,7 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
+/** What `expect` calls equal. */
+const equality = { setupFiles: ['test/support/equal-changes.ts'] };
+
 /** What needs servers shares two of them, started once for the run: see test/support/clusters.ts. */
-const servers = { globalSetup: ['test/support/global-setup.ts'], hookTimeout: 300_000, maxWorkers: 3 };
+const servers = {
+  ...equality,
+  globalSetup: ['test/support/global-setup.ts'],
+  hookTimeout: 300_000,
+  maxWorkers: 3,
+};
 
 /**
  * Unit tests (`*.test.ts`) need nothing and together take seconds; those that take longer (`*.long.test.ts`) are left out
@@ -14,6 +22,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          ...equality,
           // Property tests and files of megabytes, on machines that others use as well.
           testTimeout: 120_000,
           include: ['test/**/*.test.ts'],
@@ -23,7 +32,7 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'long', testTimeout: 120_000, include: ['test/**/*.long.test.ts'] },
+        test: { name: 'long', ...equality, testTimeout: 120_000, include: ['test/**/*.long.test.ts'] },
       },
       {
         test: {

@@ -11,17 +11,18 @@
  *   R       describes a table before its first change on this connection, and again after DDL
  *   Y O     a type's name, a transaction's origin: nothing that concerns us
  *
- * This is the hot path: one object for a change, one array for its row, and the strings.
+ * This is the hot path. New rows are mostly packed (packed-row.ts): some objects for a change, and no strings.
  */
 import type { Lsn } from '../../src/model/lsn.js';
 import type { PluginMessage } from '../../src/model/message.js';
 import type { Decoder } from '../../src/model/plugin.js';
+import { PackedInsert, PackedUpdate, PackSpace } from '../../src/model/packed-row.js';
 import type { Relation, RelationColumn, ReplicaIdentity } from '../../src/model/relation.js';
 import { relationLabel } from '../../src/model/relation.js';
 import type { Cell, Key } from '../../src/model/row.js';
 import { quoteQualified } from '../../src/model/sql.js';
 import { unchanged } from '../../src/model/row.js';
-import { describeByte, PayloadReader } from './payload.js';
+import { cellNull, cellText, describeByte, PayloadReader } from './payload.js';
 
 const tagStreamAbort = 0x41;
 const tagBegin = 0x42;
@@ -42,8 +43,6 @@ const tupleKey = 0x4b;
 const tupleNew = 0x4e;
 const tupleOld = 0x4f;
 
-const cellNull = 0x6e;
-const cellText = 0x74;
 const cellUnchanged = 0x75;
 
 const identities: ReadonlyMap<number, ReplicaIdentity> = new Map([
@@ -59,6 +58,7 @@ const truncateRestartIdentity = 2;
 /** Decodes one connection's payloads. */
 export class PgoutputDecoder implements Decoder {
   readonly #reader = new PayloadReader();
+  readonly #space = new PackSpace();
   readonly #relations = new Map<number, Relation>();
   // Most changes go to the table of the change before.
   #lastOid = -1;
@@ -263,8 +263,13 @@ export class PgoutputDecoder implements Decoder {
     const xid = this.#openXid();
     const relation = this.#relation();
     this.#expect(tupleNew);
-    const row = this.#row(relation, false);
-    return { kind: 'change', xid, lsn, change: { kind: 'insert', relation, row } };
+    const columns = this.#count(relation);
+    const packed = this.#reader.packedRow(columns, this.#space);
+    const change =
+      packed === null
+        ? { kind: 'insert' as const, relation, row: this.#row(relation, columns, false) }
+        : new PackedInsert(relation, packed);
+    return { kind: 'change', xid, lsn, change };
   }
 
   #update(lsn: Lsn): PluginMessage {
@@ -280,7 +285,13 @@ export class PgoutputDecoder implements Decoder {
     if (tuple !== tupleNew) {
       reader.refuse(`${describeByte(tuple)} stands where the new row begins`, reader.offset - 1);
     }
-    const row = this.#row(relation, true);
+    const columns = this.#count(relation);
+    // Whose old row must be sent, and is not, is refused below.
+    if (key === null && relation.identity !== 'full') {
+      const packed = reader.packedRow(columns, this.#space);
+      if (packed !== null) return { kind: 'change', xid, lsn, change: new PackedUpdate(relation, packed) };
+    }
+    const row = this.#row(relation, columns, true);
     this.#knowIdentity(relation, key, row);
     return { kind: 'change', xid, lsn, change: { kind: 'update', relation, key, row } };
   }
@@ -355,9 +366,8 @@ export class PgoutputDecoder implements Decoder {
     return count;
   }
 
-  #row(relation: Relation, mayBeUnchanged: boolean): Cell[] {
+  #row(relation: Relation, count: number, mayBeUnchanged: boolean): Cell[] {
     const reader = this.#reader;
-    const count = this.#count(relation);
     const row: Cell[] = [];
     for (let position = 0; position < count; position += 1) {
       const kind = reader.uint8();

@@ -2,9 +2,12 @@
  * Reading one payload in place: a cursor over bytes that nothing may leave, in either direction. Every refusal
  * names the message, its WAL position and the offset of the byte, since that is all a report can carry.
  */
+import { isUtf8 } from 'node:buffer';
 import { Failure } from '../../src/failure.js';
 import type { Lsn } from '../../src/model/lsn.js';
 import { formatLsn } from '../../src/model/lsn.js';
+import { isPackable, packNull, packedBytesAtMost } from '../../src/model/packed-row.js';
+import type { PackSpace, PackedRow } from '../../src/model/packed-row.js';
 
 // Two 32-bit halves seen as one 64-bit number: one allocation where shifting bigints would make four.
 const wide = new BigUint64Array(1);
@@ -18,6 +21,12 @@ const highHalf = littleEndian ? 1 : 0;
 // the whole text alive. Where the bytes are more than a read brings, they are mostly one long cell.
 const maxShortText = 12;
 const maxCutBytes = 256 * 1024;
+
+/** How a cell begins: null, or text of a given length. */
+export const cellNull = 0x6e;
+export const cellText = 0x74;
+
+const tab = 0x09;
 
 /** A cursor over one payload. It is used again for the next payload, so that the hot path allocates no reader. */
 export class PayloadReader {
@@ -122,6 +131,44 @@ export class PayloadReader {
   base64(length: number): string {
     const start = this.#take(length);
     return this.#bytes.toString('base64', start, start + length);
+  }
+
+  /**
+   * Reads the cells of a row, which must be all that is left, into a packed one. Null, and nothing is read, where the row
+   * is not to be packed, or is not right: then reading it cell by cell tells what is wrong.
+   */
+  packedRow(columns: number, space: PackSpace): PackedRow | null {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    let at = this.#offset;
+    if (columns === 0 || end - at > packedBytesAtMost) return null;
+    // A cell of text is longer here, by its length; a null takes three bytes with the tab.
+    space.reserve(end - at + 2 * columns);
+    const to = space.bytes;
+    let put = space.used;
+    let seen = 0;
+    for (let column = 0; column < columns; column += 1) {
+      if (column > 0) to[put++] = tab;
+      if (at >= end) return null;
+      const kind = bytes[at++];
+      if (kind === cellNull) {
+        put = packNull(to, put);
+        continue;
+      }
+      if (kind !== cellText || end - at < 4) return null;
+      const length = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+      at += 4;
+      if (length < 0 || length > end - at) return null;
+      for (const stop = at + length; at < stop; at += 1) {
+        const byte = bytes[at]!;
+        if (!isPackable(byte)) return null;
+        seen |= byte;
+        to[put++] = byte;
+      }
+    }
+    if (at !== end || (seen > 0x7f && !isUtf8(to.subarray(space.used, put)))) return null;
+    this.#offset = at;
+    return space.take(put);
   }
 
   /** Where the next byte is read, from the payload's beginning. */

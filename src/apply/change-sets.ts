@@ -23,6 +23,7 @@
  * in a table at the same time, and the deletes come before the inserts.
  */
 import type { Delete, Insert, Update } from '../model/change.js';
+import { PackedInsert, cellAt, mapKey, mapKeyAt, packedOf } from '../model/packed-row.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged, type Cell, type Key, type Row } from '../model/row.js';
 import type { RelationPlan } from './relation-plan.js';
@@ -103,9 +104,12 @@ export class OneByOne implements ChangeGatherer {
  */
 type Entry = RowChange | { readonly kind: 'replace'; readonly gone: Delete; readonly insert: Insert };
 
+/** What a row is found by among those of its relation: its key, or a text of all of them. */
+type RowKey = string | number;
+
 type RelationSet = {
   readonly plan: RelationPlan;
-  readonly entries: Map<string, Entry>;
+  readonly entries: Map<RowKey, Entry>;
   /** Of a relation whose rows have no key. */
   keyless: Insert[];
 };
@@ -227,7 +231,7 @@ export class ChangeSets implements ChangeGatherer {
   }
 }
 
-function takeInsert({ entries }: RelationSet, key: string, insert: Insert): boolean {
+function takeInsert({ entries }: RelationSet, key: RowKey, insert: Insert): boolean {
   const entry = entries.get(key);
   if (entry === undefined) entries.set(key, insert);
   else if (entry.kind === 'delete') entries.set(key, { kind: 'replace', gone: entry, insert });
@@ -235,7 +239,7 @@ function takeInsert({ entries }: RelationSet, key: string, insert: Insert): bool
   return true;
 }
 
-function takeDelete({ entries }: RelationSet, key: string, gone: Delete): boolean {
+function takeDelete({ entries }: RelationSet, key: RowKey, gone: Delete): boolean {
   const entry = entries.get(key);
   switch (entry?.kind) {
     case 'delete':
@@ -260,35 +264,51 @@ function takeUpdate(set: RelationSet, update: Update): boolean {
   const entry = entries.get(from);
   if (entry?.kind === 'delete') return false;
   if (keyChanges(plan, update)) return takeKeyChange(set, from, entry, update);
-  const { relation } = update;
   switch (entry?.kind) {
     case 'insert':
-      entries.set(from, inserted(relation, merged(entry.row, update)));
+      entries.set(from, updatedInsert(entry, update));
       return true;
     case 'replace':
       entries.set(from, {
         kind: 'replace',
         gone: entry.gone,
-        insert: inserted(relation, merged(entry.insert.row, update)),
+        insert: updatedInsert(entry.insert, update),
       });
       return true;
     case 'update':
     case undefined:
       break;
   }
-  const row = entry === undefined ? update.row : merged(entry.row, update);
   if (plan.contested && touchesConstraint(plan, update)) {
+    const row = entry === undefined ? update.row : merged(entry.row, update);
     const whole = wholeRow(plan, row, update);
     if (whole === null) return false;
     const gone = deletion(plan, entry ?? update);
-    entries.set(from, { kind: 'replace', gone, insert: inserted(relation, whole) });
+    entries.set(from, { kind: 'replace', gone, insert: inserted(update.relation, whole) });
     return true;
   }
-  entries.set(from, row === update.row ? update : { ...update, row });
+  entries.set(from, entry === undefined ? update : updatedUpdate(entry, update));
   return true;
 }
 
-function takeKeyChange(set: RelationSet, from: string, entry: Entry | undefined, update: Update): boolean {
+/** An insert and an update of its row as one insert. */
+function updatedInsert(insert: Insert, update: Update): Insert {
+  const packed = packedOf(update);
+  return packed === undefined
+    ? inserted(update.relation, merged(insert.row, update))
+    : new PackedInsert(update.relation, packed);
+}
+
+/** Two updates of a row as one; neither changes the key. */
+function updatedUpdate(before: Update, update: Update): Update {
+  // Nothing of the one before is left where every value is new.
+  if (packedOf(update) !== undefined) return update;
+  const row = merged(before.row, update);
+  const { relation, key } = update;
+  return row === update.row ? update : { kind: 'update', relation, key, row };
+}
+
+function takeKeyChange(set: RelationSet, from: RowKey, entry: Entry | undefined, update: Update): boolean {
   const { plan, entries } = set;
   const to = newKey(plan, update, update);
   const there = entries.get(to);
@@ -332,7 +352,7 @@ function inserted(relation: Insert['relation'], row: Row): Insert {
 }
 
 /** The row after an update of `before`: what was not sent is as it was. */
-function merged(before: Row, { row }: Update): Row {
+function merged(before: Row, { row }: Pick<Update, 'row'>): Row {
   let result: Cell[] | null = null;
   for (let at = 0; at < row.length; at += 1) {
     if (row[at] !== unchanged) continue;
@@ -346,7 +366,7 @@ function merged(before: Row, { row }: Update): Row {
 function wholeRow(plan: RelationPlan, row: Row, update: Update): Row | null {
   if (!plan.whole) return null;
   const old = plan.relation.identity === 'full' ? update.key : null;
-  const full = old === null ? row : merged(old, { ...update, row });
+  const full = old === null ? row : merged(old, { row });
   return plan.columns.every(({ at }) => full[at] !== unchanged) ? full : null;
 }
 
@@ -362,25 +382,31 @@ function deletion(plan: RelationPlan, update: Update): Delete {
 }
 
 /** What a row is found by, before the change. */
-function oldKey(plan: RelationPlan, change: Update | Delete): string {
+function oldKey(plan: RelationPlan, change: Update | Delete): RowKey {
   const columns = keyColumns(plan);
   const [first] = columns;
-  if (columns.length === 1 && first !== undefined) return oldCell(plan, change, first.at) ?? '';
+  if (columns.length === 1 && first !== undefined) {
+    // The identity did not change: it stands in the new row.
+    if (change.kind === 'update' && packedOf(change) !== undefined) return mapKeyAt(change, first.at);
+    return mapKey(oldCell(plan, change, first.at) ?? '');
+  }
   // No value holds NUL.
   return columns.map(({ at }) => oldCell(plan, change, at) ?? '').join('\0');
 }
 
 /** What a row is found by, after the change; of an update, what was not sent is in its old key. */
-function newKey(plan: RelationPlan, { row }: Insert | Update, update: Update | null): string {
+function newKey(plan: RelationPlan, change: Insert | Update, update: Update | null): RowKey {
   const columns = keyColumns(plan);
   const [first] = columns;
-  const cellAt = (at: number): string => {
-    const cell = row[at];
+  const textAt = (at: number): string => {
+    const cell = cellAt(change, at);
     if (typeof cell === 'string') return cell;
     return cell === unchanged && update !== null ? (oldCell(plan, update, at) ?? '') : '';
   };
-  if (columns.length === 1 && first !== undefined) return cellAt(first.at);
-  return columns.map(({ at }) => cellAt(at)).join('\0');
+  if (columns.length === 1 && first !== undefined) {
+    return packedOf(change) === undefined ? mapKey(textAt(first.at)) : mapKeyAt(change, first.at);
+  }
+  return columns.map(({ at }) => textAt(at)).join('\0');
 }
 
 function keyColumns({ match }: RelationPlan) {

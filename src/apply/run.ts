@@ -14,6 +14,7 @@
  */
 import type { Delete, Insert, Truncate, Update } from '../model/change.js';
 import { Failure } from '../failure.js';
+import { cellAt, packedOf } from '../model/packed-row.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged, type Cell } from '../model/row.js';
 import type { RelationPlan } from './relation-plan.js';
@@ -140,6 +141,8 @@ export function touchesConstraint(plan: RelationPlan, update: Update): boolean {
 
 /** Which columns of an update's row a statement sets. */
 export function sentColumns(plan: RelationPlan, update: Update): SentColumns {
+  // Nothing is left out of a packed row.
+  if (packedOf(update) !== undefined) return { keyChanges: keyChanges(plan, update), left: '' };
   const left: number[] = [];
   for (const { at } of plan.columns) if (update.row[at] === unchanged) left.push(at);
   return { keyChanges: keyChanges(plan, update), left: left.length === 0 ? '' : left.join(',') };
@@ -163,7 +166,7 @@ export function keyChanges(plan: RelationPlan, update: Update): boolean {
  */
 export function oldCell(plan: RelationPlan, change: Update | Delete, at: number): string | null {
   if (change.key === null) {
-    const cell = change.kind === 'update' ? change.row[at] : undefined;
+    const cell = change.kind === 'update' ? cellAt(change, at) : undefined;
     if (cell === unchanged || cell === undefined) throw unsent(plan, at);
     return cell;
   }
@@ -193,7 +196,11 @@ function matchKey(plan: RelationPlan, update: Update): string {
 /** About how many bytes a change takes: characters, which is close enough for a bound. */
 export function changeBytes(change: RowChange): number {
   let bytes = 0;
-  if (change.kind !== 'delete') for (const cell of change.row) bytes += cellBytes(cell);
+  if (change.kind !== 'delete') {
+    const packed = packedOf(change);
+    if (packed !== undefined) bytes += packed.end - packed.start + 4 * change.relation.columns.length;
+    else for (const cell of change.row) bytes += cellBytes(cell);
+  }
   if (change.kind !== 'insert' && change.key !== null) {
     for (const cell of change.key) bytes += cellBytes(cell);
   }

@@ -11,6 +11,7 @@
  */
 import { Failure } from '../failure.js';
 import type { Delete, Insert, Update } from '../model/change.js';
+import { packedOf } from '../model/packed-row.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged } from '../model/row.js';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
@@ -111,9 +112,14 @@ function copyStatement(plan: RelationPlan, changes: readonly Insert[]): Statemen
       `from pg_catalog.pg_trigger g where ${ofTable} and g.tgtype & 7 = 7 and ${firesIn('g.tgenabled')}`
     );
   });
-  const data = copyText(changes.length, columns.length, (row, column) =>
-    newCell(plan, changes[row]?.row[(columns[column] as PlannedColumn).at]),
-  );
+  // A packed row is what COPY reads, where it has the columns of the statement.
+  const isWhole = columns.length === plan.relation.columns.length;
+  const data = copyText({
+    count: changes.length,
+    columns: columns.length,
+    cellOf: (row, column) => newCell(plan, changes[row]?.row[(columns[column] as PlannedColumn).at]),
+    packedOf: (row) => (isWhole ? packedOf(changes[row] as Insert) : undefined),
+  });
   // Of a partitioned table only the partitions that rows went to are locked.
   return { sql, parameters: [], scan: false, copy: { data, check, once: !plan.partitioned } };
 }

@@ -3,6 +3,7 @@
  * comparison that need not read again what nobody touched. Pure.
  */
 import type { Lsn } from '../model/lsn.js';
+import { cellAt } from '../model/packed-row.js';
 import { unchanged } from '../model/row.js';
 import type { RelationPlan } from './relation-plan.js';
 import { oldCell, type Run } from './run.js';
@@ -41,7 +42,7 @@ export function touchedRows(run: Exclude<Run, { kind: 'truncate' }>): TouchedRow
     if (before !== null) keys.push(JSON.stringify(before));
     if (change.kind === 'delete') continue;
     const after = columns.map(({ at }, nth) => {
-      const cell = change.row[at];
+      const cell = cellAt(change, at);
       return cell === unchanged || cell === undefined ? (before?.[nth] ?? null) : cell;
     });
     // A key without a value names no row.

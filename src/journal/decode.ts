@@ -11,6 +11,7 @@ import { unchanged } from '../model/row.js';
 import type { Key, Row } from '../model/row.js';
 import { damaged, journalFormat, journalVersion } from './format.js';
 import type { Header, SwitchLine } from './format.js';
+import { PlainLines } from './plain-line.js';
 import { TimestampScanner } from './timestamp.js';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -214,17 +215,6 @@ export class RelationIntern {
   }
 }
 
-/** Where the xid stands in the line of a row's change. */
-const plainXidAt = '{"action":"I","xid":"'.length;
-
-/** The place behind two texts that stand at `at` one after the other; -1 when they do not. */
-function skip(line: string, first: string, at: number, second: string): number {
-  const between = at + first.length;
-  return at >= 0 && line.startsWith(first, at) && line.startsWith(second, between)
-    ? between + second.length
-    : -1;
-}
-
 /** Decodes the lines of one file, in order: relation numbers are the file's own. */
 export class LineDecoder {
   readonly #file: string;
@@ -238,6 +228,7 @@ export class LineDecoder {
   #lastRelationId = -1;
   #lastRelation: Relation | null = null;
   #maxRelationId = -1;
+  readonly #plain = new PlainLines((id) => this.#relations.get(id));
 
   constructor(file: string, intern: RelationIntern) {
     this.#file = file;
@@ -256,13 +247,16 @@ export class LineDecoder {
     if (id > this.#maxRelationId) this.#maxRelationId = id;
   }
 
+  /** The message of the line in `buffer` from `start` to `end`; otherwise as `decode`. */
+  decodeBytes(buffer: Buffer, start: number, end: number, offset: number): StreamMessage | SwitchLine | null {
+    return this.#plain.read(buffer, start, end) ?? this.decode(buffer.toString('utf8', start, end), offset);
+  }
+
   /**
    * The message of one line; null for one that only tells this decoder something (a relation described again).
    * `offset` is where the line begins in the file. Throws `journal-damaged`.
    */
   decode(line: string, offset: number): StreamMessage | SwitchLine | null {
-    const plain = this.#plainRow(line);
-    if (plain !== null) return plain;
     try {
       const fields = parseFields(line);
       const message = this.#decode(fields);
@@ -271,35 +265,6 @@ export class LineDecoder {
       if (error instanceof BadLine) throw damaged(this.#file, offset, error.message);
       throw error;
     }
-  }
-
-  /**
-   * Most lines of most files, read without a parser: an insert, or an update that leaves the key alone, of text that
-   * needed no escape. Then every quote begins or ends a cell. Null for every other line, right or wrong.
-   */
-  #plainRow(line: string): StreamMessage | null {
-    const isUpdate = line.startsWith('{"action":"U","xid":"');
-    if (!isUpdate && !line.startsWith('{"action":"I","xid":"')) return null;
-    // An xid that was read already.
-    const xid = this.#lastXidText;
-    const lsnAt = xid === null ? -1 : skip(line, xid, plainXidAt, '","lsn":"');
-    if (lsnAt < 0) return null;
-    const lsnEnd = line.indexOf('"', lsnAt);
-    const relationAt = skip(line, '', lsnEnd, '","rel":');
-    if (relationAt < 0) return null;
-    const relationEnd = line.indexOf(',', relationAt);
-    const rowAt = skip(line, '', relationEnd, isUpdate ? ',"key":null,"row":["' : ',"row":["');
-    if (rowAt < 0 || !line.endsWith('"]}') || line.length - 3 < rowAt || line.includes('\\')) return null;
-    const id = Number(line.slice(relationAt, relationEnd));
-    const relation = line.startsWith(String(id), relationAt) ? this.#relations.get(id) : undefined;
-    const lsn = parseLsn(line.slice(lsnAt, lsnEnd));
-    const row = line.slice(rowAt, -3).split('","');
-    if (relation === undefined || lsn === null || row.length !== relation.columns.length) return null;
-    for (const cell of row) if (cell.includes('"')) return null;
-    const change = isUpdate
-      ? ({ kind: 'update', relation, key: null, row } as const)
-      : ({ kind: 'insert', relation, row } as const);
-    return { kind: 'change', xid: this.#lastXid, lsn, change };
   }
 
   #decode(fields: Fields): StreamMessage | SwitchLine | null {
@@ -406,6 +371,7 @@ export class LineDecoder {
     if (value !== this.#lastXidText) {
       this.#lastXid = xidOf(value);
       this.#lastXidText = value as string;
+      this.#plain.begin(this.#lastXid, this.#lastXidText);
     }
     return this.#lastXid;
   }

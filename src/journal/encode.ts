@@ -4,9 +4,11 @@
  *
  * A line is left *open*, without its closing `}` and newline, because a checksum may still join it.
  */
+import type { Insert, Update } from '../model/change.js';
 import { formatLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Begin, ChangeMessage, Commit, StreamMessage } from '../model/message.js';
+import { packedOf } from '../model/packed-row.js';
 import type { Relation } from '../model/relation.js';
 import { journalFormat, journalVersion } from './format.js';
 import type { Header } from './format.js';
@@ -53,6 +55,12 @@ function describe(relation: Relation): string {
 /** The subtransaction that a line belongs to, which only lines of streamed transactions have. */
 function sub(message: { readonly sub?: bigint }): string {
   return message.sub === undefined ? '' : `,"sub":"${message.sub}"`;
+}
+
+function putRow(change: Insert | Update, lines: LineBuffer): void {
+  const packed = packedOf(change);
+  if (packed === undefined) lines.putCells(change.row);
+  else lines.putPacked(packed);
 }
 
 /** How the line of a row's change begins. */
@@ -185,7 +193,7 @@ export class LineEncoder {
     switch (change.kind) {
       case 'insert':
         lines.put(',"row":');
-        lines.putCells(change.row);
+        putRow(change, lines);
         break;
       case 'update':
         if (change.key === null) {
@@ -195,7 +203,7 @@ export class LineEncoder {
           lines.putCells(change.key);
           lines.put(',"row":');
         }
-        lines.putCells(change.row);
+        putRow(change, lines);
         break;
       case 'delete':
         lines.put(',"key":');

@@ -7,6 +7,7 @@
  */
 import { writeLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
+import type { PackedRow } from '../model/packed-row.js';
 import { unchanged } from '../model/row.js';
 import type { Row } from '../model/row.js';
 import { crc32, formatSum } from './checksum.js';
@@ -28,6 +29,8 @@ const lsnBytes = 17;
 const quote = 0x22;
 const comma = 0x2c;
 const bracket = 0x5b;
+const closingBracket = 0x5d;
+const tab = 0x09;
 const backslash = 0x5c;
 
 export class LineBuffer {
@@ -131,6 +134,36 @@ export class LineBuffer {
       else if (cell.length >= longText || !this.#putPlain(cell, true)) this.putString(cell);
     }
     this.put(cells.length === 0 ? '[]' : ']');
+  }
+
+  /** Puts a list of cells that are packed. */
+  putPacked({ bytes, start, end }: PackedRow): void {
+    // A tab becomes three bytes, a quote two.
+    this.#makeRoom(3 * (end - start) + 4);
+    const buffer = this.#buffer;
+    let at = this.#used;
+    let from = start;
+    buffer[at++] = bracket;
+    for (;;) {
+      if (from < end && bytes[from] === backslash) {
+        at += buffer.write('null', at, 'latin1');
+        from += 2;
+      } else {
+        buffer[at++] = quote;
+        for (; from < end; from += 1) {
+          const byte = bytes[from]!;
+          if (byte === tab) break;
+          if (byte === quote) buffer[at++] = backslash;
+          buffer[at++] = byte;
+        }
+        buffer[at++] = quote;
+      }
+      if (from >= end) break;
+      from += 1;
+      buffer[at++] = comma;
+    }
+    buffer[at++] = closingBracket;
+    this.#used = at;
   }
 
   /** Puts ASCII, between quotes if asked. False, and nothing is put, where it is no such text or would need an escape. */

@@ -4,6 +4,7 @@
  *
  * Memory: one chunk, or the longest line (a 20 MB value is one line).
  */
+import { standsAt } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { damaged, sumSuffixBytes } from './format.js';
 
@@ -149,7 +150,7 @@ export function endsWithSum(buffer: Buffer, start: number, end: number): boolean
     buffer[end - 1] === 0x7d &&
     buffer[suffix] === 0x2c &&
     buffer[suffix + 2] === 0x73 &&
-    buffer.compare(sumPrefix, 0, sumPrefix.length, suffix, suffix + sumPrefix.length) === 0 &&
+    standsAt(buffer, suffix, sumPrefix) &&
     buffer[end - 2] === 0x22
   );
 }

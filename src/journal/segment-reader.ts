@@ -128,8 +128,7 @@ export class SegmentReader {
     const handle = this.#handle;
     const visitor = {
       line: (buffer: Buffer, start: number, end: number, offset: number) => {
-        if (this.#wanted === null || this.#wanted(buffer, start))
-          this.#line(buffer.toString('utf8', start, end), offset);
+        if (this.#wanted === null || this.#wanted(buffer, start)) this.#line(buffer, start, end, offset);
       },
       verified: () => this.#verify(),
     };
@@ -139,9 +138,9 @@ export class SegmentReader {
     return this.#scanner;
   }
 
-  #line(line: string, offset: number): void {
+  #line(buffer: Buffer, start: number, end: number, offset: number): void {
     if (this.#unverifiedSwitch !== null) throw damaged(this.name, offset, 'something follows its last line');
-    const message = this.#decoder.decode(line, offset);
+    const message = this.#decoder.decodeBytes(buffer, start, end, offset);
     if (message === null) return;
     if (message.kind === 'switch') this.#unverifiedSwitch = message;
     else this.#unverified.push(message);

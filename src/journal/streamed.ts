@@ -9,6 +9,7 @@
 import type { Lsn } from '../model/lsn.js';
 import type { Commit, StreamMessage } from '../model/message.js';
 import type { RelationIntern } from './decode.js';
+import { standsAt } from './bytes.js';
 import { damaged } from './format.js';
 import { SegmentReader, type LineFilter } from './segment-reader.js';
 import { XidSet } from './xid-set.js';
@@ -213,8 +214,6 @@ function linesOf(xid: bigint): LineFilter {
   const own = Buffer.from(`${xid}"`);
   return (buffer, start) => {
     const key = start + xidAt;
-    if (buffer.compare(xidKey, 0, xidKey.length, key, key + xidKey.length) !== 0) return true;
-    const value = key + xidKey.length;
-    return buffer.compare(own, 0, own.length, value, value + own.length) === 0;
+    return !standsAt(buffer, key, xidKey) || standsAt(buffer, key + xidKey.length, own);
   };
 }

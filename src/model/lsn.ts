@@ -38,6 +38,28 @@ export function parseLsn(text: string): Lsn | null {
   return wide[0] as Lsn;
 }
 
+/** As `parseLsn`, of the text in `bytes` from `start` to `end`. */
+export function readLsnBytes(bytes: Uint8Array, start: number, end: number): Lsn | null {
+  const slash = bytes.indexOf(0x2f, start);
+  const first = parseHexBytes(bytes, start, slash);
+  const second = parseHexBytes(bytes, slash + 1, end);
+  if (first < 0 || second < 0) return null;
+  halves[high] = first;
+  halves[low] = second;
+  return wide[0] as Lsn;
+}
+
+function parseHexBytes(bytes: Uint8Array, start: number, end: number): number {
+  if (end <= start || end > start + 8) return -1;
+  let value = 0;
+  for (let at = start; at < end; at += 1) {
+    const digit = hexDigit(bytes[at]!);
+    if (digit < 0) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
 /** The number that one to eight hexadecimal digits say; -1 for anything else. */
 function parseHex(text: string, start: number, end: number): number {
   if (end <= start || end > start + 8) return -1;

@@ -4,6 +4,8 @@
  * https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-TEXT-FORMAT
  */
 
+import type { PackedRow } from '../model/packed-row.js';
+
 /** About how many bytes one piece has. */
 const pieceBytes = 32 * 1024;
 
@@ -33,20 +35,28 @@ function escape(character: string): string {
   }
 }
 
-/**
- * The rows as pieces of text, in UTF-8; `cellOf` gives column `column` of row `row`. There is at least one column. A
- * piece is valid until the next one is asked for.
- */
-export function* copyText(
-  rows: number,
-  columns: number,
-  cellOf: (row: number, column: number) => string | null,
-): Generator<Buffer> {
+/** What is to be copied. */
+export type CopyRows = {
+  readonly count: number;
+  /** At least one. */
+  readonly columns: number;
+  readonly cellOf: (row: number, column: number) => string | null;
+  /** All columns of a row as they are; `cellOf` serves for the other rows. */
+  readonly packedOf?: (row: number) => PackedRow | undefined;
+};
+
+/** The rows as pieces of text, in UTF-8. A piece is valid until the next one is asked for. */
+export function* copyText({ count, columns, cellOf, packedOf }: CopyRows): Generator<Buffer> {
   const piece = new Piece();
-  for (let row = 0; row < rows; row += 1) {
-    for (let column = 0; column < columns; column += 1) {
-      if (column > 0) piece.byte(tab);
-      piece.cell(cellOf(row, column));
+  for (let row = 0; row < count; row += 1) {
+    const packed = packedOf?.(row);
+    if (packed === undefined) {
+      for (let column = 0; column < columns; column += 1) {
+        if (column > 0) piece.byte(tab);
+        piece.cell(cellOf(row, column));
+      }
+    } else {
+      piece.packed(packed);
     }
     piece.byte(lineFeed);
     if (piece.used < pieceBytes) continue;
@@ -68,6 +78,19 @@ class Piece {
   byte(byte: number): void {
     this.#makeRoom(1);
     this.#buffer[this.used++] = byte;
+  }
+
+  packed({ bytes, start, end }: PackedRow): void {
+    const length = end - start;
+    this.#makeRoom(length);
+    if (length >= longText) {
+      bytes.copy(this.#buffer, this.used, start, end);
+    } else {
+      const buffer = this.#buffer;
+      const to = this.used - start;
+      for (let at = start; at < end; at += 1) buffer[to + at] = bytes[at]!;
+    }
+    this.used += length;
   }
 
   cell(cell: string | null): void {

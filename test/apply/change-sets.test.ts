@@ -3,6 +3,7 @@ import { ChangeSets, setBounds } from '../../src/apply/change-sets.js';
 import { planRelation, type RelationPlan } from '../../src/apply/relation-plan.js';
 import { oldCell, type RowChange, type Run } from '../../src/apply/run.js';
 import { unchanged } from '../../src/model/row.js';
+import { asPacked } from '../support/packed.js';
 import { at, insert, relation, remove, update } from './support.js';
 import { table, unique } from './tables.js';
 
@@ -44,7 +45,11 @@ function label(run: Run): string {
 /** The runs of a script: those that a change forced, then `|`, then those of the flush at the end. */
 function runs(changes: readonly (readonly [RelationPlan, Script])[], sets = new ChangeSets()): string[] {
   const forced = changes.flatMap(([plan, script]) => sets.add(plan, changeOf(script)));
-  return [...forced.map(label), '|', ...sets.flush().map(label)];
+  const result = [...forced.map(label), '|', ...sets.flush().map(label)];
+  // The same with packed rows, as the stream brings most of them.
+  const packed = changes.flatMap(([plan, script]) => sets.add(plan, asPacked(changeOf(script)) as RowChange));
+  expect([...packed.map(label), '|', ...sets.flush().map(label)]).toEqual(result);
+  return result;
 }
 
 describe('what happens to a row comes to', () => {

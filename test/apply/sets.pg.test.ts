@@ -8,6 +8,7 @@ import { readConninfo } from '../../src/postgres/connection-string.js';
 import { copyText } from '../../src/postgres/copy-rows.js';
 import { WireSession } from '../../src/postgres/wire-session.js';
 import type { TestDatabase } from '../support/databases.js';
+import { asPacked } from '../support/packed.js';
 import { seededRandom, testSeed } from '../support/random.js';
 import { until } from '../support/until.js';
 import { TestJournal, at, insert, relation, remove, transaction, truncate, update } from './support.js';
@@ -76,7 +77,13 @@ class RandomStream {
     return Array.from({ length: count }, (_, n) => {
       const changes = Array.from({ length: 1 + this.#below(12) }, () => this.#change());
       return transaction(200 + n * 100, changes);
-    }).flat();
+    })
+      .flat()
+      .map((message) =>
+        message.kind === 'change' && this.#random() < 0.5
+          ? { ...message, change: asPacked(message.change) }
+          : message,
+      );
   }
 
   #below(bound: number): number {
@@ -316,9 +323,12 @@ describe('inserts by COPY', () => {
     });
     try {
       const rows = (from: number, wrong: number | null) =>
-        copyText(5000, 2, (row, column) =>
-          column === 1 ? 'y'.repeat(40) : row === wrong ? 'wrong' : String(from + row),
-        );
+        copyText({
+          count: 5000,
+          columns: 2,
+          cellOf: (row, column) =>
+            column === 1 ? 'y'.repeat(40) : row === wrong ? 'wrong' : String(from + row),
+        });
       const statement = (sql: string) => session.send({ sql, parameters: [] });
       // 1. The COPY itself fails in the middle of its data; what follows in the unit is skipped, COMMIT included.
       statement('begin');

@@ -26,7 +26,11 @@ test('any rows are written as COPY reads them', () => {
     fc.property(table, (rows) => {
       const columns = rows[0]?.length ?? 1;
       const pieces: Buffer[] = [];
-      for (const piece of copyText(rows.length, columns, (row, column) => rows[row]?.[column] ?? null)) {
+      for (const piece of copyText({
+        count: rows.length,
+        columns,
+        cellOf: (row, column) => rows[row]?.[column] ?? null,
+      })) {
         pieces.push(Buffer.from(piece));
       }
       const expected = rows.map((row) => `${row.map(written).join('\t')}\n`).join('');
@@ -37,7 +41,9 @@ test('any rows are written as COPY reads them', () => {
 });
 
 test('a piece ends soon after 32 KiB', () => {
-  const sizes = [...copyText(10_000, 2, (row) => `row ${row}`)].map((piece) => piece.length);
+  const sizes = [...copyText({ count: 10_000, columns: 2, cellOf: (row) => `row ${row}` })].map(
+    (piece) => piece.length,
+  );
   expect(Math.max(...sizes)).toBeLessThan(33 * 1024);
   expect(Math.min(...sizes.slice(0, -1))).toBeGreaterThanOrEqual(32 * 1024);
 });

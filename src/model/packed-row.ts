@@ -1,0 +1,160 @@
+/**
+ * Rows as bytes. Most rows pass from the source to a transform file and to the target without anybody looking into them;
+ * a string for each of their cells would cost more than all the rest. So they are carried packed, and become cells
+ * (`row`) where somebody asks.
+ *
+ * Packed are the cells in the order of the relation's columns, in UTF-8, with a tab between two of them and `\N` for a
+ * null. No cell has a control character or a backslash in it: a row that does, one with a value that was not sent, and
+ * one that is large, is never packed. So these are the very bytes that COPY reads, and nearly those that JSON has.
+ */
+import { Buffer } from 'node:buffer';
+import type { Insert, Update } from './change.js';
+import type { Relation } from './relation.js';
+import type { Cell, Row } from './row.js';
+
+/** A row in `bytes`, from `start` to `end`. */
+export type PackedRow = { readonly bytes: Buffer; readonly start: number; readonly end: number };
+
+const tab = 0x09;
+const backslash = 0x5c;
+const letterN = 0x4e;
+const digitZero = 0x30;
+
+/** Rows of more bytes than this are not packed: what they cost is not their number of cells. */
+export const packedBytesAtMost = 8 * 1024;
+
+const spaceBytes = 64 * 1024;
+
+/** Whether a byte may stand in a packed cell. */
+export function isPackable(byte: number): boolean {
+  return byte >= 0x20 && byte !== backslash;
+}
+
+/** Where rows are packed one behind the other. It is kept as long as any of its rows is. */
+export class PackSpace {
+  bytes = Buffer.allocUnsafeSlow(spaceBytes);
+  /** Where the next row begins. */
+  used = 0;
+
+  /** Makes room for a row of at most so many bytes. */
+  reserve(length: number): void {
+    if (this.bytes.length - this.used >= length) return;
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(spaceBytes, length));
+    this.used = 0;
+  }
+
+  /** The row from `used` to `end`, which was written there. */
+  take(end: number): PackedRow {
+    const start = this.used;
+    this.used = end;
+    return { bytes: this.bytes, start, end };
+  }
+}
+
+/** Writes a null at `at`; returns the place behind it. */
+export function packNull(bytes: Buffer, at: number): number {
+  bytes[at] = backslash;
+  bytes[at + 1] = letterN;
+  return at + 2;
+}
+
+/** What is common to a packed insert and a packed update. */
+abstract class PackedChange {
+  readonly relation: Relation;
+  readonly packed: PackedRow;
+  #row: Row | null = null;
+
+  constructor(relation: Relation, packed: PackedRow) {
+    this.relation = relation;
+    this.packed = packed;
+  }
+
+  /** All cells. */
+  get row(): Row {
+    return (this.#row ??= unpack(this.packed));
+  }
+
+  /** One cell, without a look at the others where that can be avoided. */
+  cell(at: number): string | null {
+    return this.#row === null ? packedCell(this.packed, at) : (this.#row[at] as string | null);
+  }
+}
+
+export class PackedInsert extends PackedChange implements Insert {
+  readonly kind = 'insert';
+}
+
+/** An update that leaves the identity alone and brings every value. */
+export class PackedUpdate extends PackedChange implements Update {
+  readonly kind = 'update';
+  readonly key = null;
+}
+
+/** The packed row of a change, undefined where it has none. */
+export function packedOf(change: Insert | Update): PackedRow | undefined {
+  return change instanceof PackedChange ? change.packed : undefined;
+}
+
+/** One cell of a change's row; undefined where the row has none there. */
+export function cellAt(change: Insert | Update, at: number): Cell | undefined {
+  return change instanceof PackedChange ? change.cell(at) : change.row[at];
+}
+
+function unpack({ bytes, start, end }: PackedRow): Row {
+  const cells: Cell[] = bytes.toString('utf8', start, end).split('\t');
+  for (let at = 0; at < cells.length; at += 1) if (cells[at] === '\\N') cells[at] = null;
+  return cells;
+}
+
+function packedCell({ bytes, start, end }: PackedRow, at: number): string | null {
+  let from = start;
+  for (let nth = 0; nth < at; nth += 1) from = bytes.indexOf(tab, from) + 1;
+  let to = from;
+  let seen = 0;
+  for (; to < end && bytes[to] !== tab; to += 1) seen |= bytes[to]!;
+  if (bytes[from] === backslash && from < to) return null;
+  return bytes.toString(seen > 0x7f ? 'utf8' : 'latin1', from, to);
+}
+
+/** The most digits that are a small integer to the engine, whatever they are. */
+const numberDigits = 9;
+
+/**
+ * What a map finds a cell by. Texts that differ are found apart: the text of a number becomes that number only where
+ * the number is printed like this.
+ */
+export function mapKey(cell: string): string | number {
+  const { length } = cell;
+  if (length === 0 || length > numberDigits) return cell;
+  const first = cell.charCodeAt(0) - digitZero;
+  if (first === 0 && length > 1) return cell;
+  let value = 0;
+  for (let at = 0; at < length; at += 1) {
+    const digit = cell.charCodeAt(at) - digitZero;
+    if (digit < 0 || digit > 9) return cell;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+/** `mapKey` of one cell of a change, '' for a null; a small number is read where it lies. */
+export function mapKeyAt(change: Insert | Update, at: number): string | number {
+  if (!(change instanceof PackedChange)) {
+    const cell = change.row[at];
+    return typeof cell === 'string' ? mapKey(cell) : '';
+  }
+  const { bytes, start, end } = change.packed;
+  let from = start;
+  for (let nth = 0; nth < at; nth += 1) from = bytes.indexOf(tab, from) + 1;
+  const first = bytes[from]! - digitZero;
+  let value = 0;
+  let to = from;
+  for (; to < end && bytes[to] !== tab; to += 1) {
+    const digit = bytes[to]! - digitZero;
+    if (digit < 0 || digit > 9 || to - from >= numberDigits || (first === 0 && to > from)) {
+      return change.cell(at) ?? '';
+    }
+    value = value * 10 + digit;
+  }
+  return to === from ? '' : value;
+}
