@@ -29,7 +29,10 @@ function received(kind: 'insert' | 'update', row: readonly Cell[]): ChangeMessag
   const decoder = new PgoutputDecoder();
   decoder.decode(pgoutput.begin(9n, 0n, 3), lsn(1));
   decoder.decode(pgoutput.relation(oid, relationOf(row.length)), lsn(1));
-  const message = decoder.decode(pgoutput[kind](oid, row), lsn(5));
+  const message = decoder.decode(
+    kind === 'insert' ? pgoutput.insert(oid, row) : pgoutput.update(oid, row),
+    lsn(5),
+  );
   if (message?.kind !== 'change') throw new Error('no change');
   return message;
 }
