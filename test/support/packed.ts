@@ -1,5 +1,5 @@
 /** Changes with packed rows (packed-row.ts), for tests that make their changes by hand, and their equality. */
-import type { Change, Insert, Update } from '../../src/model/change.js';
+import type { Change } from '../../src/model/change.js';
 import { PackedInsert, PackedUpdate, isPackable, packedOf } from '../../src/model/packed-row.js';
 
 /** The change as the stream would mostly bring it: its row packed, where it can be. */
@@ -19,8 +19,8 @@ export function asPacked(change: Change): Change {
 }
 
 /** The change without anything packed. */
-export function asCells(change: Insert | Update): Insert | Update {
-  if (packedOf(change) === undefined) return change;
+export function asCells(change: Change): Change {
+  if ((change.kind !== 'insert' && change.kind !== 'update') || packedOf(change) === undefined) return change;
   const { relation, row } = change;
   return change.kind === 'insert'
     ? { kind: 'insert', relation, row }

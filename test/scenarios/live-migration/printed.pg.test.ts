@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { createDatabase } from '../../support/databases.js';
 import { temporaryDirectory } from '../../support/directory.js';
 import { run, runToEnd, setEndposNow, streamOptions, type Migration } from '../../support/live-migration.js';
-import { walferry } from '../../support/walferry.js';
+import { walferry, type WalferryExit, type WalferryProcess } from '../../support/walferry.js';
 
 test('what was received can be printed as SQL, and the SQL does what was done', async () => {
   // Given changes of every kind in transform files,
@@ -30,11 +30,11 @@ test('what was received can be printed as SQL, and the SQL does what was done', 
 
   // when they are printed: as a file, from standard input, and all of them,
   const cdc = join(directory.path, 'cdc');
-  const [file = ''] = await readdir(cdc);
-  const printed = await walferry(['stream', 'transform', join(cdc, file)]).exit;
-  const piped = await walferry(['stream', 'transform', '-'], {
-    input: await readFile(join(cdc, file), 'utf8'),
-  }).exit;
+  // Mostly one; what other databases write may begin another one in between.
+  const files = (await readdir(cdc)).toSorted().map((name) => join(cdc, name));
+  const printed = await together(files.map((file) => walferry(['stream', 'transform', file])));
+  const inputs = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  const piped = await together(inputs.map((input) => walferry(['stream', 'transform', '-'], { input })));
   const all = await walferry(['stream', 'apply', '--dir', directory.path, '--target', '-']).exit;
 
   // then each is the same text, and run by hand it leaves the same rows.
@@ -47,3 +47,15 @@ test('what was received can be printed as SQL, and the SQL does what was done', 
   expect(await target.sql(rows)).toEqual(await source.sql(rows));
   expect(await target.sql('select id from other')).toEqual([{ id: '2' }]);
 });
+
+/** Ends of several programs as one: what they said, one behind the other. */
+async function together(processes: readonly WalferryProcess[]): Promise<WalferryExit> {
+  const exits = await Promise.all(processes.map(({ exit }) => exit));
+  const failed = exits.find(({ code }) => code !== 0) ?? exits[0];
+  if (failed === undefined) throw new Error('there is no transform file');
+  return {
+    ...failed,
+    stdout: exits.map(({ stdout }) => stdout).join(''),
+    stderr: exits.map(({ stderr }) => stderr).join(''),
+  };
+}
