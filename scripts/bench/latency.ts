@@ -3,11 +3,14 @@
  * Small transactions at a fixed rate from one connection; a loop inside of the target looks for the next row about every
  * third of a millisecond and notes when it saw it. Both servers, and so all clocks, are on one machine.
  */
+import { spawn } from 'node:child_process';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { inPlace, nativeSubscription, untilSome, walferryFollow, type Way } from './follow.js';
+import { lookedAt, looker } from './looker.js';
 import type { Case, Sample } from './measure.js';
-import type { Place } from './place.js';
+import { startWalferry, type Place } from './place.js';
 import { execute, type BenchServers } from './servers.js';
 
 const perSecond = 200;
@@ -22,9 +25,31 @@ const tables = `
   insert into branches select i, 0 from generate_series(1, 10) i;
   insert into accounts select i, 1 + i % 10, 0, '' from generate_series(1, 100000) i;`;
 
-/** Both ways in turns. */
+/** walferry that somebody looks at fifty times a second, in its work directory or over its port. */
+const looked = (name: string, address: string): Way => ({
+  ...walferryFollow,
+  name: `walferry follow, ${name} looked at`,
+  run: (place) => {
+    const { child, ended } = startWalferry(['follow', '--resume', '--monitor', lookedAt], place);
+    const directory = path.join(place.directory, 'walferry');
+    const looking = spawn(process.execPath, ['--input-type=module', '--eval', looker, directory, address], {
+      stdio: 'ignore',
+    });
+    const stop = async () => {
+      if (looking.exitCode !== null) throw new Error('whoever looks has ended');
+      looking.kill();
+      child.kill('SIGTERM');
+      return await ended;
+    };
+    return Promise.resolve({ stop });
+  },
+});
+
+const ways = [walferryFollow, nativeSubscription, looked('its directory', ''), looked('its port', lookedAt)];
+
+/** All ways in turns. */
 export function latencyCases(servers: BenchServers, scale: number): readonly Case[] {
-  return [walferryFollow, nativeSubscription].map((way) => ({
+  return ways.map((way) => ({
     name: way.name,
     run: () =>
       inPlace(servers, way, tables, { scale, roundTripMs: 0, tls: false }, (near, place) =>

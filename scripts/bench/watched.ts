@@ -8,23 +8,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { runMeasured } from './client-cost.js';
 import { workloads } from './clone.js';
+import { lookedAt, looker } from './looker.js';
 import type { Case, Sample } from './measure.js';
 import { createDatabase, dropDatabase, execute, expectEqual, type BenchServers } from './servers.js';
-
-/** The looking program; it ends with the shell that began it. */
-const looker = `
-  const [directory, address] = process.argv.slice(1);
-  const { readStatus } = await import('${path.resolve('dist/src/monitor/status.js')}');
-  for (;;) {
-    const next = performance.now() + 20;
-    try {
-      if (address === '') readStatus(directory);
-      else await (await fetch('http://' + address + '/v1/status')).text();
-    } catch {}
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - performance.now())));
-  }`;
-
-const address = '127.0.0.1:5499';
 
 /** Fills the source and gives the cases. */
 export async function watchedCases(
@@ -44,10 +30,10 @@ export async function watchedCases(
         await execute(targetUri, 'checkpoint');
         const clone =
           `"${process.execPath}" "${path.resolve('dist/src/cli/main.js')}" clone --dir "$DIRECTORY/work" ` +
-          `--source "$SOURCE" --target "$TARGET" --table-jobs 2 --index-jobs 2 --monitor ${address} --quiet >"$DIRECTORY/out"`;
+          `--source "$SOURCE" --target "$TARGET" --table-jobs 2 --index-jobs 2 --monitor ${lookedAt} --quiet >"$DIRECTORY/out"`;
         const looking =
           `"${process.execPath}" --input-type=module --eval "$LOOKER" "$DIRECTORY/work" ` +
-          `"${look === 'port' ? address : ''}" & LOOKING=$!; trap 'kill $LOOKING' EXIT; `;
+          `"${look === 'port' ? lookedAt : ''}" & LOOKING=$!; trap 'kill $LOOKING' EXIT; `;
         const sample = await runMeasured(`${look === 'nobody' ? '' : looking}${clone}`, {
           PATH: `${source.address.programs}:${process.env['PATH'] ?? ''}`,
           SOURCE: sourceUri,
