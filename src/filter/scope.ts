@@ -94,14 +94,18 @@ function filteredDecoder(decoder: Decoder, keeps: Keeps): Decoder {
     if (answer === undefined) known.set(relation, (answer = keeps(relation)));
     return answer;
   };
+  const keep = (decoded: ReturnType<Decoder['decode']>) => {
+    if (decoded === null || typeof decoded === 'symbol') return decoded;
+    if (!isList(decoded)) return keepMessage(decoded, isKept);
+    const kept = decoded.flatMap((message) => keepMessage(message, isKept) ?? []);
+    return kept.length === 0 ? null : kept;
+  };
+  const within = decoder.decodeWithin?.bind(decoder);
   return {
-    decode: (payload, walStart) => {
-      const decoded = decoder.decode(payload, walStart);
-      if (decoded === null || typeof decoded === 'symbol') return decoded;
-      if (!isList(decoded)) return keepMessage(decoded, isKept);
-      const kept = decoded.flatMap((message) => keepMessage(message, isKept) ?? []);
-      return kept.length === 0 ? null : kept;
-    },
+    decode: (payload, walStart) => keep(decoder.decode(payload, walStart)),
+    ...(within === undefined
+      ? {}
+      : { decodeWithin: (bytes, start, end, walStart) => keep(within(bytes, start, end, walStart)) }),
     ...(decoder.describe === undefined ? {} : { describe: decoder.describe.bind(decoder) }),
     ...(decoder.notice === undefined ? {} : { notice: decoder.notice.bind(decoder) }),
   };

@@ -447,6 +447,7 @@ export class StreamRun {
     this.#beginning.over();
     // The position row is the truth, also where it went back: what lies behind it is needed again, and must not be pruned.
     this.#applied = from;
+    this.watch.record({ replayLsn: from });
     this.#meter.appliedUpTo(from);
     return reader;
   }

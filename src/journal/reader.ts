@@ -138,6 +138,8 @@ export class JournalReader implements MessageSource {
   /** From here on files are read, as far as they go. */
   #leaveMemory(): void {
     this.#sequence = -1;
+    // A read that was under way when the reader was closed: nobody waits for it in the tail any more.
+    if (this.#closing.signal.aborted) return;
     const current = this.#current;
     if (current !== null)
       this.#options.writer?.tail.readTo(this, { file: current.name, offset: current.offset });
@@ -159,6 +161,7 @@ export class JournalReader implements MessageSource {
   }
 
   async #takeEntry(): Promise<readonly Piece[] | null> {
+    if (this.#closing.signal.aborted) return null;
     const entry = this.#entry();
     if (entry === undefined) {
       // Not written yet; or forgotten meanwhile: the files know, and lead back here.
@@ -244,8 +247,10 @@ export class JournalReader implements MessageSource {
   /** Whether to read on at the end of a file without a switch line; `limit` is where its living writer stands. */
   async #goesOn(current: SegmentReader, limit: number | null): Promise<boolean> {
     if (limit !== null) {
-      if (current.offset !== limit)
+      if (current.offset < limit)
         throw damaged(current.name, current.offset, 'its end is not as it was written');
+      // Entered before its first lines were published, it may have shown more than they are by now.
+      if (current.offset > limit) return false;
       const published = this.#options.writer?.published;
       return published?.file !== current.name || published.offset !== limit;
     }

@@ -85,7 +85,8 @@ export async function readHeader(handle: FileHandle, name: string): Promise<Load
 /** A file with its header. */
 export type Segment = SegmentFile & { readonly header: Header };
 
-async function loadHeader(directory: string, name: string): Promise<Header | null> {
+/** The header of a file: null where it is not complete, `gone` where there is no such file any more. */
+async function loadHeader(directory: string, name: string): Promise<Header | 'gone' | null> {
   try {
     const handle = await open(join(directory, name), 'r');
     try {
@@ -94,13 +95,14 @@ async function loadHeader(directory: string, name: string): Promise<Header | nul
       await handle.close();
     }
   } catch (error) {
+    if (systemCode(error) === 'ENOENT') return 'gone';
     throw diskFailure(error, `cannot read transform file ${name}`);
   }
 }
 
 /**
  * The headers of files, oldest first. Throws `journal-damaged` when one is missing between two others. A newest file
- * without a complete header is left out.
+ * without a complete header is left out, and so are the oldest that were pruned since they were listed.
  */
 export async function loadSegments(
   directory: string,
@@ -109,6 +111,11 @@ export async function loadSegments(
   const segments: Segment[] = [];
   for (const [index, file] of files.entries()) {
     const header = await loadHeader(directory, file.name);
+    if (header === 'gone') {
+      // Pruned are always the oldest.
+      if (segments.length === 0) continue;
+      throw damaged(file.name, 0, 'it is missing, and older files are there');
+    }
     if (header === null) {
       if (index === files.length - 1) break;
       throw damaged(file.name, file.bytes, 'it ends within its header, and is not the newest file');

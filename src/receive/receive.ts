@@ -242,8 +242,9 @@ class ReceiveRun {
     log.info(`receiving changes from ${formatLsn(startLsn)} on`, { slot: this.#options.stream.slot });
     await this.#append([{ kind: 'connected', lsn: startLsn }]);
     for (;;) {
-      await this.#whileBraked();
-      await this.#options.pace?.();
+      const passed = await this.#whileBraked();
+      if (passed !== null) return passed;
+      await this.#pace();
       const batch = await stream.next(signal, tickMs);
       if (batch.frames.length > 0) {
         this.#reconnect.arrived();
@@ -311,11 +312,34 @@ class ReceiveRun {
     onProgress?.({ written: journal.written, durable: journal.durable, source: this.#source });
   }
 
-  /** The socket is paused by itself once its queue is full; status updates go on meanwhile. */
-  async #whileBraked(): Promise<void> {
-    const { brake, log } = this.#options;
-    if (brake === undefined) return;
+  /** Whoever reads the journal is waited for, but not by one who is to stop. */
+  async #pace(): Promise<void> {
+    const waiting = this.#options.pace?.() ?? null;
+    if (waiting === null) return;
+    const { signal } = this.#options;
+    throwIfStopped(signal);
+    let stop = () => {};
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve;
+    });
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      await Promise.race([waiting, stopped]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  /**
+   * The socket is paused by itself once its queue is full; status updates go on meanwhile. Nothing may be applied any more
+   * that would let it go on: so an end position that was passed is returned.
+   */
+  async #whileBraked(): Promise<Lsn | null> {
+    const { brake, log, endpos } = this.#options;
+    if (brake === undefined) return null;
     while (brake()) {
+      const end = endpos();
+      if (end !== zeroLsn && end <= this.#held()) return end;
       if (!this.#braked) log.warn('reading from the slot rests: the transform files have reached their cap');
       this.#braked = true;
       this.#sync.check();
@@ -323,6 +347,7 @@ class ReceiveRun {
     }
     if (this.#braked) log.info('reading from the slot goes on');
     this.#braked = false;
+    return null;
   }
 
   async #pause(milliseconds: number): Promise<void> {

@@ -95,4 +95,19 @@ describe('a stream', () => {
     const decoded = Array.from({ length: 6 }, () => decoder.decode(Buffer.of(), 0n as never));
     expect(decoded).toEqual([null, insert(stays), [insert(stays)], null, null, stale]);
   });
+
+  test('is read in place where the plugin can do that', () => {
+    const places: unknown[] = [];
+    const outputs = [insert(tmp), insert(stays)];
+    const decodeWithin = (...place: readonly unknown[]) => {
+      places.push(place);
+      return outputs.shift();
+    };
+    const plugin = { createDecoder: () => ({ decode: () => null, decodeWithin }) } as unknown as Plugin;
+    const decoder = filteredPlugin(plugin, keeps).createDecoder({} as never);
+    const bytes = Buffer.from('any');
+    const decoded = [1, 2].map((start) => decoder.decodeWithin?.(bytes, start, 3, 9n as never));
+    expect(decoded).toEqual([null, insert(stays)]);
+    expect(places).toEqual([1, 2].map((start) => [bytes, start, 3, 9n]));
+  });
 });

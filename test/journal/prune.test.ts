@@ -1,7 +1,9 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { pruneJournal } from '../../src/journal/prune.js';
 import { JournalReader } from '../../src/journal/reader.js';
+import { listSegments, loadSegments } from '../../src/journal/segment.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import { drain, lsn, openWriter, person, segmentBytes, temporaryDirectory, transaction } from './messages.js';
 
@@ -160,4 +162,20 @@ test('a file that is pruned under a reader which still needs it is damage, not t
   await using reader = await JournalReader.open({ directory: directory.path, follow: false });
   await pruneJournal(directory.path, lsn(at(9)), everything);
   await expect(drain(reader)).rejects.toMatchObject({ code: 'journal-damaged' });
+});
+
+test('a reader is opened beside a pruning: files that go after they were listed are done with', async () => {
+  await using directory = await temporaryDirectory();
+  await write(
+    directory.path,
+    [1, 2, 3].flatMap((segment) => transaction(BigInt(segment), at(segment))),
+  );
+  const listed = await listSegments(directory.path);
+  await pruneJournal(directory.path, lsn(at(1) + 0x30n), everything);
+  const loaded = await loadSegments(directory.path, listed);
+  expect(loaded.map(({ name }) => name)).toEqual([file(2), file(3)]);
+
+  // One in the middle is another matter.
+  await unlink(join(directory.path, file(3)));
+  await expect(loadSegments(directory.path, listed.slice(1))).rejects.toThrow(/3\.json .*it is missing/);
 });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
-import { readLsn, type Lsn } from '../../src/model/lsn.js';
+import { readLsn, zeroLsn, type Lsn } from '../../src/model/lsn.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import { emitMark } from '../../src/postgres/logical-message.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
@@ -268,6 +268,42 @@ test('a consumer that rests longer than wal_sender_timeout keeps its connection'
   expect(await receiving.ended).toBeNull();
   expect(journal.connections).toBe(1);
   expect(ids(journal)).toHaveLength(10_000);
+});
+
+test('a consumer that rests ends when the end position was passed already', async () => {
+  await using source = await tableSource();
+  await using stream = await createStream(source);
+  const journal = new MemoryJournal();
+  let braked = false;
+  let askedWhileBraked = 0;
+  const brake = () => {
+    if (braked) askedWhileBraked += 1;
+    return braked;
+  };
+  const receiving = startReceiving(stream, journal, { brake });
+  await source.sql(`insert into t values (1)`);
+  await until('the first is durable', () => journal.durableCommits.size > 0);
+  braked = true;
+  await until('it rests', () => askedWhileBraked > 1);
+  const end = [...journal.durableCommits].at(-1) ?? zeroLsn;
+  receiving.setEndpos(end);
+  expect(await receiving.ended).toBeNull();
+  expect(await receiving.reached).toBe(end);
+});
+
+test('whoever reads the journal and does not go on keeps nobody from stopping', async () => {
+  await using source = await tableSource();
+  await using stream = await createStream(source);
+  const journal = new MemoryJournal();
+  let waits = 0;
+  const pace = () => {
+    waits += 1;
+    return waits < 3 ? null : new Promise<void>(() => {});
+  };
+  const receiving = startReceiving(stream, journal, { pace });
+  await until('it waits', () => waits === 3);
+  await receiving.stop();
+  expect(await receiving.ended).toMatchObject({ code: 'stopped' });
 });
 
 test('stopping leaves everything durable and acknowledged, and the slot free', async () => {
