@@ -263,6 +263,7 @@ export class SlotStream implements AsyncDisposable {
   /** Returns whether frames of the read are queued, and its buffer with them. */
   #read(read: Buffer): boolean {
     this.#heardMs = performance.now();
+    const before = this.#frames.length;
     try {
       this.#cutter.push(read);
     } catch (error) {
@@ -271,16 +272,18 @@ export class SlotStream implements AsyncDisposable {
       return false;
     }
     if (this.#ending !== null) return false;
-    this.#queuedReads += 1;
+    // What is cut into pieces by reads is put together apart: a read in the middle of a large value leaves nothing here.
+    const isQueued = this.#frames.length > before;
+    if (isQueued) this.#queuedReads += 1;
     if (this.#queuedBytes >= this.#maxQueuedBytes) {
       this.#full = true;
       this.#socket.pause();
     }
     this.#turnBytes += read.length;
-    if (this.#turnOpen) return true;
+    if (this.#turnOpen) return isQueued;
     this.#turnOpen = true;
     setImmediate(() => this.#endTurn());
-    return true;
+    return isQueued;
   }
 
   /**
