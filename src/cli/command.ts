@@ -42,6 +42,11 @@ export type Command = {
   readonly needs: readonly ('source' | 'target')[];
   /** The command is meant to be stopped (`snapshot`): stopping it is success, exit 0. */
   readonly endsByStop?: boolean;
+  /**
+   * The command undoes what it did when it is stopped (`cutover`): an error that nobody caught stops it too, instead of
+   * ending the process at once. What to do after a process that was ended at once.
+   */
+  readonly undoneByStop?: string;
   /** Does the work. Returning is exit 0; everything else is a thrown Failure, whose code decides the exit status. */
   readonly run: (context: CommandContext) => Promise<void>;
 };

@@ -61,17 +61,28 @@ export function makeLog(options: LogOptions): OpenLog {
 
   const tail = new KeptLog((text) => secrets.redact(text));
 
+  // A disk that is full must stop nothing that is about to put a source back.
+  let fileIsWhole = true;
+  const toStderr = (text: string) => {
+    try {
+      stderr.write(text);
+    } catch {
+      // There is nobody to tell.
+    }
+  };
   const print = (text: string) => {
     const line = JSON.parse(text) as Line;
     if (line.error_level >= levels.info) {
       tail.keep({ atMs: Date.parse(line.timestamp), severity: line.error_severity, message: line.message });
     }
     progress.hide();
-    stderr.write(
-      settings.format === 'json' ? text : humanLine(line, timeFormat, options.colours && terminal),
-    );
-    if (file !== null) {
+    toStderr(settings.format === 'json' ? text : humanLine(line, timeFormat, options.colours && terminal));
+    if (file === null) return;
+    try {
       writeSync(file, settings.fileFormat === 'json' ? text : humanLine(line, '%Y-%m-%d %H:%M:%S', false));
+    } catch (error) {
+      if (fileIsWhole) toStderr(`the log file "${settings.file}" is not complete: ${String(error)}\n`);
+      fileIsWhole = false;
     }
   };
   const logger = pino(

@@ -9,11 +9,11 @@ const [first, second] = argv;
 const json = second === '--json' || second === '-J';
 
 // A reader that went away (`walferry help | head`) is no reason to fail.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
-  });
-}
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+});
+// Nor is a log that cannot be written, whatever the reason (a full disk): a cutover has a source to put back.
+process.stderr.on('error', () => {});
 
 if (
   ['--version', '-V', 'version'].includes(first ?? '') &&

@@ -117,6 +117,9 @@ async function helpCommand(call: Call, program: string): Promise<number> {
   return 1;
 }
 
+/** How long a command may take to undo what it did, after an error that nobody caught. */
+const undoneWithinMs = 90_000;
+
 /** Runs a command whose words are known. */
 export async function runCommand(
   call: Call,
@@ -166,12 +169,19 @@ export async function runCommand(
     secrets,
   );
   let status = 0;
-  const stops = handleStops(log, (code) => {
+  const exit = (code: number) => {
     log.close();
     call.exitNow(code);
-  });
+  };
+  const stops = handleStops(log, exit, command.undoneByStop);
   const uncaught = (error: unknown) => {
+    if (command.undoneByStop !== undefined && !stops.signal.aborted) {
+      stops.stop(asFailure(error));
+      setTimeout(() => uncaught(error), undoneWithinMs).unref();
+      return;
+    }
     status = reportFailure(log, asFailure(error), resumeCommand);
+    if (command.undoneByStop !== undefined) log.error(command.undoneByStop);
     log.close();
     call.exitNow(status);
   };
@@ -244,7 +254,8 @@ function terminalOf({ stdout, environment }: Call): CommandContext['terminal'] {
 function stopped(error: unknown, signal: AbortSignal): Failure | null {
   if (!signal.aborted) return null;
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (isStop(cause)) return cause as Failure;
+    // Stopped by an error that nobody caught: that is what happened.
+    if (isStop(cause)) return isStop(signal.reason) ? (cause as Failure) : asFailure(signal.reason);
     if (cause.name === 'AbortError') return signal.reason as Failure;
   }
   return null;

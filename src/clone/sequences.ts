@@ -12,7 +12,7 @@ import { quoteLiteral, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { sqlState } from '../postgres/sqlstate.js';
-import { openSource } from './sessions.js';
+import { cutOnAbort, openSource } from './sessions.js';
 import { lendTarget, type SpareTarget } from './spare-target.js';
 import { stepLabels } from './summary.js';
 
@@ -59,6 +59,8 @@ export async function setSequences(options: SequenceOptions): Promise<{ readonly
   const began = performance.now();
   const values = await fetchSourceValues(options);
   await using target = await lendTarget(options);
+  // Somebody's `alter sequence` in a transaction that stays open would be waited for without an end.
+  using _cut = cutOnAbort(target.session, options.signal);
   const set = await setValues(target.session, values, options.headroom ?? 0);
   const missing = values.filter((one) => !set.has(quoteQualified(one.schema, one.name)));
   for (const one of missing) {

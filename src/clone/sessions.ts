@@ -126,11 +126,21 @@ export class HeldSession {
     await this.discard();
   }
 
-  /** Stop: what runs on the server is cancelled, then the connection is cut; the waiting query fails. */
   async #cut(): Promise<void> {
-    const session = this.#session;
-    if (session === null) return;
-    await session.cancel().catch(() => {});
-    await session.close();
+    if (this.#session !== null) await cut(this.#session);
   }
+}
+
+/** Stop: what runs on the server is cancelled, then the connection is cut; the waiting query fails. */
+async function cut(session: Session): Promise<void> {
+  await session.cancel().catch(() => {});
+  await session.close();
+}
+
+/** For a session that somebody else opened: until this is disposed, the signal ends what it waits for, and itself. */
+export function cutOnAbort(session: Session, signal: AbortSignal | undefined): Disposable {
+  const stop = () => void cut(session);
+  if (signal?.aborted === true) stop();
+  else signal?.addEventListener('abort', stop, { once: true });
+  return { [Symbol.dispose]: () => signal?.removeEventListener('abort', stop) };
 }

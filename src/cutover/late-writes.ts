@@ -1,16 +1,18 @@
 /**
  * The proof that nobody writes any more, by position: the slot itself is asked, without moving it, which transactions
- * changed rows and ended behind the end position. It knows exactly the tables that are followed, and needs no more
- * rights than following.
+ * changed rows and ended behind the end position. What it says of tables that are not followed does not count. It needs no
+ * more rights than following.
  *
  * It can be asked while nobody reads from the slot: the run that follows has left it at the end position.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamRecord } from '../catalog/stream.js';
 import { Failure, throwIfStopped } from '../failure.js';
+import type { Keeps } from '../filter/scope.js';
 import { formatLsn, type Lsn } from '../model/lsn.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
-import type { Session } from '../postgres/connect.js';
+import { relationLabel } from '../model/relation.js';
+import type { Session, TextRow } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
 
 /** What was found behind the end position. */
@@ -21,10 +23,26 @@ export type LateWrites = {
   readonly tables: readonly string[];
 };
 
-/** `is_change` and `named` say of a peeked row whether it is a change of a row, and of which table. */
-type Dialect = { readonly peek: string; readonly isChange: string; readonly named: string };
+/** What a change or a description of a table says of itself. A plugin that describes names tables by a number elsewhere. */
+type Dialect = {
+  readonly peek: string;
+  /** Whether it is a change of a row. */
+  readonly isChange: string;
+  /** Which table, as the plugin tells tables apart. */
+  readonly relation: string;
+  /** The table's name, where this row has it. */
+  readonly named: string;
+  readonly readNames: (named: string) => readonly TableName[];
+};
 
-function dialectOf(stream: StreamRecord): Dialect {
+type TableName = { readonly schema: string; readonly name: string };
+
+/** What is asked of the stream. */
+export type PeekedStream = Pick<StreamRecord, 'slot' | 'plugin' | 'publications'>;
+
+const word = '(?:"(?:[^"]|"")*"|[^".:, ]+)';
+
+function dialectOf(stream: PeekedStream): Dialect {
   const peek = (kind: '' | 'binary_', options: string) =>
     `pg_catalog.pg_logical_slot_peek_${kind}changes(${quoteLiteral(stream.slot)}, $2::pg_catalog.pg_lsn, null${options})`;
   switch (stream.plugin) {
@@ -36,37 +54,101 @@ function dialectOf(stream: StreamRecord): Dialect {
         ),
         // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html: I, U, D, T.
         isChange: 'pg_catalog.get_byte(data, 0) in (73, 85, 68, 84)',
+        // The oid stands behind the letter; of a truncate (T) behind a number and a byte, where it is of one table.
+        relation: `case when pg_catalog.get_byte(data, 0) <> 84 then pg_catalog.substr(data, 2, 4)
+            when pg_catalog.substr(data, 2, 4) = '\\x00000001' then pg_catalog.substr(data, 7, 4) end`,
         // R: 'R', oid, schema, 0, name, 0.
         named: `case when pg_catalog.get_byte(data, 0) = 82 then
-            pg_catalog.encode(pg_catalog.substr(data, 6, 128), 'escape') end`,
+            pg_catalog.encode(pg_catalog.substr(data, 6, 128), 'hex') end`,
+        readNames: (named) => {
+          const [schema = '', name = ''] = Buffer.from(named, 'hex').toString().split('\0');
+          return [{ schema, name }];
+        },
       };
-    case 'test_decoding':
+    case 'test_decoding': {
+      // A truncate names several.
+      const named = `pg_catalog.substring(data, '^table ((?:${word}\\.${word}(?:, )?)+): [A-Z]')`;
       return {
         peek: peek('', ''),
         isChange: `data like 'table %'`,
-        named: `pg_catalog.substring(data, '^table (.*?): [A-Z]')`,
+        relation: named,
+        named,
+        readNames: (text) =>
+          [...text.matchAll(new RegExp(`(${word})\\.(${word})`, 'g'))].map(([, schema, name]) => ({
+            schema: unquoted(schema ?? ''),
+            name: unquoted(name ?? ''),
+          })),
       };
-    case 'wal2json':
+    }
+    case 'wal2json': {
+      const isChange = `data ~ '^\\{"action":"[IUDT]"'`;
+      const named = `case when ${isChange} then
+          pg_catalog.json_build_array(data::json->>'schema', data::json->>'table')::text end`;
       return {
         peek: peek('', `, 'format-version', '2'`),
-        isChange: `data ~ '^\\{"action":"[IUDT]"'`,
-        named: `case when data ~ '^\\{"action":"[IUDT]"' then data::json->>'schema' || '.' || (data::json->>'table') end`,
+        isChange,
+        relation: named,
+        named,
+        readNames: (text) => {
+          const [schema = '', name = ''] = JSON.parse(text) as string[];
+          return [{ schema, name }];
+        },
       };
+    }
   }
 }
 
-/** A transaction's last row stands at its end. */
-function lateQuery({ peek, isChange, named }: Dialect): string {
+function unquoted(identifier: string): string {
+  return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
+}
+
+/** A transaction's last row stands at its end. A table is described before its first change, in whatever transaction. */
+function lateQuery({ peek, isChange, relation, named }: Dialect): string {
   return `
     with peeked as materialized (
-      select lsn, xid::text as xid, ${isChange} as is_change, ${named} as named from ${peek}
+      select lsn, xid::text as xid, ${isChange} as is_change, ${relation} as relation, ${named} as named from ${peek}
     ), late as (
       select xid from peeked group by xid having max(lsn) > $1::pg_catalog.pg_lsn and bool_or(is_change)
+    ), names as (
+      select relation, max(named) as named from peeked where named is not null group by relation
     )
-    select (select count(*) from late)::text as transactions,
-           (select count(*) from peeked join late using (xid) where is_change)::text as changes,
-           (select coalesce(pg_catalog.json_agg(distinct named), '[]')::text
-              from peeked join late using (xid) where named is not null) as tables`;
+    select xid, names.named, count(*)::text as changes
+      from peeked join late using (xid) left join names using (relation) where is_change
+     group by xid, names.named`;
+}
+
+// Whoever runs jobs or keeps statistics in the tables of an extension is no writer of what is copied.
+const extensionTables = `
+  select n.nspname as schema, c.relname as name
+    from pg_catalog.pg_depend d
+    join pg_catalog.pg_class c on c.oid = d.objid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+   where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype = 'e' and c.relkind in ('r', 'p')`;
+
+/** Of tables that are followed. One that cannot be named is. */
+async function ofFollowed(
+  session: Session,
+  rows: readonly TextRow[],
+  { readNames }: Dialect,
+  keeps: Keeps,
+): Promise<LateWrites> {
+  if (rows.length === 0) return { transactions: 0, changes: 0, tables: [] };
+  const labels = (await session.query(extensionTables)).map((row) =>
+    relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
+  );
+  const leftOut = new Set(labels);
+  const isFollowed = (table: TableName) => keeps(table) && !leftOut.has(relationLabel(table));
+  const late = rows
+    .map((row) => {
+      const named = row['named'] ?? null;
+      return { row, names: named === null ? null : readNames(named).filter(isFollowed) };
+    })
+    .filter(({ names }) => names === null || names.length > 0);
+  return {
+    transactions: new Set(late.map(({ row }) => row['xid'])).size,
+    changes: late.reduce((sum, { row }) => sum + Number(row['changes'] ?? 0), 0),
+    tables: [...new Set(late.flatMap(({ names }) => (names ?? []).map(relationLabel)))].toSorted(),
+  };
 }
 
 /**
@@ -81,14 +163,21 @@ const emitEnd = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'qu
 const busyForMs = 10_000;
 const lookEveryMs = 20;
 
+export type LateWritesQuestion = {
+  readonly stream: PeekedStream;
+  readonly endpos: Lsn;
+  /** The tables that are copied and followed. */
+  readonly keeps: Keeps;
+  readonly signal: AbortSignal;
+};
+
 /** Asks the slot. Throws what the server says; `slot-busy` when somebody reads from it all the time. */
 export async function fetchLateWrites(
   session: Session,
-  stream: StreamRecord,
-  endpos: Lsn,
-  signal: AbortSignal,
+  { stream, endpos, keeps, signal }: LateWritesQuestion,
 ): Promise<LateWrites> {
-  const query = lateQuery(dialectOf(stream));
+  const dialect = dialectOf(stream);
+  const query = lateQuery(dialect);
   await session.query(flushLocally);
   const [end] = await session.query(emitEnd, [], 'could not look for late writes');
   const values = [formatLsn(endpos), end?.['lsn'] ?? ''];
@@ -96,23 +185,13 @@ export async function fetchLateWrites(
   for (;;) {
     throwIfStopped(signal);
     try {
-      const [row] = await session.query(query, values, 'could not look for late writes');
-      return {
-        transactions: Number(row?.['transactions'] ?? 0),
-        changes: Number(row?.['changes'] ?? 0),
-        tables: (JSON.parse(row?.['tables'] ?? '[]') as string[]).map(tableName),
-      };
+      const rows = await session.query(query, values, 'could not look for late writes');
+      return await ofFollowed(session, rows, dialect, keeps);
     } catch (error) {
       if (sqlState(error) !== '55006' || Date.now() > until) throw error;
       await sleep(lookEveryMs);
     }
   }
-}
-
-/** pgoutput: `schema\\000name\\000…`, as `encode(…, 'escape')` prints it. */
-function tableName(named: string): string {
-  const [schema, name] = named.split('\\000');
-  return name === undefined ? named : `${schema}.${name}`;
 }
 
 /** Says what was written although nothing should have been; null when nothing was. */

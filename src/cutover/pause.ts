@@ -33,9 +33,13 @@ export class Pause {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  /** The failure behind an error: whoever was interrupted by this clock says only that it was interrupted. */
+  /**
+   * The failure behind an error: whoever was interrupted says only that, or what its connection died of. What was found
+   * out (a difference, a late write) is told whatever the clock says meanwhile.
+   */
   causeOf(error: unknown): unknown {
-    return this.#controller.signal.aborted ? this.#controller.signal.reason : error;
+    const finding = error instanceof Failure && ['sides-differ', 'cutover-failed'].includes(error.code);
+    return this.signal.aborted && !finding ? this.signal.reason : error;
   }
 
   /** Waits a moment; throws as soon as the signal is set. */

@@ -292,7 +292,9 @@ class Cutover implements AsyncDisposable {
       const { detail, difference } = await verify(this.#verifyOptions(this.#pause.signal));
       if (difference === null) return detail;
       // Somebody who still writes makes the sides differ too, and is another thing to mend.
-      await this.#expectNoLateWrites(session);
+      await this.#expectNoLateWrites(session).catch((error: unknown) => {
+        if (!this.#pause.signal.aborted) throw error;
+      });
       throw difference;
     });
   }
@@ -347,10 +349,9 @@ class Cutover implements AsyncDisposable {
   async #expectNoLateWrites(session: Session): Promise<string> {
     this.#pause.waitingFor = 'the slot is asked for late writes';
     const endpos = this.#endpos();
-    const failure = lateWritesFailure(
-      await fetchLateWrites(session, this.#stream, endpos, this.#pause.signal),
-      endpos,
-    );
+    const keeps = keptTables(this.#catalog) ?? (() => true);
+    const question = { stream: this.#stream, endpos, keeps, signal: this.#pause.signal };
+    const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
     if (failure !== null) throw failure;
     return 'none';
   }

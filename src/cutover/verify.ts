@@ -9,6 +9,7 @@ import {
   rowLines,
   sidesDiffer,
   type DataComparison,
+  type TableComparison,
   type TableName,
 } from '../compare/comparison.js';
 import { compareData } from '../compare/data.js';
@@ -17,7 +18,7 @@ import type { CompareDataOptions } from '../compare/options.js';
 import { filesOf } from '../compare/proofs.js';
 import type { SessionsAhead } from '../compare/sides.js';
 import { compareTouched, judgeTouched } from '../compare/touched.js';
-import type { Failure } from '../failure.js';
+import { asFailure, type Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { zeroLsn } from '../model/lsn.js';
@@ -88,13 +89,12 @@ function leftOut({ unlogged = [] }: DataComparison, log: Log): string {
   return `; not compared, because unlogged: ${names}`;
 }
 
-/** The failure, after the rows that differ were named one by one. */
+/** The failure, after the rows that differ were named one by one; what was found stands also when that is cut short. */
 async function differenceOf(comparison: DataComparison, options: VerifyOptions): Promise<Failure | null> {
   const different = comparison.tables.filter(({ difference }) => difference !== null);
   if (different.length === 0) return null;
   const unnamed = different.filter(({ rows }) => rows === undefined);
-  const looked =
-    unnamed.length === 0 ? [] : (await compareStill(options, { depth: 'rows', tables: unnamed })).tables;
+  const looked = unnamed.length === 0 ? [] : await searchRows(comparison, unnamed, options);
   const again = new Map(looked.map((table) => [relationLabel(table), table]));
   const tables = comparison.tables.map((table) => again.get(relationLabel(table)) ?? table);
   for (const table of tables) {
@@ -102,6 +102,28 @@ async function differenceOf(comparison: DataComparison, options: VerifyOptions):
     for (const line of rowLines(table.rows)) options.log.error(`${relationLabel(table)}: ${line}`);
   }
   return sidesDiffer({ ...comparison, tables }) ?? sidesDiffer(comparison);
+}
+
+/** The application waits while rows are searched: which tables differ is known already. */
+const searchWithinMs = 60_000;
+
+/** The rows that differ, as far as they are found in time. Said beforehand: the search may take, or be stopped. */
+async function searchRows(
+  comparison: DataComparison,
+  tables: readonly TableComparison[],
+  options: VerifyOptions,
+): Promise<readonly TableComparison[]> {
+  const { log } = options;
+  const found = sidesDiffer(comparison)?.message.split('\n') ?? [];
+  for (const line of found) log.error(line);
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(searchWithinMs)]);
+  try {
+    return (await compareStill({ ...options, signal }, { depth: 'rows', tables })).tables;
+  } catch (error) {
+    const why = signal.aborted ? 'there was no time' : asFailure(error).message.split('\n')[0];
+    log.warn(`the rows that differ are not named: ${why}; \`walferry compare data --rows\` names them`);
+    return [];
+  }
 }
 
 /** A table that was written all the while may be proven at the next try; one that always is stays unproven. */

@@ -32,6 +32,20 @@ function capture(settings: Partial<LogSettings>, more: Partial<LogOptions> & { t
   return { log, written, text: () => written.join('').replaceAll(String(process.pid), 'PID') };
 }
 
+test('a log that cannot be written stops nobody, and the file is told of once', () => {
+  const full = capture({ file: '/dev/full' });
+  full.log.info('first');
+  full.log.info('second');
+  expect(full.text().match(/the log file "\/dev\/full" is not complete: .*ENOSPC/g)).toHaveLength(1);
+  expect(full.text()).toContain('second');
+
+  const broken = () => {
+    throw new Error('ENOSPC');
+  };
+  const { log } = capture({}, { stderr: { write: broken } });
+  expect(() => log.error('failed')).not.toThrow();
+});
+
 describe('a line', () => {
   test('for a file has the date, the process and the level', () => {
     const { log, text } = capture({});

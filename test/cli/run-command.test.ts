@@ -55,6 +55,21 @@ const stopItself = (context: CommandContext) => {
   throwIfStopped(context.signal);
 };
 
+test('an error that nobody caught stops a command that undoes, and is what it ends with', async () => {
+  let undone = false;
+  const { status, lines } = await runWith(
+    async ({ signal }) => {
+      process.listeners('uncaughtException').at(-1)?.(new Error('a bug'), 'uncaughtException');
+      undone = signal.aborted;
+      throwIfStopped(signal);
+    },
+    { command: { undoneByStop: 'the source may be frozen' } },
+  );
+  expect(undone).toBe(true);
+  expect(status).toBe(new Failure('internal', '').policy.exit);
+  expect(lines.slice(1).join('\n')).toContain('a bug');
+});
+
 describe('the end of a command', () => {
   test('by returning is 0', async () => {
     const { status, lines } = await runWith(async (context) => context.log.info('done'));

@@ -25,6 +25,8 @@ export const command: Command = {
     'abort',
   ],
   needs: ['source', 'target'],
+  undoneByStop:
+    'if the cutover had begun, the source may be frozen: `walferry cutover --abort` undoes it, `--resume` goes on',
   run: async (context) => {
     const { settings, stdout } = context;
     const options = cutoverOptions(context);

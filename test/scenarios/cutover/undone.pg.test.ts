@@ -7,6 +7,7 @@ import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
 import {
   anyLag,
   cutover,
@@ -66,7 +67,9 @@ test('a target that is too slow: undone after --max-pause, by what it waited for
   await using _following = await followed(migration);
   await using blocker = await heldUpInDrain(migration);
 
-  const { exit } = await cutover(migration, '--max-pause', '2');
+  // Nor does a log file on a full disk keep the source frozen.
+  const command = ['cutover', ...anyLag, '--max-pause', '2'];
+  const exit = await runToEnd(migration, command, { WALFERRY_LOG_FILENAME: '/dev/full' });
   expect(exit.code).toBe(12);
   expect(exit.stderr).toMatch(/--max-pause \(2 s\) is over, while the target is at/);
   expect(await readOnlyDefault(migration)).toBeNull();
@@ -194,6 +197,28 @@ test('Ctrl-C during the pause undoes it', async () => {
   expect(await readOnlyDefault(migration)).toBeNull();
   await blocker.end();
   await expectFollows(migration);
+});
+
+test('stopped while somebody holds a sequence of the target: undone, and nothing waits for it', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { target } = migration;
+  await using _following = await followed(migration);
+  await using session = await target.session();
+  await session.sql('begin; alter sequence sale_id_seq restart 5');
+
+  await using cutting = run(migration, ['cutover', ...anyLag]);
+  await until('it waits for the sequence', async () => {
+    const rows = await target.sql(
+      `select from pg_locks where not granted and relation = 'sale_id_seq'::regclass`,
+    );
+    return rows.length === 1;
+  });
+  cutting.kill('SIGINT');
+  const exit = await cutting.exit;
+  expect(exit.code, exit.stderr).toBe(22);
+  expect(exit.stderr).toContain('The cutover was undone');
+  expect(await readOnlyDefault(migration)).toBeNull();
+  await session.sql('rollback');
 });
 
 test('the commands at the seams: run in order, relayed, and a failing one stops it all', async () => {
