@@ -1,6 +1,8 @@
 /** The source, whether it is followed or not: what can be read, what is going on there, what a clone leaves out. */
 import { expectReadable } from '../clone/requirements.js';
 import { expectReadableLargeObjects } from '../clone/large-objects.js';
+import { expectReadableSequences } from '../clone/sequences.js';
+import { keptSequencesOf } from '../filter/scope.js';
 import { relationLabel } from '../model/relation.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
 import { notOfExtension, userSchema } from '../postgres/schema.js';
@@ -18,6 +20,11 @@ export async function checkSourceRights(view: SourceView, wish: RunWish): Promis
     await asked('source.tables', 'tables', () => {
       expectReadable(tables, wish.source.user);
       return `all ${counted(withRows.length, 'table')} can be read, row security hides none of their rows`;
+    }),
+    await asked('source.sequences', 'sequences', async () => {
+      const keeps = view.filter === null ? () => true : keptSequencesOf(view.filter.scope());
+      await expectReadableSequences(session, keeps, wish.source.user);
+      return 'all of them can be read';
     }),
     ...(wish.restore.skipLargeObjects === true || !(await holdsLargeObjects(session))
       ? []

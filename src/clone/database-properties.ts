@@ -77,6 +77,25 @@ function readNameList(text: string): string[] {
   return names;
 }
 
+/**
+ * A source that is read-only as a whole is mostly one that was frozen for a switch: its target is what the application is
+ * to write to. What is said of single roles (for reports) is meant to last. Pure.
+ */
+export function whyNotCarried({ role, name, value }: DatabaseProperty): string | null {
+  const readOnly = name.toLowerCase() === 'default_transaction_read_only' && role === null;
+  if (!readOnly || !isOn(value)) return null;
+  return 'the source is read-only as a whole, and the target is to take writes: set it there yourself where that is meant';
+}
+
+/** A setting's boolean as Postgres reads it. */
+export function isOn(value: string | null): boolean {
+  return value !== null && !/^(?:off?|f(?:a(?:l(?:se?)?)?)?|no?|0)$/i.test(value.trim());
+}
+
+function objectOf({ role, name }: DatabaseProperty): string {
+  return `setting ${name}${role === null ? '' : ` of role ${role}`} in the database`;
+}
+
 /** Sets those of a moment, each for itself. Returns what was refused. */
 export async function setDatabaseProperties(
   target: Session,
@@ -88,11 +107,15 @@ export async function setDatabaseProperties(
   const [row] = await target.query('select pg_catalog.current_database() as name');
   const problems: Problem[] = [];
   for (const property of wanted) {
+    const kept = whyNotCarried(property);
+    if (kept !== null) {
+      problems.push({ object: objectOf(property), message: kept, sql: null });
+      continue;
+    }
     const sql = propertyStatement(property, row?.['name'] ?? '');
     const refused = await attemptAlone(target, sql);
     if (refused === null) continue;
-    const whose = property.role === null ? '' : ` of role ${property.role}`;
-    problems.push({ object: `setting ${property.name}${whose} in the database`, message: refused, sql });
+    problems.push({ object: objectOf(property), message: refused, sql });
   }
   return problems;
 }

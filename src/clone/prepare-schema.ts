@@ -24,6 +24,7 @@ import {
   tablesWithoutRows,
 } from './filtered-schema.js';
 import type { ObjectFilter } from '../filter/decide.js';
+import { keptSequencesOf } from '../filter/scope.js';
 import { fetchDatabaseProperties } from './database-properties.js';
 import { fetchCitusTables } from './extension-hooks.js';
 import { expectExtensions, fetchExtensions, fetchExtensionSchemas, skippedEntries } from './extensions.js';
@@ -31,6 +32,7 @@ import { expectKeysHoldInParts } from './published-keys.js';
 import { expectReadableLargeObjects } from './large-objects.js';
 import type { CloneOptions } from './options.js';
 import { expectReadable } from './requirements.js';
+import { expectReadableSequences } from './sequences.js';
 import { recordProblems } from './problems.js';
 import type { ProgressTeller } from './progress.js';
 import { loadSchemaFile, saveSchemaFile, schemaPaths } from './schema-file.js';
@@ -185,12 +187,14 @@ async function readTables(
   if (filters === null) {
     deleteFilter(catalog);
     expectReadable(whole.tables, options.source.user);
+    await expectReadableSequences(source, () => true, options.source.user);
     await expectKeysHoldInParts(source, whole);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
   }
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
   expectReadable(schema.tables, options.source.user);
+  await expectReadableSequences(source, keptSequencesOf(filter.scope()), options.source.user);
   await expectKeysHold(source, schema, filters, filter);
   await expectKeysHoldInParts(source, schema);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });

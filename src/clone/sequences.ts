@@ -2,17 +2,19 @@
  * Sequences: read from the live source, not from the snapshot (their values move outside of transactions, and a
  * stream does not carry them), and set on the target. Two queries for each few hundred sequences.
  */
+import { Failure } from '../failure.js';
 import { loadFilter } from '../catalog/filter-record.js';
 import { addTiming } from '../catalog/timings.js';
 import type { Catalog } from '../catalog/database.js';
 import { keptSequencesOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteLiteral, quoteQualified } from '../model/sql.js';
+import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { cutOnAbort, openSource } from './sessions.js';
+import { listLabels } from './requirements.js';
 import { lendTarget, type SpareTarget } from './spare-target.js';
 import { stepLabels } from './summary.js';
 
@@ -37,7 +39,9 @@ type SequenceValue = {
 };
 
 const sequencesQuery = `
-  select n.nspname as schema, c.relname as name
+  select n.nspname as schema, c.relname as name,
+    (pg_catalog.has_sequence_privilege(c.oid, 'select')
+      and pg_catalog.has_schema_privilege(n.oid, 'usage'))::text as readable
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'S' and c.relpersistence <> 't'
@@ -48,6 +52,28 @@ const sequencesQuery = `
       select from pg_catalog.pg_depend d
       where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
   order by 1, 2`;
+
+type SequenceName = { readonly schema: string; readonly name: string };
+
+/** The sequences that will have to be read, and that our role may not read: `grant select on all tables` leaves them out. */
+export async function fetchUnreadableSequences(source: Session, keeps: Keeps): Promise<SequenceName[]> {
+  const rows = await source.query(sequencesQuery, [], 'could not list the sequences');
+  return rows
+    .filter((row) => row['readable'] === 'false')
+    .map((row) => ({ schema: row['schema'] ?? '', name: row['name'] ?? '' }))
+    .filter(keeps);
+}
+
+/** Asked before anything is made: they are read last. Throws `source-rights`. */
+export async function expectReadableSequences(source: Session, keeps: Keeps, role: string): Promise<void> {
+  const unreadable = await fetchUnreadableSequences(source, keeps);
+  const [first] = unreadable;
+  if (first === undefined) return;
+  const [labels, to] = [unreadable.map(relationLabel), quoteIdentifier(role)];
+  throw new Failure('source-rights', `source: our role may not read the sequences ${listLabels(labels)}`, {
+    remedy: `grant select on all sequences in schema ${quoteIdentifier(first.schema)} to ${to}; or for everything: grant pg_read_all_data to ${to};`,
+  });
+}
 
 const atOnce = 500;
 

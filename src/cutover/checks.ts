@@ -7,6 +7,8 @@ import { isLocked } from '../catalog/lock.js';
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel } from '../catalog/sentinel.js';
 import { loadSetup, phaseDone } from '../catalog/setup.js';
+import { isOn } from '../clone/database-properties.js';
+import { listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
 import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import { relationLabel } from '../model/relation.js';
@@ -35,6 +37,8 @@ export type CheckFacts = {
   /** Functions that write with rights that no revoke takes away. */
   readonly definers: readonly DefinerFunction[];
   readonly sessions: readonly OtherSession[];
+  /** Sequences that are to be set, and that our role may not read: as labels. */
+  readonly unreadableSequences: readonly string[];
   readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
 };
 
@@ -62,10 +66,13 @@ const sourceQuery = `
          case when pg_catalog.pg_is_in_recovery() then '0/0'
               else pg_catalog.pg_current_wal_insert_lsn()::text end as lsn`;
 
+/** What is asked of the work directory, and beside it. */
+type FactsHere = 'sentinel' | 'run' | 'alive' | 'copied' | 'finalized' | 'sourceLsn' | 'standby' | 'prepared';
+
 export async function fetchCheckFacts(
   session: Session,
   catalog: Catalog,
-  known: Pick<CheckFacts, 'freeze' | 'grants' | 'definers' | 'sessions'>,
+  known: Omit<CheckFacts, FactsHere>,
 ): Promise<CheckFacts> {
   const sentinel = loadSentinel(catalog);
   if (sentinel === null) throw new Failure('source-setup', `no stream was set up in ${catalog.directory}`);
@@ -129,6 +136,11 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       'no prepared transaction is open on the source',
       `prepared transactions can be committed whatever is frozen; end them first: ${describePrepared(facts.prepared)}`,
     ),
+    must(
+      facts.unreadableSequences.length === 0,
+      'the sequences can be read',
+      `the role may not read the sequences ${listLabels(facts.unreadableSequences)}: grant select on all sequences in their schemas to it`,
+    ),
     ...judgeFreeze(facts, choices),
   ];
 }
@@ -144,6 +156,12 @@ function judgeFreeze({ freeze, grants, definers, sessions }: CheckFacts, choices
       text: `${say('read-only', readOnly)}; ${say('revoke', revoke)}; --freeze none: possible`,
     },
   ];
+  if (isOn(freeze.readOnly)) {
+    lines.push({
+      level: 'note',
+      text: `the source is read-only already (default_transaction_read_only of the database ${freeze.database}); a cutover that is undone leaves it so`,
+    });
+  }
   const chosen = choices.freeze === 'read-only' ? readOnly : choices.freeze === 'revoke' ? revoke : null;
   if (chosen !== null)
     lines.push({ level: 'block', text: `--freeze ${choices.freeze} is not possible: ${chosen}` });

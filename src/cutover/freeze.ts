@@ -13,6 +13,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { recordFreeze, type FreezeRecord } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
+import { isOn } from '../clone/database-properties.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
@@ -141,6 +142,9 @@ export function unfreezeSql(record: FreezeRecord): string {
     case 'none':
       return '';
     case 'read-only':
+      // What was read-only before is to take writes again now: an undo has put back the rest.
+      if (isOn(record.before))
+        return `begin read write;\n${readOnlyBack({ ...record, before: null })};\ncommit;\n`;
       // Whoever runs this is a session of the frozen database too.
       return `begin read write;\n${readOnlyBack(record)};\ncommit;\n-- Sessions that are connected already stay read-only until they connect again.\n`;
     case 'revoke':

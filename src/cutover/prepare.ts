@@ -2,9 +2,11 @@
 import type { Catalog } from '../catalog/database.js';
 import { loadFilter } from '../catalog/filter-record.js';
 import type { StreamRecord } from '../catalog/stream.js';
+import { fetchUnreadableSequences } from '../clone/sequences.js';
 import { Failure } from '../failure.js';
-import { keepsOf, type Keeps } from '../filter/scope.js';
+import { keepsOf, keptSequencesOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
+import { relationLabel } from '../model/relation.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchPosition } from '../postgres/position-row.js';
@@ -19,6 +21,11 @@ import { fetchOtherSessions } from './sessions.js';
 export function keptTables(catalog: Catalog): Keeps | null {
   const scope = loadFilter(catalog)?.scope ?? null;
   return scope === null ? null : keepsOf(scope);
+}
+
+function keptSequences(catalog: Catalog): Keeps {
+  const scope = loadFilter(catalog)?.scope ?? null;
+  return scope === null ? () => true : keptSequencesOf(scope);
 }
 
 /** A session on the source of the stream. Throws `source-setup` where it is another server. */
@@ -59,5 +66,6 @@ export async function gatherFacts(
     grants: await fetchGrants(session, keptTables(catalog) ?? (() => true)),
     definers: await fetchDefiners(session),
     sessions: await fetchOtherSessions(session),
+    unreadableSequences: (await fetchUnreadableSequences(session, keptSequences(catalog))).map(relationLabel),
   });
 }

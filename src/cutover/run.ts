@@ -32,6 +32,7 @@ import { loadSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
+import { isOn } from '../clone/database-properties.js';
 import { setSequences } from '../clone/sequences.js';
 import { SpareTarget } from '../clone/spare-target.js';
 import { SessionsAhead } from '../compare/sides.js';
@@ -409,10 +410,16 @@ class Cutover implements AsyncDisposable {
       sayHowToFollow(this.#catalog, this.#options.log);
       throw new Failure(
         cause.code,
-        `${cause.message}\nThe cutover was undone: the source takes writes as before, and the target follows it.`,
+        `${cause.message}\nThe cutover was undone: ${this.#standingOfSource()}, and the target follows it.`,
         { cause, remedy: cause.remedy },
       );
     }
+  }
+
+  #standingOfSource(): string {
+    const { freeze } = this.#record();
+    const was = freeze?.kind === 'read-only' && isOn(freeze.before);
+    return was ? 'the source is read-only, as it was before' : 'the source takes writes as before';
   }
 
   async #undo(): Promise<void> {

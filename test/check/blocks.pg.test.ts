@@ -55,6 +55,14 @@ const onSource: readonly Case[] = [
     remedy: /grant select on public\.item to "walferry_owner";/,
   },
   {
+    name: 'a sequence that our role may not read, beside tables that it may',
+    id: 'source.sequences',
+    code: 'source-rights',
+    source: () => 'create sequence ticket; revoke all on sequence ticket from public',
+    says: /may not read the sequences public\.ticket/,
+    remedy: /grant select on all sequences in schema "?public"? to "walferry_owner"/,
+  },
+  {
     name: 'row security that hides rows from our role',
     id: 'source.tables',
     code: 'source-rights',

@@ -32,14 +32,17 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s asks first, then ends at
   expect(exits).toEqual([128 + constants.signals[name]]);
 });
 
-test.each(['SIGINT', 'SIGQUIT'] as const)('what is left to do after %s has ended it at once is said', (name) => {
-  const lines: string[] = [];
-  const log = { ...silentLog, warn: (line: string) => lines.push(line) };
-  using _ = handleStops(log, () => {}, 'the source may be frozen');
-  process.emit(name, name);
-  if (name === 'SIGINT') process.emit(name, name);
-  expect(lines).toEqual(['stopped at once; the source may be frozen']);
-});
+test.each(['SIGINT', 'SIGQUIT'] as const)(
+  'what is left to do after %s has ended it at once is said',
+  (name) => {
+    const lines: string[] = [];
+    const log = { ...silentLog, warn: (line: string) => lines.push(line) };
+    using _ = handleStops(log, () => {}, 'the source may be frozen');
+    process.emit(name, name);
+    if (name === 'SIGINT') process.emit(name, name);
+    expect(lines).toEqual(['stopped at once; the source may be frozen']);
+  },
+);
 
 test('SIGQUIT ends at once', () => {
   const { stops, exits } = listen();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { propertyMoment, propertyStatement } from '../../src/clone/database-properties.js';
+import { propertyMoment, propertyStatement, whyNotCarried } from '../../src/clone/database-properties.js';
 import { citusStatements } from '../../src/clone/extension-hooks.js';
 import { orderByReferences, skippedEntries } from '../../src/clone/extensions.js';
 import { propertySteps } from '../../src/clone/large-objects.js';
@@ -105,6 +105,18 @@ describe('a setting of the database', () => {
     ],
   ])('%s', (_what, role, name, value, expected) => {
     expect(propertyStatement({ role, name, value }, 'd "b')).toBe(expected);
+  });
+
+  test.each<[string, string | null, string, boolean]>([
+    ['default_transaction_read_only', null, 'on', false],
+    ['default_transaction_read_only', null, 'yes', false],
+    ['default_transaction_read_only', null, 'off', true],
+    ['default_transaction_read_only', null, 'f', true],
+    // For reports: meant to last.
+    ['default_transaction_read_only', 'reader', 'on', true],
+    ['default_transaction_deferrable', null, 'on', true],
+  ])('%s of %s = %s is carried: %s', (name, role, value, carried) => {
+    expect(whyNotCarried({ role, name, value }) === null).toBe(carried);
   });
 
   test.each<[string, 'before' | 'after']>([

@@ -70,6 +70,11 @@ describe('what an undo does', () => {
   });
 });
 
+test('what would put the source back by hand makes it take writes, also one that was read-only before', () => {
+  expect(unfreezeSql({ ...readOnly, before: 'on' })).toContain('reset default_transaction_read_only');
+  expect(unfreezeSql({ ...readOnly, before: 'off' })).toContain('set default_transaction_read_only =');
+});
+
 describe('the run that follows, at the end position', () => {
   const reached = lsn('0/20');
   const hold = (state: CutoverState) => ({ state, endpos: reached });

@@ -37,7 +37,9 @@ test.each<PeekedStream['plugin']>(['pgoutput', 'test_decoding', 'wal2json'])(
     expect(await look(endpos)).toEqual({ transactions: 0, changes: 0, tables: [] });
 
     await source.sql('insert into kept values (2)');
-    await source.sql('begin; insert into "Ke""pt: A, b" values (1), (2); insert into "left" values (2); commit');
+    await source.sql(
+      'begin; insert into "Ke""pt: A, b" values (1), (2); insert into "left" values (2); commit',
+    );
     await source.sql('truncate "left", kept');
     const late = await look(endpos);
     expect(late.transactions).toBe(3);
