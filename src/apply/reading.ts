@@ -334,6 +334,8 @@ export class Reading {
   }
 
   async #fetchPlan(relation: Relation): Promise<RelationPlan> {
+    // A query ends the unit under way: what is wrong with that is asked before, with the changes it is about.
+    if (this.#careful && this.pipeline.open !== null) await this.#checkUnit();
     try {
       const { plans, session, guarded } = this.#options;
       const plan = await plans.fetch(session, relation);

@@ -576,6 +576,32 @@ describe('a change that cannot be applied', () => {
     expect((await applied(target, stream)).applied).toBe(at(400));
   });
 
+  test('is named in a transaction of several tables too, each used for the first time', async () => {
+    await using target = await preparedTarget(
+      `${tTable}; create table w (id int primary key); create table x (id int primary key)`,
+    );
+    const w = relation('w', 'id*');
+    const x = relation('x', 'id*');
+    await applied(target, transaction(200, [insert(t, '1', 'a'), insert(t, '2', 'a')]));
+    const missing = update(t, ['77', 'b']);
+    const scripts = [
+      [missing, update(t, ['1', 'b']), insert(w, '1')],
+      [update(t, ['1', 'b']), insert(w, '1'), missing, update(t, ['2', 'b']), insert(x, '1')],
+      [update(t, ['1', 'b']), missing, update(t, ['2', 'b']), truncate([w])],
+    ];
+    for (const changes of scripts) {
+      const error = await failure(applied(target, transaction(300, changes, { xid: 9 })));
+      expect([error.code, error.message]).toEqual([
+        'row-missing',
+        `target: update of public.t where id = '77' of transaction 9 (commit ${formatLsn(at(290))}) found no row`,
+      ]);
+    }
+    expect(await target.sql('select id, v from t order by id')).toEqual([
+      { id: '1', v: 'a' },
+      { id: '2', v: 'a' },
+    ]);
+  });
+
   test('because the table or a column is missing', async () => {
     await using target = await preparedTarget('create table t (id int primary key)');
     const stream = transaction(200, [insert(t, '1', 'a')], { xid: 5 });
