@@ -227,6 +227,8 @@ class Applier {
     const position = readLsn(text);
     const isOtherServer = this.#serverStartedAt !== this.#positionServer;
     this.#positionServer = this.#serverStartedAt;
+    // One that failed over may not know yet what was switched off: every table is looked at again.
+    if (isOtherServer) this.#guarded.clear();
     if (isOtherServer && this.#possible?.every((possible) => position < possible) === true) {
       // Nobody who applies moves it back: the target failed over to a server that had not got the last groups yet
       // (DESIGN 11.15). Rows and position went back together, and what is missing is still in the transform files.

@@ -120,6 +120,8 @@ export class Reading {
   #copiedLater: CopiedLater | null;
   /** Something happened since the idle loop last looked. */
   #woken = false;
+  /** The messages that are being taken. */
+  #batch: readonly StreamMessage[] = [];
   #resume: (() => void) | null = null;
 
   constructor(options: ReadingOptions) {
@@ -170,6 +172,7 @@ export class Reading {
       if (edge === 'endpos') return await this.#finish('endpos');
       const batch = await next;
       if (batch === null) return await this.#endOfSource();
+      this.#batch = batch;
       for (const message of batch) {
         const wait = this.#take(message);
         if (wait !== null) await wait;
@@ -336,8 +339,10 @@ export class Reading {
   async #fetchPlan(relation: Relation): Promise<RelationPlan> {
     // A query ends the unit under way: what is wrong with that is asked before, with the changes it is about.
     if (this.#careful && this.pipeline.open !== null) await this.#checkUnit();
+    const { plans, session, guarded } = this.#options;
+    // Those that will be needed next are planned in the same round trip.
+    for (const message of this.#batch) if (message.kind === 'relation') plans.describe(message.relation);
     try {
-      const { plans, session, guarded } = this.#options;
       const plan = await plans.fetch(session, relation);
       const tables = guarded === null ? [] : plans.unguarded(guarded);
       if (tables.length > 0) throw new GuardFirst(tables);

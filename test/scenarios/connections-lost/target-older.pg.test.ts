@@ -9,7 +9,11 @@ import { follow, openMigration, run, setEndpos, setupStream } from '../../suppor
 import { until } from '../../support/until.js';
 
 const schema = `create table item (id int primary key, body text); create table line (body text);
-  alter table line replica identity full`;
+  alter table line replica identity full;
+  create table noted (id int primary key); create table echo (what int); alter table echo replica identity full;
+  create function note() returns trigger language plpgsql as $$
+    begin insert into public.echo values (new.id); return null; end $$;
+  create trigger note after insert on noted for each row execute function note()`;
 
 test(
   'the target comes back as it was a while ago: nothing is lost, nothing is doubled',
@@ -39,6 +43,8 @@ test(
     await cluster.stop('fast');
     execFileSync('cp', ['-a', data, `${data}.older`]);
     await cluster.start();
+    // That what fires is switched off on the target is not known to the older one.
+    await source.sql('insert into noted values (1)');
     await write(20, 40);
     await cluster.stop('kill');
     await rm(data, { recursive: true });
@@ -46,6 +52,7 @@ test(
     await cluster.start();
 
     await following.waitForOutput(/the target was set back to/);
+    await source.sql('insert into noted values (2)');
     await write(40, 45);
     await setEndpos(migration);
     const exit = await following.exit;
