@@ -29,6 +29,7 @@ import { countedRows, isConflict, isGuardError, isPassing } from './culprit.js';
 import { GuardFirst, Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
 import { guardTables } from './target-guards.js';
 import type { TableName } from './target-table.js';
+import { takeStreamLock } from './stream-lock.js';
 import type { TouchLog } from './touches.js';
 import { RelationPlans } from './relation-plans.js';
 import { StopClock } from './stop-clock.js';
@@ -61,6 +62,8 @@ export type ApplyOptions = {
   readonly touches?: TouchLog;
   /** Whether somebody waits for the position row to move while there is nothing to apply; it then moves at once. */
   readonly awaited?: () => boolean;
+  /** How long another session that applies the stream is waited for; 40 s unless told. */
+  readonly lockForMs?: number;
   /** How long a lost target or a passing error is tried again without any progress; a minute unless told. */
   readonly retryForMs?: number;
 };
@@ -136,8 +139,11 @@ class Applier {
     try {
       this.#clock.throwIfStopping();
       const session = await this.#connected();
-      const position = await this.#position(session);
-      const copiedLater = await this.#fetchCopiedLater(session);
+      // One round trip for both.
+      const [position, copiedLater] = await Promise.all([
+        this.#position(session),
+        this.#fetchCopiedLater(session),
+      ]);
       source = await this.#options.openSource(position);
       reading = new Reading({
         session,
@@ -190,10 +196,15 @@ class Applier {
       retryForMs: Math.max(0, this.#retryForMs - this.#troubledMs()),
     });
     this.#session = session;
-    await session.run(sessionSettings);
-    if (this.#replicaRole) await session.run(replicaRoleSetting);
     await this.#endLostBackend(session);
-    const [row] = await session.query(backendQuery);
+    const forMs = this.#options.lockForMs ?? lockForMs;
+    // One round trip for all, where the lock is free.
+    const [[row]] = await Promise.all([
+      session.query(backendQuery),
+      session.run(sessionSettings),
+      this.#replicaRole ? session.run(replicaRoleSetting) : null,
+      takeStreamLock(session, this.#options.key, { forMs, signal, log }),
+    ]);
     this.#backendStartedAt = row?.[0] ?? '';
     this.#serverStartedAt = row?.[1] ?? '';
     return session;
@@ -346,12 +357,18 @@ class Applier {
 
 const applicationName = 'walferry apply';
 
+/** Longer than a server takes to see that our process's host is gone (tcp_keepalives below). */
+const lockForMs = 40_000;
+
 /** How long the backend of a lost connection may take to end. */
 const lostBackendMs = 5000;
 
 /**
  * Generic plans, and keys looked up by their index whatever the statistics say: they are those of an empty table when
  * the stream begins. JIT would take such costs for a long query. What is applied must be durable on the target.
+ *
+ * A backend that nobody waits for any more is to end soon, also while it waits for a lock, and when the host of its client
+ * is gone without a word: whoever resumes waits for it. client_connection_check_interval is there from 14 on, and works on Linux.
  */
 const sessionSettings = `
   set plan_cache_mode = force_generic_plan;
@@ -359,6 +376,12 @@ const sessionSettings = `
   set enable_hashjoin = off;
   set enable_mergejoin = off;
   set jit = off;
+  set tcp_keepalives_idle = 10;
+  set tcp_keepalives_interval = 5;
+  set tcp_keepalives_count = 3;
+  select pg_catalog.set_config('client_connection_check_interval', '2s', false)
+    where pg_catalog.current_setting('client_connection_check_interval', true) is not null
+      and pg_catalog.version() like '%linux%';
   select pg_catalog.set_config('synchronous_commit', 'on', false)
     where pg_catalog.current_setting('synchronous_commit') = 'off'`;
 

@@ -33,6 +33,9 @@ const insertedInto = (table: string) =>
 const waiting = `select from pg_stat_activity where datname = current_database()
   and application_name = 'walferry apply' and wait_event_type = 'Lock'`;
 
+const appliers = `select from pg_stat_activity where datname = current_database()
+  and application_name = 'walferry apply'`;
+
 const t = relation('t', 'id*, v');
 const tTable = 'create table t (id int primary key, v text)';
 
@@ -685,26 +688,48 @@ describe('a change that cannot be applied', () => {
 });
 
 describe('the guard', () => {
-  test('a second applier of the same stream stops, and nothing is applied twice', async () => {
+  test('a second applier of the same stream waits for the first, and then stops', async () => {
     await using target = await preparedTarget('create table log (n int)');
     const log = relation('log', 'n', 'nothing');
     const first = new TestJournal(transaction(200, [insert(log, '1')]));
     const second = new TestJournal(transaction(200, [insert(log, '1')]));
-    const blocker = await target.session();
-    await blocker.sql('begin; select from walferry.position for update');
-
-    // Both wait for the position row at the same place.
     const stop = new AbortController();
-    const both = [first, second].map((journal) =>
-      failure(applying(target, journal, { signal: stop.signal })),
-    );
-    await seen(target, waiting, 2);
-    await blocker.sql('commit');
-
-    const loser = await Promise.race(both);
-    stop.abort();
+    let isApplied = false;
+    const onApplied = () => {
+      isApplied = true;
+    };
+    const applier = failure(applying(target, first, { signal: stop.signal, onApplied }));
+    await until('the first has applied', () => isApplied);
+    const loser = await failure(applying(target, second, { lockForMs: 300 }));
     expect(loser.code).toBe('position-moved');
-    expect((await Promise.all(both)).map(({ code }) => code).sort()).toEqual(['position-moved', 'stopped']);
+    expect(loser.message).toMatch(
+      /another session \(process \d+ of the server\) applies the stream "walferry"/,
+    );
+
+    // One that waits goes on when the first has ended.
+    const patient = new TestJournal(
+      [...transaction(200, [insert(log, '1')]), ...transaction(300, [insert(log, '2')])],
+      { closed: true },
+    );
+    const going = applying(target, patient);
+    await seen(target, appliers, 2);
+    stop.abort();
+    expect((await applier).code).toBe('stopped');
+    expect((await going).applied).toBe(at(300));
+    expect(await target.sql('select n from log order by n')).toEqual([{ n: '1' }, { n: '2' }]);
+  });
+
+  test('a group that waited for somebody who applied it does nothing', async () => {
+    await using target = await preparedTarget('create table log (n int)');
+    const log = relation('log', 'n', 'nothing');
+    const other = await target.session();
+    await other.sql(
+      `begin; insert into log values (1); update walferry.position set lsn = '${formatLsn(at(200))}'`,
+    );
+    const error = failure(applying(target, new TestJournal(transaction(200, [insert(log, '1')]))));
+    await seen(target, waiting, 1);
+    await other.sql('commit');
+    expect((await error).code).toBe('position-moved');
     expect(await target.sql('select n from log')).toEqual([{ n: '1' }]);
   });
 
