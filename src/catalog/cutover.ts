@@ -5,9 +5,11 @@
  *
  * The process that follows looks at it too: while a cutover is `running`, it waits at the end position.
  */
+import { existsSync } from 'node:fs';
 import { Failure } from '../failure.js';
 import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Catalog } from './database.js';
+import { isLocked, lockPath } from './lock.js';
 import { loadSentinel, setEndpos } from './sentinel.js';
 import { reopenPhases } from './setup.js';
 
@@ -116,6 +118,25 @@ export function loadCutoverHold(catalog: Catalog): CutoverHold | null {
     .get();
   return row === undefined ? null : { state: readState(row.state), endpos: readOptional(row.endpos) };
 }
+
+/**
+ * Whether a cutover was begun, has not ended, and nobody is at it any more (it was killed): the source may be frozen, and
+ * nothing happens by itself. False where that cannot be seen.
+ */
+export function isAbandoned(directory: string, state: CutoverState | null): boolean {
+  if (state !== 'running' && state !== 'finalizing' && state !== 'undoing') return false;
+  // Only a cutover makes the lock: whoever looks makes nothing.
+  if (!existsSync(lockPath(directory, 'cutover'))) return false;
+  try {
+    return !isLocked(directory, 'cutover');
+  } catch {
+    return false;
+  }
+}
+
+/** What is left to say of one that is abandoned. */
+export const abandonedCutover =
+  'A cutover has ended without finishing: writes on the source may be stopped, and stay so. Go on with `walferry cutover --resume`, or undo it with `walferry cutover --abort`.';
 
 /** Begins a cutover, in place of an earlier one that was undone. */
 export function beginCutover(catalog: Catalog, settings: CutoverRecord['settings']): void {

@@ -46,13 +46,18 @@ export function isLocked(directory: string, name: LockName): boolean {
   }
 }
 
+/** The file that is locked; made by the first process that takes the lock. */
+export function lockPath(directory: string, name: LockName): string {
+  return join(directory, 'locks', `${name}.lock`);
+}
+
 function takeLock(directory: string, name: LockName, { note = true } = {}): Lock {
   const locks = join(directory, 'locks');
   const pidFile = join(locks, `${name}.pid`);
   let database: Database.Database | undefined;
   try {
     mkdirSync(locks, { recursive: true, mode: 0o700 });
-    database = new Database(join(locks, `${name}.lock`), { timeout: 0 });
+    database = new Database(lockPath(directory, name), { timeout: 0 });
     database.exec('begin exclusive');
   } catch (error) {
     database?.close();

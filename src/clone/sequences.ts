@@ -31,7 +31,7 @@ export type SequenceOptions = {
   readonly session?: Session | undefined;
 };
 
-type SequenceValue = {
+export type SequenceValue = {
   readonly schema: string;
   readonly name: string;
   readonly lastValue: string;
@@ -81,7 +81,9 @@ const atOnce = 500;
  * Sets every sequence on the target to where it stands on the source now. May be run again at any time.
  * Throws what the servers refuse: `source-rights` when the role may not read a sequence.
  */
-export async function setSequences(options: SequenceOptions): Promise<{ readonly count: number }> {
+export async function setSequences(
+  options: SequenceOptions,
+): Promise<{ readonly count: number; readonly values: readonly SequenceValue[] }> {
   const began = performance.now();
   const values = await fetchSourceValues(options);
   await using target = await lendTarget(options);
@@ -101,7 +103,18 @@ export async function setSequences(options: SequenceOptions): Promise<{ readonly
     bytes: 0,
     concurrency: 1,
   });
-  return { count: set.size };
+  return { count: set.size, values };
+}
+
+/** Sets them again, where any has moved on the source since; says how many had. */
+export async function setMovedSequences(
+  options: SequenceOptions,
+  before: readonly SequenceValue[],
+): Promise<number> {
+  const known = new Set(before.map((value) => JSON.stringify(value)));
+  const moved = (await fetchSourceValues(options)).filter((value) => !known.has(JSON.stringify(value)));
+  if (moved.length > 0) await setSequences(options);
+  return moved.length;
 }
 
 async function fetchSourceValues(options: SequenceOptions): Promise<SequenceValue[]> {

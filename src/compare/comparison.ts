@@ -44,6 +44,8 @@ export type ListedColumn = {
   readonly generated: boolean;
   /** As format_type prints it. */
   readonly type: string;
+  /** A hash over what the types of users consist of; null for a type of Postgres itself. */
+  readonly inside: string | null;
   /** Values are compared by an operator of pg_catalog. */
   readonly comparable: boolean;
 };
@@ -77,6 +79,8 @@ export type ComparisonPlan = {
   readonly tables: readonly PlannedTable[];
   /** Tables that only the target has. */
   readonly onlyOnTarget: readonly TableName[];
+  /** Of these, partitions of a table that both have: what they hold is in the table, and not on the source. */
+  readonly extraPartitions: readonly TableName[];
 };
 
 /** What one side holds of a table: both are computed by its server. */
@@ -171,7 +175,7 @@ export type DataComparison = {
  * Case 2: partitioned on one side, an ordinary table on the other. The rows of the whole tree are compared with the
  *         table's, and the leaves are not looked at.
  * Case 3: an ordinary table (or a leaf) on both sides: compared.
- * Case 4: on one side only.
+ * Case 4: on one side only. A partition of Case 1 that only the target has must be empty.
  *
  * `only` restricts the plan to these tables of the source; one that the source does not have is a `usage` failure.
  * `partOf` says of which tables a part is moved: other columns are not compared, nor other rows of the source. The
@@ -218,9 +222,17 @@ export function planComparison(
       !sourceByName.has(keyOf(table)) &&
       !insideTree('target', table),
   );
+  const targetByOid = new Map(target.map((table) => [table.oid, table]));
+  const isOfBoth = ({ root }: ListedTable) => {
+    const tree = root === null ? undefined : targetByOid.get(root);
+    return tree !== undefined && sourceByName.get(keyOf(tree))?.partitioned === true;
+  };
+  const named = (some: readonly ListedTable[]) =>
+    some.map(({ schema, name }) => ({ schema, name })).toSorted(compareNames);
   return {
     tables: tables.toSorted(compareNames),
-    onlyOnTarget: onlyOnTarget.map(({ schema, name }) => ({ schema, name })).toSorted(compareNames),
+    onlyOnTarget: named(onlyOnTarget),
+    extraPartitions: named(onlyOnTarget.filter(isOfBoth)),
   };
 }
 

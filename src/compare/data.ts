@@ -18,6 +18,7 @@ import { silentLog } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 import type { DataComparison, PlannedTable, TableComparison } from './comparison.js';
+import { compareExtraPartitions, withoutDiffering } from './extra-partitions.js';
 import { Moments, TargetPosition } from './moments.js';
 import { compareMoving, type MovingOutcome } from './moving.js';
 import { openComparison, type OpenComparison } from './opening.js';
@@ -91,13 +92,14 @@ async function compareWith(
     proofs?.close();
   }
 
-  const tables = plan.tables.map((table) => progress.results.get(table) ?? unread(table));
+  const extra = await compareExtraPartitions(first.target, plan);
+  const tables = [...plan.tables.map((table) => progress.results.get(table) ?? unread(table)), ...extra];
   const different = tables.filter(({ difference }) => difference !== null);
   if ((options.directory ?? null) !== null) forgetProofs(options.directory ?? '', different);
   return {
     database,
     tables,
-    onlyOnTarget: plan.onlyOnTarget,
+    onlyOnTarget: withoutDiffering(plan, extra),
     unlogged,
   };
 }

@@ -38,12 +38,12 @@ const publishedSql = `
 
 /**
  * Which files hold a table on both sides, and which columns are in them: a proof counts only as long as these are the
- * same. A table that is rewritten (ALTER TABLE, VACUUM FULL) gets another file, and the stream tells nothing of it. A
+ * same, and the types of users too: a label that is renamed is another value in every row. A table that is rewritten (ALTER TABLE, VACUUM FULL) gets another file, and the stream tells nothing of it. A
  * column that is added with a default gives every row a value without that (`default now()`: another one on each side).
  */
 export function filesOf({ source, target }: Pick<ReadTable, Side>): string {
   const columns = ({ columns: all }: ListedTable) =>
-    all.map(({ name, number, type, generated }) => [number, name, type, generated]);
+    all.map(({ name, number, type, inside, generated }) => [number, name, type, inside, generated]);
   const both = JSON.stringify([columns(source), columns(target)]);
   return `${source.file} ${target.file} ${createHash('sha256').update(both).digest('hex')}`;
 }

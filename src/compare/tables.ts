@@ -8,7 +8,19 @@ import type { ListedColumn, ListedTable } from './comparison.js';
 //
 // Of a key that identifies rows: the primary key first, then the narrowest one. Of an order to cut a table by: an index
 // that begins with a column whose order is the same on every server, and in whose order the rows lie.
+//
+// A label that is renamed, or an attribute that is added, changes what values of these types print without a row being
+// written: all types of users together, since one may be inside of another.
 const listSql = `
+  with types as materialized (
+    select pg_catalog.hashtextextended(coalesce(pg_catalog.string_agg(u.text, ';' order by u.oid, u.nth), ''), 0)::text as hash
+      from (select e.enumtypid as oid, e.enumsortorder as nth, pg_catalog.quote_literal(e.enumlabel) as text
+              from pg_catalog.pg_enum e
+            union all
+            select c.reltype, f.attnum, pg_catalog.quote_ident(f.attname) || ' ' || pg_catalog.format_type(f.atttypid, f.atttypmod)
+              from pg_catalog.pg_class c join pg_catalog.pg_attribute f on f.attrelid = c.oid
+             where c.relkind = 'c' and f.attnum > 0 and not f.attisdropped) as u
+  )
   select n.nspname as schema, c.relname as name, c.oid::text as oid,
          case when c.relkind = 'p' then 'yes' else 'no' end as partitioned,
          case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid::text end as root,
@@ -22,6 +34,7 @@ const listSql = `
          (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                    'name', a.attname, 'number', a.attnum, 'generated', a.attgenerated <> '',
                    'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+                   'inside', case when t.oid >= 16384 then types.hash end,
                    'comparable', b.typnamespace = 'pg_catalog'::pg_catalog.regnamespace or b.typtype in ('e', 'r', 'm')
                  ) order by a.attnum), '[]')::text
             from pg_catalog.pg_attribute a
@@ -53,6 +66,7 @@ const listSql = `
                'timestamp'::pg_catalog.regtype, 'timestamptz'::pg_catalog.regtype)) as orders
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join pg_catalog.pg_am am on am.oid = c.relam
+    cross join types
    where c.relkind in ('r', 'p') and c.relpersistence in ('p', 'u') and ${userSchema} and ${notOfExtension}`;
 
 /** All tables with rows of their own, and the partitioned ones above them. */

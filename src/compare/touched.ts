@@ -18,6 +18,7 @@ import type { Session } from '../postgres/connect.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import type { DataComparison, ListedTable, TableComparison, TableName } from './comparison.js';
 import { compareData } from './data.js';
+import { compareExtraPartitions, withoutDiffering } from './extra-partitions.js';
 import { openComparison } from './opening.js';
 import type { CompareDataOptions } from './options.js';
 import { describeDifferingRows } from './differing.js';
@@ -121,10 +122,11 @@ export async function compareTouched(options: CompareTouchedOptions): Promise<To
       whole,
       some,
       results,
+      extra: await compareExtraPartitions(comparison.first.target, comparison.plan),
       unlogged: comparison.unlogged,
     };
   });
-  const { plan, results, whole, some } = outcome;
+  const { plan, results, whole, some, extra } = outcome;
   const compared =
     whole.length === 0 && plan.tables.every(({ kind }) => kind === 'read')
       ? null
@@ -142,8 +144,8 @@ export async function compareTouched(options: CompareTouchedOptions): Promise<To
   );
   return {
     database: outcome.database,
-    tables: plan.tables.flatMap((table) => results.get(relationLabel(table)) ?? []),
-    onlyOnTarget: plan.onlyOnTarget,
+    tables: [...plan.tables.flatMap((table) => results.get(relationLabel(table)) ?? []), ...extra],
+    onlyOnTarget: withoutDiffering(plan, extra),
     unlogged: outcome.unlogged,
     reused,
   };

@@ -11,6 +11,7 @@ import { isOn } from '../clone/database-properties.js';
 import { listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
 import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
+import { quoteIdentifier } from '../model/sql.js';
 import { relationLabel } from '../model/relation.js';
 import type { Sentinel } from '../model/progress.js';
 import type { Session } from '../postgres/connect.js';
@@ -18,7 +19,14 @@ import type { CutoverChoices } from './choices.js';
 import { describeDefiners, type DefinerFunction } from './definers.js';
 import type { FreezeFacts } from './freeze.js';
 import type { FoundGrant } from './grants.js';
-import { describePrepared, describeSessions, fetchPrepared, type OtherSession } from './sessions.js';
+import {
+  describePrepared,
+  describeSessions,
+  fetchPrepared,
+  fetchSubscriptions,
+  fetchWritersOfAll,
+  type OtherSession,
+} from './sessions.js';
 
 export type Check = { readonly level: 'ok' | 'note' | 'block'; readonly text: string };
 
@@ -39,6 +47,10 @@ export type CheckFacts = {
   readonly sessions: readonly OtherSession[];
   /** Sequences that are to be set, and that our role may not read: as labels. */
   readonly unreadableSequences: readonly string[];
+  /** Enabled subscriptions of the source database. */
+  readonly subscriptions: readonly string[];
+  /** Members of pg_write_all_data. */
+  readonly writersOfAll: readonly string[];
   readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
 };
 
@@ -67,7 +79,17 @@ const sourceQuery = `
               else pg_catalog.pg_current_wal_insert_lsn()::text end as lsn`;
 
 /** What is asked of the work directory, and beside it. */
-type FactsHere = 'sentinel' | 'run' | 'alive' | 'copied' | 'finalized' | 'sourceLsn' | 'standby' | 'prepared';
+type FactsHere =
+  | 'sentinel'
+  | 'run'
+  | 'alive'
+  | 'copied'
+  | 'finalized'
+  | 'sourceLsn'
+  | 'standby'
+  | 'prepared'
+  | 'subscriptions'
+  | 'writersOfAll';
 
 export async function fetchCheckFacts(
   session: Session,
@@ -87,6 +109,8 @@ export async function fetchCheckFacts(
     sourceLsn: readLsn(row?.['lsn'] ?? '0/0'),
     standby: row?.['standby'] === 'true',
     prepared: await fetchPrepared(session),
+    subscriptions: await fetchSubscriptions(session),
+    writersOfAll: await fetchWritersOfAll(session),
     ...known,
   };
 }
@@ -137,6 +161,11 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       `prepared transactions can be committed whatever is frozen; end them first: ${describePrepared(facts.prepared)}`,
     ),
     must(
+      facts.subscriptions.length === 0,
+      'nothing is replicated into the source',
+      `subscriptions write to the source whatever is frozen: ${facts.subscriptions.map((name) => `alter subscription ${quoteIdentifier(name)} disable`).join('; ')}`,
+    ),
+    must(
       facts.unreadableSequences.length === 0,
       'the sequences can be read',
       `the role may not read the sequences ${listLabels(facts.unreadableSequences)}: grant select on all sequences in their schemas to it`,
@@ -146,7 +175,10 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
 }
 
 /** Which ways to stop writes the role has, and whether the chosen one is among them. */
-function judgeFreeze({ freeze, grants, definers, sessions }: CheckFacts, choices: CutoverChoices): Check[] {
+function judgeFreeze(
+  { freeze, grants, definers, writersOfAll, sessions }: CheckFacts,
+  choices: CutoverChoices,
+): Check[] {
   const readOnly = whyNotReadOnly(freeze);
   const revoke = whyNotRevoke(grants);
   const say = (kind: string, why: string | null) => `--freeze ${kind}: ${why ?? 'possible'}`;
@@ -179,6 +211,12 @@ function judgeFreeze({ freeze, grants, definers, sessions }: CheckFacts, choices
       level: 'note',
       text: 'owners of tables and superusers keep their rights: if the application connects as one, use --freeze read-only',
     });
+    if (writersOfAll.length > 0) {
+      lines.push({
+        level: 'note',
+        text: `members of pg_write_all_data write to every table, whatever is revoked; if the application connects as one, use --freeze read-only: ${listLabels(writersOfAll)}`,
+      });
+    }
     if (definers.length > 0) {
       lines.push({
         level: 'note',
@@ -201,7 +239,7 @@ function whyNotRevoke(grants: readonly FoundGrant[]): string | null {
     const table = relationLabel({ schema: denied.schema, name: denied.table });
     return `the role may not act as ${denied.grantor}, who granted ${denied.privilege} on ${table}`;
   }
-  return grants.length === 0
+  return grants.every(({ ofSequence }) => ofSequence)
     ? 'nobody but owners and superusers may write, and they keep their rights'
     : null;
 }

@@ -5,8 +5,8 @@
  * read-only  the database's default_transaction_read_only is switched on, and the sessions that were there are ended,
  *            since a default holds for new ones only. A session may still say `set transaction read write`: that nobody
  *            does is proved by position (late-writes.ts).
- * revoke     INSERT, UPDATE, DELETE and TRUNCATE on the copied tables are taken from everybody they were granted to.
- *            Owners and superusers keep their rights.
+ * revoke     INSERT, UPDATE, DELETE and TRUNCATE on the copied tables, and USAGE and UPDATE on sequences, are taken from
+ *            everybody they were granted to. Owners, superusers and members of pg_write_all_data keep their rights.
  * none       the operator has stopped the application.
  */
 import { open } from 'node:fs/promises';
@@ -21,7 +21,7 @@ import type { Keeps } from '../filter/scope.js';
 import type { Session } from '../postgres/connect.js';
 import type { FreezeKind } from './choices.js';
 import { fetchGrants, grantStatements, putGrantsBack, revokeGrants } from './grants.js';
-import { describeSessions, endSessions, fetchOtherSessions } from './sessions.js';
+import { describeSessions, endSessions, fetchOtherSessions, type OtherSession } from './sessions.js';
 
 /** What is known of the source before anything is frozen. */
 export type FreezeFacts = {
@@ -66,8 +66,9 @@ export type FreezeWork = {
   readonly session: Session;
   readonly catalog: Catalog;
   readonly facts: FreezeFacts;
-  /** The tables that are copied. */
+  /** The tables that are copied, and the sequences that are set. */
   readonly keeps: Keeps;
+  readonly keepsSequence: Keeps;
   readonly log: Log;
 };
 
@@ -77,7 +78,7 @@ export async function freeze(
   work: FreezeWork,
   earlier: FreezeRecord | null,
 ): Promise<string> {
-  const { session, catalog, facts, keeps, log } = work;
+  const { session, catalog, facts, log } = work;
   const record = async (made: FreezeRecord) => {
     const stands = earlier ?? made;
     await writeUnfreezeFile(catalog.directory, stands);
@@ -100,7 +101,7 @@ export async function freeze(
       await session.query('begin');
       try {
         await session.query(`set local lock_timeout = '5s'`);
-        const grants = await fetchGrants(session, keeps);
+        const grants = await fetchGrants(session, work);
         await record({ kind: 'revoke', database: facts.database, grants });
         await revokeGrants(session, grants);
         await session.query('commit');
@@ -176,9 +177,39 @@ async function writeUnfreezeFile(directory: string, record: FreezeRecord): Promi
 const endsWithinMs = 5000;
 const lookEveryMs = 10;
 
+/** By then whoever was logging in while the default was switched on is among the sessions. */
+const loginMs = 200;
+
+/**
+ * A session that was logging in during the freeze may have read the old default before it could be seen, and would write
+ * for as long as it lives. So those that began before the freeze was there are ended once more. `frozenAtMs`: when it was, as
+ * performance.now() says; null where an earlier process has frozen: then everybody is.
+ */
+export async function endStragglers(session: Session, frozenAtMs: number | null, log: Log): Promise<void> {
+  const since = () => (frozenAtMs === null ? 0 : performance.now() - frozenAtMs);
+  if (frozenAtMs !== null && since() < loginMs) {
+    await new Promise((resolve) => setTimeout(resolve, loginMs - since()));
+  }
+  // Taken before the sessions are asked for: rather one too many.
+  const frozenForMs = since();
+  const there = await fetchOtherSessions(session);
+  const old = there.filter(({ ageMs }) => ageMs === null || ageMs >= frozenForMs);
+  await endAll(session, old, log);
+}
+
 /** Ends everybody else's sessions in the database, and waits until they are gone. */
 async function endEverybody(session: Session, log: Log): Promise<string> {
   const there = await fetchOtherSessions(session);
+  const ended = await endAll(session, there, log);
+  const spared = there.filter(({ mayEnd }) => !mayEnd);
+  if (spared.length > 0) {
+    log.warn(`sessions that this role may not end stay connected: ${describeSessions(spared)}`);
+  }
+  return `${ended} sessions ended${spared.length === 0 ? '' : `, ${spared.length} left`}`;
+}
+
+/** As far as the role may; gives how many were told to end. */
+async function endAll(session: Session, there: readonly OtherSession[], log: Log): Promise<number> {
   const told = new Set(await endSessions(session, there));
   const until = Date.now() + endsWithinMs;
   for (;;) {
@@ -190,9 +221,5 @@ async function endEverybody(session: Session, log: Log): Promise<string> {
     }
     await new Promise((resolve) => setTimeout(resolve, lookEveryMs));
   }
-  const spared = there.filter(({ mayEnd }) => !mayEnd);
-  if (spared.length > 0) {
-    log.warn(`sessions that this role may not end stay connected: ${describeSessions(spared)}`);
-  }
-  return `${told.size} sessions ended${spared.length === 0 ? '' : `, ${spared.length} left`}`;
+  return told.size;
 }

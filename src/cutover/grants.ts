@@ -1,6 +1,6 @@
 /**
- * The privileges to write to the copied tables and to the views over them, as they were granted: by whom, to whom, with or without the right to
- * grant on, on the table or on a column. Taken away and given back exactly.
+ * The privileges to write to the copied tables, to the views over them and to sequences, as they were granted: by whom, to
+ * whom, with or without the right to grant on, on the table or on a column. Taken away and given back exactly.
  *
  * A privilege can only be granted by the owner, or by somebody whom the owner (directly or not) gave it to with the
  * right to grant on. So they are given back in the order in which they could have come about, each in the name of its
@@ -29,14 +29,14 @@ const grantsQuery = `
       join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
        and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.ev_class
   ), tables as (
-    select c.oid, n.nspname, c.relname, c.relowner, c.relacl,
+    select c.oid, n.nspname, c.relname, c.relowner, c.relacl, c.relkind,
            case when c.relkind <> 'v' then pg_catalog.json_build_array(pg_catalog.json_build_array(n.nspname, c.relname))
                 else (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(bn.nspname, b.relname)), '[]')
                         from reached t join pg_catalog.pg_class b on b.oid = t.base and b.relkind in ('r', 'p')
                         join pg_catalog.pg_namespace bn on bn.oid = b.relnamespace
                        where t.view = c.oid) end as bases
       from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-     where c.relkind in ('r', 'p', 'v') and c.relpersistence <> 't'
+     where c.relkind in ('r', 'p', 'v', 'S') and c.relpersistence <> 't'
        and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
        and not exists (
          select from pg_catalog.pg_depend d
@@ -52,26 +52,34 @@ const grantsQuery = `
   select nspname as schema, relname as "table", "column", pg_catalog.pg_get_userbyid(grantor) as grantor,
          case when grantee <> 0 then pg_catalog.pg_get_userbyid(grantee) end as grantee,
          privilege_type as privilege, is_grantable::text as grantable,
-         (grantor = relowner)::text as by_owner, bases::text as bases,
+         (grantor = relowner)::text as by_owner, bases::text as bases, (relkind = 'S')::text as of_sequence,
          (case when grantor = relowner then pg_catalog.pg_has_role(grantor, 'usage')
                else pg_catalog.pg_has_role(grantor, $1) end)::text as may_act
     from granted
-   where privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') and grantee <> relowner
+   where privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'USAGE') and grantee <> relowner
    order by nspname, relname, attnum, grantor <> relowner, grantor, grantee, privilege_type`;
 
 export type FoundGrant = GrantRecord & {
   /** Whether our role may revoke and grant in the name of the grantor. */
   readonly mayAct: boolean;
+  /** `grant … on table` takes a sequence too. */
+  readonly ofSequence: boolean;
 };
 
-/** Every privilege to write to a kept table, or to a view that reaches one, that somebody other than its owner holds, the owner's grants first. */
-export async function fetchGrants(session: Session, keeps: Keeps): Promise<FoundGrant[]> {
+/**
+ * Every privilege to write to a kept table, to a view that reaches one, or to take values of a kept sequence, that
+ * somebody other than its owner holds, the owner's grants first.
+ */
+export async function fetchGrants(
+  session: Session,
+  { keeps, keepsSequence }: { readonly keeps: Keeps; readonly keepsSequence: Keeps },
+): Promise<FoundGrant[]> {
   // `set role` to somebody else: membership was enough before 16.
   const toAct = session.serverVersion >= 160_000 ? 'set' : 'member';
   const rows = await session.query(grantsQuery, [toAct], 'could not read the privileges');
   const kept = rows.filter((row) =>
     (JSON.parse(row['bases'] ?? '[]') as [string, string][]).some(([schema, name]) =>
-      keeps({ schema, name }),
+      (row['of_sequence'] === 'true' ? keepsSequence : keeps)({ schema, name }),
     ),
   );
   const found = kept.map((row) => ({
@@ -84,6 +92,7 @@ export async function fetchGrants(session: Session, keeps: Keeps): Promise<Found
     grantable: row['grantable'] === 'true',
     byOwner: row['by_owner'] === 'true',
     mayAct: row['may_act'] === 'true',
+    ofSequence: row['of_sequence'] === 'true',
   }));
   return inGrantOrder(found);
 }

@@ -23,7 +23,8 @@ export function keptTables(catalog: Catalog): Keeps | null {
   return scope === null ? null : keepsOf(scope);
 }
 
-function keptSequences(catalog: Catalog): Keeps {
+/** Which sequences the run sets. */
+export function keptSequences(catalog: Catalog): Keeps {
   const scope = loadFilter(catalog)?.scope ?? null;
   return scope === null ? () => true : keptSequencesOf(scope);
 }
@@ -63,7 +64,10 @@ export async function gatherFacts(
   }
   return await fetchCheckFacts(session, catalog, {
     freeze: await fetchFreezeFacts(session),
-    grants: await fetchGrants(session, keptTables(catalog) ?? (() => true)),
+    grants: await fetchGrants(session, {
+      keeps: keptTables(catalog) ?? (() => true),
+      keepsSequence: keptSequences(catalog),
+    }),
     definers: await fetchDefiners(session),
     sessions: await fetchOtherSessions(session),
     unreadableSequences: (await fetchUnreadableSequences(session, keptSequences(catalog))).map(relationLabel),

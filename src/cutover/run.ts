@@ -17,6 +17,7 @@
  * and the run goes on without so much as a new connection of its own. Whatever fails before `open` is undone.
  */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { restoreGuarded } from '../apply/guard-restore.js';
 import {
   beginCutover,
@@ -27,13 +28,18 @@ import {
   type CutoverRecord,
 } from '../catalog/cutover.js';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
-import { isLocked, takeLocks } from '../catalog/lock.js';
+import { isLocked, takeLocks, type Lock } from '../catalog/lock.js';
 import { loadSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { isOn } from '../clone/database-properties.js';
-import { setSequences } from '../clone/sequences.js';
+import {
+  setMovedSequences,
+  setSequences,
+  type SequenceOptions,
+  type SequenceValue,
+} from '../clone/sequences.js';
 import { SpareTarget } from '../clone/spare-target.js';
 import { SessionsAhead } from '../compare/sides.js';
 import { asFailure, Failure } from '../failure.js';
@@ -47,11 +53,11 @@ import { emitMark } from '../postgres/logical-message.js';
 import { expectReady, isFollowed, judgeChecks, lagBytes, runKind } from './checks.js';
 import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
 import { decideCutover, expectSameFreeze, type CutoverRequest } from './decisions.js';
-import { fetchFreezeFacts, freeze } from './freeze.js';
+import { endStragglers, fetchFreezeFacts, freeze } from './freeze.js';
 import { runHook } from './hooks.js';
 import { fetchLateWrites, lateWritesFailure } from './late-writes.js';
 import { Pause } from './pause.js';
-import { gatherFacts, keptTables, openStreamSource } from './prepare.js';
+import { gatherFacts, keptSequences, keptTables, openStreamSource } from './prepare.js';
 import { reportOf, writeReport, type CutoverReport } from './report.js';
 import { Steps } from './steps.js';
 import { sayHowToFollow, undoCutover } from './undo.js';
@@ -80,7 +86,7 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
   const catalog = requireCatalog(directory);
   try {
     const stream = requireStream(catalog);
-    const locks = takeLocks(directory, ['cutover']);
+    const locks = await takeCutoverLock(directory);
     try {
       const record = followsAgain(catalog, request) ? null : loadCutover(catalog);
       const decision = decideCutover(record, request);
@@ -101,6 +107,20 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
   }
 }
 
+const lockTries = 5;
+
+/** Whoever looks whether a killed cutover is still there tries its lock for a moment (catalog/cutover.ts). */
+async function takeCutoverLock(directory: string): Promise<Lock> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return takeLocks(directory, ['cutover']);
+    } catch (error) {
+      if (asFailure(error).code !== 'work-directory-locked' || tries === lockTries) throw error;
+      await sleep(20);
+    }
+  }
+}
+
 /** After a cutover that is complete somebody may have followed on: then the next one is another. */
 function followsAgain(catalog: Catalog, request: CutoverRequest): boolean {
   const done = loadCutover(catalog)?.state === 'done';
@@ -117,6 +137,9 @@ class Cutover implements AsyncDisposable {
   /** Opened before the pause, see `#openAhead`. */
   readonly #spare = new SpareTarget();
   #ahead: SessionsAhead | undefined;
+  /** As performance.now() says; null where an earlier process has frozen the source. */
+  #frozenAtMs: number | null = null;
+  #sequences: readonly SequenceValue[] = [];
 
   constructor(options: CutoverOptions, catalog: Catalog, stream: StreamRecord, record: CutoverRecord | null) {
     this.#options = options;
@@ -232,7 +255,7 @@ class Cutover implements AsyncDisposable {
       } else this.#pause.begin(this.#choices.maxPauseMs);
       await this.#setSequences(session);
       await this.#complete();
-      await this.#steps.do('still-quiet', () => this.#expectNoLateWrites(session));
+      await this.#steps.do('still-quiet', () => this.#expectStillQuiet(session));
       failpoint('cutover.completed');
       await this.#steps.do('open', () => {
         recordOpen(this.#catalog, Date.now());
@@ -264,8 +287,11 @@ class Cutover implements AsyncDisposable {
     await this.#steps.do('freeze', async () => {
       const facts = await fetchFreezeFacts(session);
       const keeps = keptTables(catalog) ?? (() => true);
+      const keepsSequence = keptSequences(catalog);
       const earlier = this.#record().freeze;
-      return await freeze(kind, { session, catalog, facts, keeps, log }, earlier);
+      const done = await freeze(kind, { session, catalog, facts, keeps, keepsSequence, log }, earlier);
+      this.#frozenAtMs = performance.now();
+      return done;
     });
     failpoint('cutover.frozen');
     await this.#steps.do('quiet', () => untilQuiet(session, kind, this.#pause));
@@ -318,17 +344,21 @@ class Cutover implements AsyncDisposable {
     failpoint('cutover.finalized');
   }
 
+  #sequenceWork(session: Session): SequenceOptions {
+    const { source, target, log } = this.#options;
+    const headroom = this.#choices.sequenceHeadroom;
+    const { signal } = this.#pause;
+    return { source, session, target, spare: this.#spare, catalog: this.#catalog, headroom, log, signal };
+  }
+
   /** While the run completes the target, which leaves them to us. */
   async #setSequences(session: Session): Promise<void> {
-    const { source, target, log } = this.#options;
     const catalog = this.#catalog;
     this.#pause.waitingFor = 'the sequences are set';
     await this.#steps.do('sequences', async () => {
       const headroom = this.#choices.sequenceHeadroom;
-      const spare = this.#spare;
-      const { signal } = this.#pause;
-      const work = { source, session, target, spare, catalog, headroom, log, signal };
-      const { count } = await setSequences(work);
+      const { count, values } = await setSequences(this.#sequenceWork(session));
+      this.#sequences = values;
       // A run that is started again behind the opening must not set them back.
       endPhase(catalog, 'sequences');
       return `${count} sequences${headroom === 0 ? '' : `, ${headroom} steps ahead`}`;
@@ -355,6 +385,18 @@ class Cutover implements AsyncDisposable {
     const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
     if (failure !== null) throw failure;
     return 'none';
+  }
+
+  /** Whoever the freeze has missed is ended; sequences that were taken from meanwhile are set once more. */
+  async #expectStillQuiet(session: Session): Promise<string> {
+    if (this.#choices.freeze === 'read-only') {
+      this.#pause.waitingFor = 'sessions that have been there since before the freeze are ended';
+      await endStragglers(session, this.#frozenAtMs, this.#options.log);
+    }
+    const none = await this.#expectNoLateWrites(session);
+    this.#pause.waitingFor = 'the sequences are read again';
+    const moved = await setMovedSequences(this.#sequenceWork(session), this.#sequences);
+    return moved === 0 ? none : `none; ${moved} sequences had moved, and were set again`;
   }
 
   /** The application may write to the target: from here on nothing is undone. */

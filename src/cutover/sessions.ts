@@ -14,6 +14,8 @@ export type OtherSession = {
   readonly mayEnd: boolean;
   /** Keeps every right whatever is revoked. */
   readonly superuser: boolean;
+  /** How long ago it connected; null where our role may not know. */
+  readonly ageMs: number | null;
 };
 
 /**
@@ -30,7 +32,7 @@ const sessionsQuery = `
              where l.pid = a.pid and l.locktype = 'relation' and l.granted
                and l.database = a.datid and c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
                and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-         ))::text as writing, coalesce(r.rolsuper, false)::text as superuser,
+         ))::text as writing, (extract(epoch from pg_catalog.clock_timestamp() - a.backend_start) * 1000)::text as age_ms, coalesce(r.rolsuper, false)::text as superuser,
          (me.rolsuper or (not coalesce(r.rolsuper, true) and (
             pg_catalog.pg_has_role(a.usesysid, 'usage')
             or pg_catalog.pg_has_role('pg_signal_backend', 'usage'))))::text as may_end
@@ -53,6 +55,7 @@ export async function fetchOtherSessions(session: Session): Promise<OtherSession
     writing: row['writing'] === 'true',
     mayEnd: row['may_end'] === 'true',
     superuser: row['superuser'] === 'true',
+    ageMs: (row['age_ms'] ?? null) === null ? null : Number(row['age_ms']),
   }));
 }
 
@@ -77,6 +80,31 @@ const preparedQuery = `
 export async function fetchPrepared(session: Session): Promise<{ gid: string; owner: string }[]> {
   const rows = await session.query(preparedQuery);
   return rows.map((row) => ({ gid: row['gid'] ?? '', owner: row['owner'] ?? '' }));
+}
+
+const subscriptionsQuery = `
+  select s.subname as name from pg_catalog.pg_subscription s
+    join pg_catalog.pg_database d on d.oid = s.subdbid
+   where d.datname = pg_catalog.current_database() and s.subenabled order by 1`;
+
+/**
+ * Subscriptions that are enabled: their workers are started again whenever they end, and the read-only default does not
+ * bind them.
+ */
+export async function fetchSubscriptions(session: Session): Promise<string[]> {
+  const rows = await session.query(subscriptionsQuery);
+  return rows.map((row) => row['name'] ?? '');
+}
+
+const writersQuery = `
+  select r.rolname as name from pg_catalog.pg_roles r
+   where r.rolcanlogin and not r.rolsuper and pg_catalog.pg_has_role(r.oid, 'pg_write_all_data', 'usage')
+   order by 1`;
+
+/** Roles that may write to every table, whatever is granted or revoked on it. */
+export async function fetchWritersOfAll(session: Session): Promise<string[]> {
+  const rows = await session.query(writersQuery);
+  return rows.map((row) => row['name'] ?? '');
 }
 
 /** `late (of shop), other (of postgres)`. */

@@ -10,7 +10,7 @@ import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Sentinel } from '../model/progress.js';
-import { endUnlessTakenBack } from './cutover-back.js';
+import { endUnlessTakenBack, sayWhenAbandoned } from './cutover-back.js';
 
 /** Short enough for a person who set the end position to see it taken at once; each look costs microseconds. */
 const lookEveryMs = 100;
@@ -60,6 +60,11 @@ export class SentinelWatch {
   /** Tells a cutover that everything up to its end position is on the target, at once: it counts milliseconds. */
   recordDrained(endpos: Lsn): void {
     recordDrained(this.#catalog, endpos);
+  }
+
+  /** While it waits at the end position for a cutover. */
+  sayWhenAbandoned(): Disposable {
+    return sayWhenAbandoned(this.#catalog, this.#log);
   }
 
   /** Tells that the application may write to the target; false when the cutover was taken back before. */

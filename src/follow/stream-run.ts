@@ -391,7 +391,10 @@ export class StreamRun {
       // While the cutover compares. What keeps us from it is told by whoever needs the session.
       preparing = this.#spare.prepare({ target, log, signal }).catch(() => {});
     }
-    await this.watch.until(() => decide() !== 'hold', signal);
+    {
+      using _reminder = this.watch.sayWhenAbandoned();
+      await this.watch.until(() => decide() !== 'hold', signal);
+    }
     await preparing;
     if (decide() !== 'go-on') return 'finish';
     await this.#spare.close();

@@ -60,10 +60,11 @@ export class Looks {
 
 export type Health = { readonly healthy: boolean; readonly state: string };
 
-/** Whether what should go on goes on: a run that failed, was stopped or killed, or lost its slot, is not healthy. */
+/** Whether what should go on goes on: a run that failed, was stopped or killed, or lost its slot, is not healthy, nor a cutover that was killed. */
 export function judgeHealth(seen: Seen<RunStatus>): Health {
   if (seen.kind === 'trouble') return { healthy: false, state: 'unknown' };
-  const { state, slot } = seen.value;
+  const { state, slot, cutover } = seen.value;
+  if (cutover?.abandoned === true) return { healthy: false, state: 'cutover-abandoned' };
   if (slot?.verdict === 'lost' && state !== 'done') return { healthy: false, state: 'slot-lost' };
   return { healthy: !['unknown', 'stopped', 'failed', 'gone'].includes(state), state };
 }

@@ -185,6 +185,11 @@ export const metrics: readonly Metric[] = [
     read: ({ stream }) => stream?.resting,
   },
   {
+    name: 'walferry_cutover_abandoned',
+    help: '1 when a cutover was killed before it had ended: the source may be frozen',
+    read: ({ cutover }) => cutover?.abandoned,
+  },
+  {
     name: 'walferry_slot_retained_bytes',
     help: 'WAL that the slot holds back',
     read: ({ slot }) => slot?.retainedBytes,

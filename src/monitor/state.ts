@@ -2,7 +2,7 @@
  * What a run is doing, as an operator would say it: one state, one sentence, and what to worry about. Pure: made from
  * what the run told, and from when it told it.
  */
-import type { CutoverState } from '../catalog/cutover.js';
+import { abandonedCutover, type CutoverState } from '../catalog/cutover.js';
 import { isEnd, type CopyStep, type RunPhase } from '../model/run-phase.js';
 import { formatAbout, formatBytes, formatSeconds, formatShare } from './page/format.js';
 import type { CatchUp } from './rates.js';
@@ -145,6 +145,8 @@ export type WarningFacts = {
   readonly copyBraked: boolean;
   /** Where a cutover stands that was begun; null without one. */
   readonly cutover: CutoverState | null;
+  /** It was killed before it had ended. */
+  readonly cutoverAbandoned: boolean;
   readonly slot: {
     readonly name: string;
     readonly verdict: 'unlimited' | 'safe' | 'danger' | 'lost';
@@ -176,10 +178,10 @@ export function warningsOf(facts: WarningFacts): string[] {
   if (state === 'catching-up' && catchUp.kind === 'growing') {
     warnings.push('The target does not catch up: the source writes faster than changes are applied.');
   }
-  if (facts.cutover === 'running' || facts.cutover === 'finalizing') {
+  if (facts.cutoverAbandoned) warnings.push(abandonedCutover);
+  else if (facts.cutover === 'running' || facts.cutover === 'finalizing') {
     warnings.push('A cutover is at work: writes on the source may be stopped.');
-  }
-  if (facts.cutover === 'undoing') {
+  } else if (facts.cutover === 'undoing') {
     warnings.push('A cutover is being undone: writes on the source may still be stopped.');
   }
   if (facts.resting) {

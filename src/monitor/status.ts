@@ -2,7 +2,7 @@
  * How a run stands, as data: read from its work directory, in one short look that disturbs nothing. The terminal, the
  * page, the metrics and `list progress` all show this.
  */
-import { loadCutoverHold } from '../catalog/cutover.js';
+import { isAbandoned, loadCutoverHold, type CutoverState } from '../catalog/cutover.js';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { loadPhases, type PhaseRecord } from '../catalog/phases.js';
 import {
@@ -97,6 +97,8 @@ export type RunStatus = {
   readonly copy: CopyStatus | null;
   readonly stream: StreamStatus | null;
   readonly slot: SlotStanding | null;
+  /** The cutover that was begun last; `abandoned`: it was killed before it had ended. */
+  readonly cutover: { readonly state: CutoverState; readonly abandoned: boolean } | null;
 };
 
 /** What else a work directory tells: more than is needed every second. */
@@ -156,6 +158,8 @@ export function loadStatus(catalog: Catalog, nowMs: number): RunStatus {
     copy: copy === null ? null : { ...copy, tables: copy.tables.total, tablesDone: copy.tables.done },
   };
   const state = judgeState(facts);
+  const cutover = loadCutoverHold(catalog)?.state ?? null;
+  const cutoverAbandoned = isAbandoned(catalog.directory, cutover);
   const slot = runs.find((run) => run.slot !== null)?.slot ?? null;
   return {
     version: statusVersion,
@@ -171,7 +175,8 @@ export function loadStatus(catalog: Catalog, nowMs: number): RunStatus {
       lagMs: facts.lagMs,
       resting: stream?.resting === true,
       copyBraked: copy?.braked === true,
-      cutover: loadCutoverHold(catalog)?.state ?? null,
+      cutover,
+      cutoverAbandoned,
       slot,
     }),
     phase: main?.phase ?? null,
@@ -183,6 +188,7 @@ export function loadStatus(catalog: Catalog, nowMs: number): RunStatus {
     copy,
     stream,
     slot,
+    cutover: cutover === null ? null : { state: cutover, abandoned: cutoverAbandoned },
   };
 }
 

@@ -34,7 +34,7 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
 }
 
 function column(name: string, generated = false) {
-  return { name, number: 1, generated, type: 'integer', comparable: true };
+  return { name, number: 1, generated, type: 'integer', inside: null, comparable: true };
 }
 
 const names = (tables: readonly { name: string }[]) => tables.map(({ name }) => name);

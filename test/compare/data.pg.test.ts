@@ -400,6 +400,22 @@ describe('what is compared', () => {
     expect(onlyOnTarget).toEqual([{ schema: 'public', name: 'c' }]);
   });
 
+  test('rows in a partition that only the target has are a difference, an empty one is told', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    const setup = `create table t (id int) partition by range (id);
+      create table t_1 partition of t for values from (0) to (10); insert into t values (1)`;
+    await source.sql(setup);
+    await target.sql(`${setup}; create table t_2 partition of t for values from (10) to (20)`);
+    expect(await compare(source, target)).toMatchObject({
+      tables: [{ name: 't_1', difference: null }],
+      onlyOnTarget: [{ schema: 'public', name: 't_2' }],
+    });
+    await target.sql('insert into t values (11)');
+    expect(await differences(source, target)).toEqual({ t_2: 'rows' });
+    expect((await compare(source, target)).onlyOnTarget).toEqual([]);
+  });
+
   test('a table that is partitioned on the target only is compared with the whole tree', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');

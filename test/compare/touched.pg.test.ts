@@ -16,7 +16,8 @@ import {
 import { until } from '../support/until.js';
 
 const schema = `
-  create table quiet (id int primary key, a text); insert into quiet select i, 'x' from generate_series(1, 100) i;
+  create type mood as enum ('glad', 'sad');
+  create table quiet (id int primary key, a text, m mood[] default '{glad}'); insert into quiet (id, a) select i, 'x' from generate_series(1, 100) i;
   create table busy (k text, l int, a text, primary key (k, l)); insert into busy select 'k' || i, i, 'x' from generate_series(1, 100) i;
   create table emptied (id int primary key); insert into emptied values (1);
   create table keyless (a text); insert into keyless values ('x');
@@ -146,6 +147,14 @@ test('only rows that were written since a table was proven are read again, and a
     expect(altered.reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
     expect(Object.keys(differing(altered))).toEqual(['quiet']);
     for (const side of [source, target]) await side.sql('alter table quiet drop column at');
+
+    // And one whose values print another way since: a label of a type was renamed.
+    await proving();
+    await source.sql(`alter type mood rename value 'glad' to 'merry'`);
+    const renamed = await lastPass(given);
+    expect(renamed.reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
+    expect(Object.keys(differing(renamed))).toEqual(['quiet']);
+    await target.sql(`alter type mood rename value 'glad' to 'merry'`);
 
     // And once the process was killed in the middle, nobody knows what it wrote last.
     await proving();

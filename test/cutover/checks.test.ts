@@ -25,6 +25,8 @@ const ready: CheckFacts = {
   definers: [],
   sessions: [],
   unreadableSequences: [],
+  subscriptions: [],
+  writersOfAll: [],
   prepared: [],
 };
 
@@ -43,10 +45,22 @@ describe('what blocks', () => {
       { unreadableSequences: ['public.ticket'] },
       /sequences public\.ticket/,
     ],
+    [
+      'what is replicated into the source',
+      { subscriptions: ['from "here"'] },
+      /alter subscription "from ""here""" disable/,
+    ],
   ])('%s', (_what, facts, says) => {
     const blocking = linesOf(facts).filter(({ level }) => level === 'block');
     expect(blocking.map(({ text }) => text)).toEqual([expect.stringMatching(says)]);
   });
+});
+
+test('members of pg_write_all_data are named where they would go on writing, and nowhere else', () => {
+  const noted = (choices: Partial<CutoverChoices>) =>
+    linesOf({ writersOfAll: ['shop'] }, choices).some(({ text }) => /pg_write_all_data .*: shop$/.test(text));
+  expect(noted({ freeze: 'revoke' })).toBe(true);
+  expect(noted({ freeze: 'read-only' })).toBe(false);
 });
 
 describe('what is noted', () => {

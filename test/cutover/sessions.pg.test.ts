@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
+import { endStragglers } from '../../src/cutover/freeze.js';
 import { Pause } from '../../src/cutover/pause.js';
 import { fetchOtherSessions } from '../../src/cutover/sessions.js';
 import { untilQuiet } from '../../src/cutover/waits.js';
+import { silentLog } from '../../src/log.js';
 import { connect } from '../../src/postgres/connect.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase, type TestDatabase, type TestSession } from '../support/databases.js';
@@ -64,4 +66,21 @@ test('a transaction that is prepared is waited for, by name', async () => {
   );
   await source.sql(`rollback prepared 'prepared meanwhile'`);
   expect(await quiet).toMatch(/^after \d+ looks$/);
+});
+
+test('a session that was logging in during the freeze is ended once more, one that came behind it stays', async () => {
+  await using source = await createDatabase('source');
+  await using session = await connect(readConninfo(source.uri, {}), {
+    side: 'source',
+    applicationName: 'walferry test',
+  });
+  await using before = await source.session();
+  await before.sql('select 1');
+  const frozenAtMs = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 250));
+  await using behind = await source.session();
+  await endStragglers(session, frozenAtMs, silentLog);
+
+  await expect(before.sql('select 1')).rejects.toThrow();
+  await behind.sql('select 1');
 });

@@ -80,6 +80,13 @@ test.each<[string, Partial<RunStatus>, boolean, string]>([
     false,
     'slot-lost',
   ],
+  [
+    'a run whose cutover was killed',
+    { cutover: { state: 'running', abandoned: true } },
+    false,
+    'cutover-abandoned',
+  ],
+  ['a run beside a cutover', { cutover: { state: 'running', abandoned: false } }, true, 'following'],
 ])('%s: whether it is healthy', (_name, more, healthy, state) => {
   expect(judgeHealth({ kind: 'seen', value: { ...followingStatus, ...more } })).toEqual({
     healthy,

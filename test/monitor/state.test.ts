@@ -130,6 +130,7 @@ describe('warnings', () => {
     resting: false,
     copyBraked: false,
     cutover: null,
+    cutoverAbandoned: false,
     slot: null,
   } as const;
   const slot = { name: 's', secondsLeft: 1200, retainedBytes: 1024 ** 3 };
@@ -146,6 +147,11 @@ describe('warnings', () => {
     ['the run is gone', { ...none, state: 'gone' }, [/--resume/]],
     ['a cutover is at work', { ...none, cutover: 'running' }, [/writes on the source may be stopped/]],
     ['a cutover is undone', { ...none, cutover: 'undoing' }, [/may still be stopped/]],
+    [
+      'a cutover was killed',
+      { ...none, cutover: 'running', cutoverAbandoned: true },
+      [/cutover --resume.*cutover --abort/],
+    ],
     ['a cutover is over', { ...none, cutover: 'done' }, []],
     [
       'it does not converge',

@@ -20,11 +20,13 @@ export const bareStatus: RunStatus = {
   copy: null,
   stream: null,
   slot: null,
+  cutover: null,
 };
 
 /** A clone that follows, level with its source. */
 export const followingStatus: RunStatus = {
   ...bareStatus,
+  cutover: { state: 'undone', abandoned: false },
   source: 'shop on old.example',
   target: 'shop on new.example',
   state: 'following',

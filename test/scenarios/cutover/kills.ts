@@ -1,6 +1,7 @@
 /** The cutover killed with -9 at its failpoints, and then undone, or gone on with. */
 import { expect } from 'vitest';
 import { failpoints, type Failpoint } from '../../../src/failpoint.js';
+import { readStatus } from '../../../src/monitor/status.js';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
 import { anyLag, cutover, expectFollows, followed, shopSchema } from './shop.js';
@@ -26,6 +27,7 @@ export async function killAndAbort(points: readonly Failpoint[]): Promise<void> 
   await using following = await followed(migration);
   for (const failpoint of points) {
     await killAt(migration, failpoint);
+    expect(readStatus(migration.directory).warnings, failpoint).toEqual([expect.stringMatching(/--abort/)]);
     const write = migration.source.sqlAsOwner('insert into sale (item, amount) values (1, 1)');
     await expect(write, failpoint).rejects.toThrow(/read-only/);
 

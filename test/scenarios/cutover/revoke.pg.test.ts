@@ -71,6 +71,7 @@ describe('--freeze revoke', () => {
       grant update (note) on sale to "${clerk}" with grant option;
       grant all on sale to "${manager}" with grant option;
       grant delete, truncate on item to public;
+      create sequence ticket; grant usage, select on ticket to "${clerk}"; grant update on ticket to "${manager}";
       create view recent as select * from sale; create view latest as select * from recent;
       grant insert, update (note) on latest to "${clerk}";
       set role "${manager}"; grant insert, update on sale to "${helper}"; grant update (amount) on sale to "${helper}";
@@ -88,6 +89,9 @@ describe('--freeze revoke', () => {
     await expectRefused(source, clerk, `update sale set note = 'x'`);
     await expectRefused(source, helper, 'update sale set amount = 2');
     await expectRefused(source, clerk, 'truncate item');
+    await expectRefused(source, clerk, `select nextval('ticket')`);
+    await expectRefused(source, manager, `select setval('ticket', 5)`);
+    await expectAllowed(source, clerk, 'select last_value from ticket');
     await expectRefused(source, clerk, 'insert into latest (item, amount) values (1, 1)');
     await expectRefused(source, clerk, `update latest set note = 'x'`);
     await expectAllowed(source, clerk, 'select count(*) from sale');

@@ -170,17 +170,23 @@ test.each(['pgoutput', 'test_decoding', 'wal2json'])(
   },
 );
 
-test('a prepared transaction blocks the beginning', async () => {
+test('a prepared transaction, and a subscription that writes to the source, block the beginning', async () => {
   await using migration = await openMigration({ schema: shopSchema });
   const { source } = migration;
   await using _following = await followed(migration);
   await source.sql(`begin; insert into sale (item, amount) values (1, 1); prepare transaction 'late'`);
+  await source.sql(`
+    create subscription inward connection 'host=nowhere.invalid' publication p with (connect = false, slot_name = none)`);
+  await source.sql(`update pg_subscription set subenabled = true where subname = 'inward'`);
 
   const { exit } = await cutover(migration);
   expect(exit.code).toBe(12);
   expect(exit.stderr).toContain('end them first: late (of postgres)');
+  expect(exit.stderr).toContain('alter subscription "inward" disable');
   expect(await readOnlyDefault(migration)).toBeNull();
   await source.sql(`rollback prepared 'late'`);
+  await source.sql('alter subscription inward disable');
+  await source.sql('drop subscription inward');
 });
 
 test('Ctrl-C during the pause undoes it', async () => {
@@ -219,6 +225,24 @@ test('stopped while somebody holds a sequence of the target: undone, and nothing
   expect(exit.stderr).toContain('The cutover was undone');
   expect(await readOnlyDefault(migration)).toBeNull();
   await session.sql('rollback');
+});
+
+test('a sequence that somebody takes from after it was set is set again', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { source, target } = migration;
+  await using following = await followed(migration);
+  await expectFollows(migration);
+  await using reader = await holdUp(migration, 'item in row exclusive mode');
+  await using cutting = run(migration, ['cutover', ...anyLag, '--freeze', 'none']);
+  await cutting.waitForOutput(/completing the target/);
+  await source.sql(`select setval('sale_id_seq', 4711)`);
+  await reader.end();
+
+  const exit = await cutting.exit;
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(exit.stderr).toContain('1 sequences had moved, and were set again');
+  expect(await target.sql('select last_value::text as last from sale_id_seq')).toEqual([{ last: '4711' }]);
+  expect((await following.exit).code).toBe(0);
 });
 
 test('the commands at the seams: run in order, relayed, and a failing one stops it all', async () => {
