@@ -48,7 +48,7 @@ export async function tryStream(
   findings.push(
     await asked('stream.slot', 'replication slot', async () => {
       // The right to replicate is one refusal, not two.
-      await (await connectWalsender(wish.source, 'walferry check', wish.signal, wish.log)).close();
+      await tryWalsenders(wish);
       await trySlot(session);
       await expectNoSlot(session, slot);
       const [row] = await session.query(countSlots);
@@ -77,6 +77,16 @@ export async function tryStream(
     }),
   );
   return findings;
+}
+
+/** Two at once, as a run has them: one holds the snapshot, while the other one receives. */
+async function tryWalsenders({ source, signal, log }: RunWish): Promise<void> {
+  const holder = await connectWalsender(source, 'walferry check', signal, log);
+  try {
+    await (await connectWalsender(source, 'walferry check', signal, log)).close();
+  } finally {
+    await holder.close();
+  }
 }
 
 /** A stream that is there already: whether this is where it was made. Told only where it is not. */

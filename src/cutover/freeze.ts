@@ -16,6 +16,7 @@ import type { Catalog } from '../catalog/database.js';
 import { isOn } from '../clone/database-properties.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
+import { syncDirectory } from '../journal/disk.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Session } from '../postgres/connect.js';
@@ -168,6 +169,8 @@ async function writeUnfreezeFile(directory: string, record: FreezeRecord): Promi
     } finally {
       await file.close();
     }
+    // Its name too: a new file is lost with a directory that never reached the disk.
+    await syncDirectory(directory);
   } catch (error) {
     throw new Failure('work-directory-broken', `${path} cannot be written`, { cause: error });
   }

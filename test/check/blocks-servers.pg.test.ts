@@ -52,9 +52,9 @@ async function expectBlocked(migration: Migration, wish: RunWish, blocked: Block
 
 const cloneFollow = (migration: Migration) => ['--follow', ...streamOptions(migration)];
 
-test('a source without a free slot, then without a free walsender', async () => {
+test('a source without a free slot, then with one free walsender where two are needed', async () => {
   await using server = await startServer('source', {
-    settings: { max_replication_slots: '1', max_wal_senders: '1' },
+    settings: { max_replication_slots: '1', max_wal_senders: '2' },
   });
   await using migration = await openMigration({ schema, sourceServer: server });
   const { source } = migration;
