@@ -164,16 +164,16 @@ describe('--freeze revoke', () => {
     const foreign = await runToEnd(migration, ['cutover', ...anyLag, '--freeze', 'revoke']);
     expect(foreign.code).toBe(12);
     expect(foreign.stderr).toContain(`the role may not act as ${roles.manager}`);
-    // A role for which the default of the database does not hold.
+    // A role for which the default of the database does not hold; in this one alone, since other tests cut over too.
     await source.sql(
-      `alter role "${roles.clerk}" login; alter role "${roles.clerk}" set default_transaction_read_only = off`,
+      `alter role "${roles.clerk}" login; alter role "${roles.clerk}" in database ${source.name} set default_transaction_read_only = off`,
     );
     const own = await runToEnd(migration, ['cutover', ...anyLag]);
     expect(own.code).toBe(12);
     expect(own.stderr).toContain(`which is stronger: ${roles.clerk}`);
     // A database that belongs to somebody else.
     await source.sql(
-      `alter role "${roles.clerk}" reset default_transaction_read_only; alter database ${source.name} owner to postgres`,
+      `alter role "${roles.clerk}" in database ${source.name} reset default_transaction_read_only; alter database ${source.name} owner to postgres`,
     );
     const foreignDatabase = await runToEnd(migration, ['cutover', ...anyLag]);
     expect(foreignDatabase.code).toBe(12);
