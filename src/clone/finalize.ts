@@ -4,8 +4,9 @@
  *
  *     foreign keys, NOT VALID (from here on new rows are checked)
  *     identity columns back to GENERATED ALWAYS
- *     materialized views: indexes, contents
- *     triggers, rules, policies, row security, privileges, publications
+ *     triggers, rules, policies, row security, publications
+ *     privileges
+ *     materialized views, which are filled with the rights of their owners: indexes, contents
  *     settings of the database that would have been in the way
  *   (here the application may write, where there are no event triggers)
  *     foreign keys validated, side by side, without keeping anybody from writing
@@ -27,6 +28,7 @@ import type { Problem, TargetWork } from './options.js';
 import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
 import type { ClonePlan, ForeignKeyPlan } from './plan.js';
 import { loadProblems, recordProblems } from './problems.js';
+import type { RestoreStage } from './restore-plan.js';
 import { lookAndRestoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
@@ -71,7 +73,7 @@ export async function finalizeTarget(
       failures.add(error);
     }
   };
-  const restore = (stage: 'refresh' | 'finalize' | 'event-triggers') => async () =>
+  const restore = (stage: RestoreStage) => async () =>
     lookAndRestoreStage({ work, file, plan, stage }, () => held.get());
   const keys = planForeignKeys(file.schema.foreignKeys, (await held.get()).serverVersion);
   const recorder = new TaskRecorder(work.catalog);
@@ -83,9 +85,10 @@ export async function finalizeTarget(
   await step(async () => addForeignKeys(await held.get(), keys, work, recorder, failures));
   failpoint('clone.finalize');
   await step(async () => restoreAlwaysIdentities(await held.get(), file));
+  await step(restore('finalize'));
+  await step(restore('privileges'));
   await step(restore('refresh'));
   if (!work.skipVacuum) await step(async () => analyzeViews(await held.get()));
-  await step(restore('finalize'));
   await step(async () => setDatabaseProperties(await held.get(), file.properties, 'after'));
   await step(async () => resumeTimescale(await held.get(), file.extensions));
   const writable = async () => {

@@ -57,7 +57,7 @@ const laterKinds = new Set([
 
 // The server's words for it; in another language than English they are not known, and the run ends.
 const noRight =
-  /permission denied|must be (?:superuser|owner|member|able to)|must have|only superuser|not trusted/i;
+  /permission denied|must be (?:superuser|owner|member|able to)|must have|only superuser|not trusted|affected by row-level security/i;
 
 const ownerCommand = /^alter\s[\s\S]*\sowner\s+to\s[^;]*;?\s*$/i;
 const dropCommand = /^drop\s/i;

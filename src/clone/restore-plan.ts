@@ -7,18 +7,27 @@
  * |-----------------|------------------------------------------------------------------|-----------------------------|
  * | pre-data        | schemas, types, functions, tables, views, …, statistics objects   | rows can be copied          |
  * | before-changes  | indexes and constraints that are not ours to build, view bodies   | changes can be applied      |
+ * | finalize        | triggers, rules, policies, row security, publications            | what fires, fires           |
+ * | privileges      | privileges, and those of objects to come                          | it behaves like the source  |
  * | refresh         | materialized views' indexes and contents                         | (all rows are final)        |
- * | finalize        | triggers, rules, policies, row security, publications, privileges | it behaves like the source  |
  * | event-triggers  | event triggers: they would fire at our own DDL                    |                             |
  *
  * Nothing that fires exists before the last change is applied (DESIGN 6). Privileges come late because a table's
- * owner may have revoked his own.
+ * owner may have revoked his own; but before materialized views, which are filled with the rights of their owner; and
+ * behind row security, so that nobody reads a table before it is on.
  */
 import { catalogOids } from '../postgres/dump.js';
 import type { DumpEntry } from '../postgres/dump.js';
 import type { SourceSchema } from '../postgres/schema.js';
 
-export const restoreStages = ['pre-data', 'before-changes', 'refresh', 'finalize', 'event-triggers'] as const;
+export const restoreStages = [
+  'pre-data',
+  'before-changes',
+  'finalize',
+  'privileges',
+  'refresh',
+  'event-triggers',
+] as const;
 export type RestoreStage = (typeof restoreStages)[number];
 
 /** What happens to an entry. `ours`: made by our own statements, there from that stage on. */
@@ -118,9 +127,10 @@ function placeAlone(
     case 'CHECK CONSTRAINT':
     case 'PUBLICATION TABLE':
     case 'PUBLICATION TABLES IN SCHEMA':
+      return { kind: 'restore', stage: 'finalize' };
     case 'ACL':
     case 'DEFAULT ACL':
-      return { kind: 'restore', stage: 'finalize' };
+      return { kind: 'restore', stage: 'privileges' };
     case 'EVENT TRIGGER':
       return { kind: 'restore', stage: 'event-triggers' };
     // 5. Contents computed from rows.

@@ -151,7 +151,8 @@ export async function lookAndRestoreStage(
   if (stageEntries(restore).length === 0) return [];
   const target = await fetchTargetObjects(await session());
   // A refresh reads tables, and event triggers fire at what comes after them: both one by one.
-  const together = restore.stage === 'finalize' ? { session: await session() } : {};
+  const quick = restore.stage === 'finalize' || restore.stage === 'privileges';
+  const together = quick ? { session: await session() } : {};
   return await restoreStage({ ...restore, ...together, target });
 }
 

@@ -231,11 +231,18 @@ describe('materialized views', () => {
       create materialized view a as select n + 1 as n from between;
       create materialized view m as select a.n + z.n as n from a, z;
       create materialized view unfilled as select n from m with no data;
-      create index on m (n); create unique index on unfilled (n)`);
+      create index on m (n); create unique index on unfilled (n);
+      create schema theirs; create table theirs.t as select 7 as id;
+      create materialized view theirs.by_grant as select id from theirs.t;
+      alter materialized view theirs.by_grant owner to pg_monitor;
+      grant usage on schema theirs to pg_monitor; grant select on theirs.t to pg_monitor`);
     await using run = await cloneFor(source, target);
 
-    await run.clone();
+    const { problems } = await run.clone();
 
+    expect(problems).toEqual([]);
+    // Filled as its owner, who reads the table by what was granted.
+    expect(await target.sql('select id from theirs.by_grant')).toEqual([{ id: '7' }]);
     expect(await target.sql('select n from m')).toEqual([{ n: '166' }]);
     expect(await dumpText(target)).toBe(await dumpText(source));
     expect(await target.sql(`select relispopulated from pg_class where relname = 'unfilled'`)).toEqual([
