@@ -21,7 +21,8 @@ async function setAll(source: TestDatabase): Promise<void> {
   await source.sql(`
     alter database ${source.name} set search_path = "$user", public, "Odd "" name";
     alter database ${source.name} set work_mem = '7MB';
-    alter database ${source.name} set default_transaction_read_only = on;
+    alter database ${source.name} set default_transaction_deferrable = on;
+    alter database ${source.name} set default_transaction_isolation = 'serializable';
     alter database ${source.name} set app.tenant = 'it''s';
     alter database ${source.name} set datestyle = 'SQL, DMY';
     alter role postgres in database ${source.name} set lock_timeout = '3s'`);
@@ -32,7 +33,7 @@ describe('settings of the database', () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
     await setAll(source);
-    await source.sql(`set default_transaction_read_only = off; create table t (at timestamptz, d date);
+    await source.sql(`create table t (at timestamptz, d date);
       insert into t values ('2020-02-03 04:05', '2020-02-03')`);
     await using run = await cloneFor(source, target);
 
