@@ -175,11 +175,13 @@ export async function runCommand(
   };
   const stops = handleStops(log, exit, command.undoneByStop);
   const uncaught = (error: unknown) => {
-    if (command.undoneByStop !== undefined && !stops.signal.aborted) {
-      stops.stop(asFailure(error));
-      setTimeout(() => uncaught(error), undoneWithinMs).unref();
-      return;
-    }
+    if (command.undoneByStop === undefined) return endAtOnce(error);
+    // One such error may bring others: none of them ends what is being undone.
+    log.error(`an error that nobody caught; stopping: ${asFailure(error).message}`);
+    if (!stops.signal.aborted) stops.stop(asFailure(error));
+    setTimeout(() => endAtOnce(error), undoneWithinMs).unref();
+  };
+  const endAtOnce = (error: unknown) => {
     status = reportFailure(log, asFailure(error), resumeCommand);
     if (command.undoneByStop !== undefined) log.error(command.undoneByStop);
     log.close();

@@ -11,7 +11,8 @@ async function runWith(
     words = [],
     command = {},
     stdout,
-  }: { words?: string[]; command?: Partial<Command>; stdout?: unknown } = {},
+    exitNow = () => {},
+  }: { words?: string[]; command?: Partial<Command>; stdout?: unknown; exitNow?: () => void } = {},
 ) {
   let stderr = '';
   const sink = (write: (text: string) => void) =>
@@ -39,7 +40,7 @@ async function runWith(
       stderr: sink((text) => {
         stderr += text;
       }),
-      exitNow: () => {},
+      exitNow,
     },
     'walferry',
     tested,
@@ -59,13 +60,17 @@ test('an error that nobody caught stops a command that undoes, and is what it en
   let undone = false;
   const { status, lines } = await runWith(
     async ({ signal }) => {
-      process.listeners('uncaughtException').at(-1)?.(new Error('a bug'), 'uncaughtException');
+      const caughtByNobody = process.listeners('uncaughtException').at(-1);
+      caughtByNobody?.(new Error('a bug'), 'uncaughtException');
+      // What it brings with it ends nothing either.
+      caughtByNobody?.(new Error('another one'), 'uncaughtException');
       undone = signal.aborted;
       throwIfStopped(signal);
     },
-    { command: { undoneByStop: 'the source may be frozen' } },
+    { command: { undoneByStop: 'the source may be frozen' }, exitNow: () => expect.unreachable() },
   );
   expect(undone).toBe(true);
+  expect(lines.join('\n')).toContain('another one');
   expect(status).toBe(new Failure('internal', '').policy.exit);
   expect(lines.slice(1).join('\n')).toContain('a bug');
 });
