@@ -395,6 +395,9 @@ describe('any message', () => {
     );
   });
 
+  // An insert with a value that was not sent is understood, and refused for what it does not say.
+  const refusals: readonly unknown[] = ['message-unreadable', 'plugin-limit'];
+
   test('with bytes exchanged is read or refused, never anything else', () => {
     const exchanges = fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 6 });
     fc.assert(
@@ -407,7 +410,7 @@ describe('any message', () => {
           try {
             decoder.decode(payload, lsn(1n));
           } catch (error) {
-            expect(error).toMatchObject({ code: 'message-unreadable' });
+            expect(refusals).toContain(error instanceof Failure ? error.code : error);
           }
         }
       }),
@@ -423,7 +426,7 @@ describe('any message', () => {
         try {
           decoder.decode(Buffer.concat([Buffer.from(tag), garbage]), lsn(1n));
         } catch (error) {
-          expect(error).toMatchObject({ code: 'message-unreadable' });
+          expect(refusals).toContain(error instanceof Failure ? error.code : error);
         }
       }),
       { numRuns: 2000 },
