@@ -86,7 +86,7 @@ export type FailureCode =
   | 'journal-damaged'
   /** The stream sent something that walferry does not understand. Nothing after it was taken. */
   | 'message-unreadable'
-  /** The slot's output plugin did not print what is needed to apply a change exactly: the message says which, and of which table. Nothing after it was taken. */
+  /** The slot's output plugin did not print what is needed to apply a change exactly: the message says which, and of which table; or a change is longer than one that can be passed on, half a gigabyte. Nothing after it was taken. */
   | 'plugin-limit'
   /** Nobody answers where a run was said to listen (--host, --port): it has ended, or listens elsewhere. */
   | 'control-unreachable'

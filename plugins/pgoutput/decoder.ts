@@ -22,6 +22,7 @@ import { relationLabel } from '../../src/model/relation.js';
 import type { Cell, Key } from '../../src/model/row.js';
 import { quoteQualified } from '../../src/model/sql.js';
 import { unchanged } from '../../src/model/row.js';
+import { longestText } from '../../src/model/text-limit.js';
 import { cellNull, cellText, describeByte, PayloadReader } from './payload.js';
 
 const tagStreamAbort = 0x41;
@@ -69,6 +70,12 @@ export class PgoutputDecoder implements Decoder {
   #inBlock = false;
   /** Transactions that come in blocks and have not ended. */
   readonly #streamed = new Set<bigint>();
+  readonly #longestCell: number;
+
+  /** `longestCell`: in UTF-16 units; what a string can hold unless told. */
+  constructor(longestCell = longestText) {
+    this.#longestCell = longestCell;
+  }
 
   decode(payload: Buffer, walStart: Lsn): PluginMessage | null {
     // The caller may use the same buffer again.
@@ -326,7 +333,7 @@ export class PgoutputDecoder implements Decoder {
     const xid = flags === 1 ? this.#openXid() : null;
     const lsn = reader.lsn();
     const prefix = reader.name();
-    const content = reader.base64(reader.uint32());
+    const content = reader.base64(reader.uint32(), prefix, this.#longestCell);
     return { kind: 'message', xid, lsn, prefix, content };
   }
 
@@ -372,7 +379,7 @@ export class PgoutputDecoder implements Decoder {
     for (let position = 0; position < count; position += 1) {
       const kind = reader.uint8();
       if (kind === cellText) {
-        row.push(reader.text(reader.uint32()));
+        row.push(reader.cell(relation, position, this.#longestCell));
       } else if (kind === cellNull) {
         row.push(null);
       } else if (kind === cellUnchanged && mayBeUnchanged) {
@@ -418,7 +425,7 @@ export class PgoutputDecoder implements Decoder {
       if (kind === cellNull) {
         if (inKey) key.push(null);
       } else if (kind === cellText && inKey) {
-        key.push(reader.text(reader.uint32()));
+        key.push(reader.cell(relation, position, this.#longestCell));
       } else {
         reader.refuse(`${describeByte(kind)} is no kind of cell here`, reader.offset - 1);
       }

@@ -8,6 +8,8 @@ import type { Lsn } from '../../src/model/lsn.js';
 import { formatLsn } from '../../src/model/lsn.js';
 import { isPackable, packNull, packedBytesAtMost } from '../../src/model/packed-row.js';
 import type { PackSpace, PackedRow } from '../../src/model/packed-row.js';
+import { relationLabel, type Relation } from '../../src/model/relation.js';
+import { isLongerThan, tooLong } from '../../src/model/text-limit.js';
 
 // Two 32-bit halves seen as one 64-bit number: one allocation where shifting bigints would make four.
 const wide = new BigUint64Array(1);
@@ -122,14 +124,23 @@ export class PayloadReader {
     return this.#text(start, end);
   }
 
-  /** Text of a given length. */
-  text(length: number): string {
+  /** The cell of a column, its length before it. Throws `plugin-limit` when it has more UTF-16 units than `longest`. */
+  cell(relation: Relation, position: number, longest: number): string {
+    const length = this.uint32();
     const start = this.#take(length);
+    if (length > longest && isLongerThan(longest, this.#bytes, start, start + length)) {
+      const column = relation.columns[position]?.name ?? '';
+      throw tooLong(`a value of column "${column}" of ${relationLabel(relation)}`, this.#lsn, longest);
+    }
     return this.#text(start, start + length);
   }
 
-  base64(length: number): string {
+  /** The content of a logical message. Throws `plugin-limit` when its text would be longer than `longest`. */
+  base64(length: number, prefix: string, longest: number): string {
     const start = this.#take(length);
+    if (Math.ceil(length / 3) * 4 > longest) {
+      throw tooLong(`a logical message with the prefix "${prefix}"`, this.#lsn, longest);
+    }
     return this.#bytes.toString('base64', start, start + length);
   }
 

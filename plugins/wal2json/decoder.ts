@@ -24,7 +24,7 @@ import type { ChangeMessage, PluginMessage } from '../../src/model/message.js';
 import { tablesStale, type Decoder } from '../../src/model/plugin.js';
 import type { Relation } from '../../src/model/relation.js';
 import type { SourceTables } from '../../src/model/source-table.js';
-import { readPayload, refuse, refuseLimit, type PayloadPlace } from '../refusal.js';
+import { readPayload, refuse, refuseLimit, refuseLong, type PayloadPlace } from '../refusal.js';
 import { readServerTime } from '../server-time.js';
 import {
   arrangeInsert,
@@ -119,6 +119,7 @@ export class Wal2jsonDecoder implements Decoder {
   #message(payload: Buffer, place: PayloadPlace): PluginMessage | typeof tablesStale | null {
     // A message holds any bytes: it is not read as text.
     const isMessage = payload.subarray(0, messageMark.length).equals(Buffer.from(messageMark));
+    if (isMessage) refuseLong(payload, place);
     const text = isMessage ? payload.toString('latin1') : readPayload(payload, place);
     const scanner = new JsonScanner(text, place);
     const action = this.#action(scanner);

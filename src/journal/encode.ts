@@ -5,11 +5,13 @@
  * A line is left *open*, without its closing `}` and newline, because a checksum may still join it.
  */
 import type { Insert, Update } from '../model/change.js';
-import { formatLsn } from '../model/lsn.js';
+import type { Failure } from '../failure.js';
+import { formatLsn, zeroLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Begin, ChangeMessage, Commit, StreamMessage } from '../model/message.js';
 import { packedOf } from '../model/packed-row.js';
-import type { Relation } from '../model/relation.js';
+import { relationLabel, type Relation } from '../model/relation.js';
+import { longestText, tooLong } from '../model/text-limit.js';
 import { journalFormat, journalVersion } from './format.js';
 import type { Header } from './format.js';
 import type { LineBuffer } from './line-buffer.js';
@@ -63,6 +65,20 @@ function putRow(change: Insert | Update, lines: LineBuffer): void {
   else lines.putPacked(packed);
 }
 
+/** What may still join a line: the mark of an fsync, a checksum, the end of the object. */
+const lineEndChars = 128;
+
+/** What the engine says of a string that would be longer than any can be. */
+const noSuchString = 'Invalid string length';
+
+/** What a line is about, for whoever is told that it is too long. */
+function lineSubject(message: StreamMessage): string {
+  if (message.kind === 'change' && message.change.kind !== 'truncate') {
+    return `a row of ${relationLabel(message.change.relation)}`;
+  }
+  return message.kind === 'message' ? `a logical message with the prefix "${message.prefix}"` : 'a message';
+}
+
 /** How the line of a row's change begins. */
 const actions = {
   insert: '{"action":"I","xid":"',
@@ -88,9 +104,15 @@ export class LineEncoder {
   #lastTime: bigint | null = null;
   #timeText = '';
 
-  /** `firstId`: greater than every relation number that stands in the file already. */
-  constructor(firstId: number) {
+  readonly #longestLine: number;
+
+  /**
+   * `firstId`: greater than every relation number that stands in the file already. `longestLine`: in UTF-16 units; what
+   * can be read back unless told.
+   */
+  constructor(firstId: number, longestLine = longestText) {
     this.#nextId = firstId;
+    this.#longestLine = longestLine - lineEndChars;
   }
 
   /** The relations described since this was asked last. */
@@ -101,8 +123,30 @@ export class LineEncoder {
     return described;
   }
 
-  /** Adds the message's line, open; before it the description of each relation that is new to the file. */
+  /**
+   * Adds the message's line, open; before it the description of each relation that is new to the file. Throws
+   * `plugin-limit` when nobody could read the line.
+   */
   encode(message: StreamMessage, lines: LineBuffer): void {
+    const before = lines.used;
+    try {
+      this.#put(message, lines);
+    } catch (error) {
+      if (!(error instanceof RangeError && error.message === noSuchString)) throw error;
+      throw this.#tooLong(message);
+    }
+    // The bytes are known for nothing; the line has at most as many units.
+    if (lines.used - before > this.#longestLine && lines.isLongerThan(this.#longestLine)) {
+      throw this.#tooLong(message);
+    }
+  }
+
+  #tooLong(message: StreamMessage): Failure {
+    const lsn = message.kind === 'change' || message.kind === 'message' ? message.lsn : zeroLsn;
+    return tooLong(lineSubject(message), lsn, this.#longestLine);
+  }
+
+  #put(message: StreamMessage, lines: LineBuffer): void {
     switch (message.kind) {
       case 'change':
         this.#change(message, lines);

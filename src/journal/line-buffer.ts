@@ -9,6 +9,7 @@ import { writeLsn } from '../model/lsn.js';
 import type { Lsn } from '../model/lsn.js';
 import type { PackedRow } from '../model/packed-row.js';
 import { unchanged } from '../model/row.js';
+import { isLongerThan } from '../model/text-limit.js';
 import type { Row } from '../model/row.js';
 import { crc32, formatSum } from './checksum.js';
 import { sumIntervalBytes } from './format.js';
@@ -39,6 +40,8 @@ export class LineBuffer {
   /** Up to where the bytes are sealed, and whether there is an open line behind that. */
   #sealed = 0;
   #open = false;
+  /** Where the line that was begun last begins. */
+  #lineStart = 0;
   #sum = 0;
 
   /** Bytes that wait for the write; those of open lines as well. */
@@ -56,6 +59,7 @@ export class LineBuffer {
     this.#used = 0;
     this.#sealed = 0;
     this.#open = false;
+    this.#lineStart = 0;
     this.#sum = sum;
   }
 
@@ -70,6 +74,12 @@ export class LineBuffer {
     if (this.#used - this.#sealed >= sumIntervalBytes) this.seal(null);
     if (this.#open) this.put('}\n');
     this.#open = true;
+    this.#lineStart = this.#used;
+  }
+
+  /** Whether the open line has more UTF-16 units than `limit`. */
+  isLongerThan(limit: number): boolean {
+    return isLongerThan(limit, this.#buffer, this.#lineStart, this.#used);
   }
 
   /**

@@ -46,6 +46,8 @@ export type JournalWriterOptions = {
   readonly log: Log;
   /** What a reader of this process finds in memory at most, in encoded bytes. */
   readonly maxTailBytes?: number;
+  /** How long a line may be, in UTF-16 units: for tests; what can be read back unless told. */
+  readonly longestLine?: number;
   /** Another disk, for tests. */
   readonly disk?: JournalDisk;
 };
@@ -187,7 +189,8 @@ export class JournalWriter {
 
   /**
    * Writes a batch, behind those before it. It is taken over: nobody changes it any more. Resolves when the
-   * operating system has it. Throws `disk-full`, `work-directory-broken`, and the same again ever after.
+   * operating system has it. Throws `disk-full`, `work-directory-broken`, `plugin-limit` (a line that nobody could read),
+   * and the same again ever after.
    */
   append(batch: readonly StreamMessage[]): Promise<void> {
     const appended = this.#appending.then(() => this.#append(batch));
@@ -271,7 +274,7 @@ export class JournalWriter {
       name: newest.name,
       handle,
       endLsn: segmentEnd(newest.name, newest.header.segmentBytes),
-      encoder: new LineEncoder(end.nextRelationId),
+      encoder: new LineEncoder(end.nextRelationId, this.#options.longestLine),
     };
     this.#size = end.offset;
     this.#lines.begin(end.sum);
@@ -402,9 +405,14 @@ export class JournalWriter {
 
   /** Creates a file with its header, both on disk when it resolves: a header that is bad later was damaged. */
   async #create(name: string): Promise<void> {
-    const { directory, timeline, segmentBytes, header } = this.#options;
+    const { directory, timeline, segmentBytes, header, longestLine } = this.#options;
     const handle = await open(join(directory, name), 'wx', 0o600);
-    this.#current = { name, handle, endLsn: segmentEnd(name, segmentBytes), encoder: new LineEncoder(0) };
+    this.#current = {
+      name,
+      handle,
+      endLsn: segmentEnd(name, segmentBytes),
+      encoder: new LineEncoder(0, longestLine),
+    };
     this.#size = 0;
     this.#marked = 0;
     this.#synced = 0;

@@ -4,6 +4,7 @@ import { Failure } from '../../src/failure.js';
 import { readLsn, zeroLsn, type Lsn } from '../../src/model/lsn.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import { emitMark } from '../../src/postgres/logical-message.js';
+import { openWriter, temporaryDirectory } from '../journal/messages.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { until } from '../support/until.js';
 import {
@@ -126,6 +127,33 @@ test('a reader killed in the middle of a transaction: it comes again whole, and 
     journal.transactions.length,
   );
   expect(ids(journal)).toEqual(Array.from({ length: 20_001 }, (_, nth) => String(nth)));
+});
+
+test('a row that no line of a transform file can hold is neither written nor acknowledged, and says which table', async () => {
+  await using source = await tableSource();
+  await using stream = await createStream(source);
+  await using directory = await temporaryDirectory();
+  // Given a line's limit that is lower than the engine's, and a row behind others that is above it,
+  await source.sql(`insert into t values (1, 'x')`);
+  const before = await currentLsn(source);
+  await source.sql(`insert into t values (2, 'x'), (3, repeat('x', 20000))`);
+  const end = await currentLsn(source);
+  const longestLine = 10_000;
+  const receiveOnce = async () => {
+    await using journal = await openWriter(directory.path, { longestLine });
+    const receiving = startReceiving(stream, new MemoryJournal(), { journal, feedbackIntervalMs: 10 });
+    receiving.setEndpos(end);
+    return { failure: await receiving.ended, durable: journal.durable };
+  };
+
+  // when it is received, and received once more,
+  for (const { failure, durable } of [await receiveOnce(), await receiveOnce()]) {
+    // then it is refused each time, and what came before it is all that the source may forget.
+    expect(failure).toMatchObject({ code: 'plugin-limit' });
+    expect(failure?.message).toMatch(/a row of public\.t at [0-9A-F]+\/[0-9A-F]+ is longer/);
+    expect(durable <= before).toBe(true);
+  }
+  expect((await confirmedLsn(source, stream.slot)) <= before).toBe(true);
 });
 
 test('what is acknowledged is exactly the end of a commit that is durable, never one only written', async () => {

@@ -28,7 +28,10 @@ function table(
 
 /** A decoder inside transaction 700 that knows the relations by the OIDs 1, 2, … */
 function opened(...relations: Relation[]): PgoutputDecoder {
-  const decoder = new PgoutputDecoder();
+  return openedBy(new PgoutputDecoder(), ...relations);
+}
+
+function openedBy(decoder: PgoutputDecoder, ...relations: Relation[]): PgoutputDecoder {
   decoder.decode(wire.begin(0x500n, 1n, 700), lsn(0n));
   relations.forEach((relation, nth) => decoder.decode(wire.relation(nth + 1, relation), lsn(0n)));
   return decoder;
@@ -255,6 +258,30 @@ describe('what is refused', () => {
         ),
         remedy: expect.stringContaining('alter table "public"."t" replica identity full'),
       }),
+    );
+  });
+
+  test.each([
+    [
+      'a value of a new row',
+      wire.insert(1, ['1', '\\'.repeat(101)]),
+      /column "note" of public\.t at 0\/77 is longer/,
+    ],
+    [
+      'a value of an old row',
+      wire.remove(1, 'K', ['x'.repeat(101), null]),
+      /column "id" of public\.t at 0\/77/,
+    ],
+    [
+      'a logical message',
+      wire.logicalMessage(true, 0x40n, 'theirs', Buffer.alloc(76)),
+      /prefix "theirs" at 0\/77 is longer/,
+    ],
+  ])('%s that no string can hold', (_claim, payload, message) => {
+    const decoder = openedBy(new PgoutputDecoder(100), keyed);
+    const read = () => decoder.decode(payload, lsn(0x77n));
+    expect(read).toThrow(
+      expect.objectContaining({ code: 'plugin-limit', message: expect.stringMatching(message) }),
     );
   });
 
