@@ -19,6 +19,8 @@ import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { MessageSource } from '../model/message-source.js';
 import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
+import type { Backend } from '../postgres/connect.js';
+import { backendStart } from '../postgres/connect-settings.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { generationsQuery, readGenerations } from '../postgres/generation.js';
 import { positionQuery, streamKeyParameters } from '../postgres/position-row.js';
@@ -96,8 +98,7 @@ class Applier {
   readonly #plans = new RelationPlans();
   #session: WireSession | null = null;
   /** The session before, while its backend may still work through what it was sent. */
-  #lostBackend: { readonly pid: number; readonly startedAt: string } | null = null;
-  #backendStartedAt = '';
+  #lostBackend: Backend | null = null;
   /** Which start of which server the session is on, and which one the position was last read from. */
   #serverStartedAt = '';
   #positionServer = '';
@@ -200,13 +201,12 @@ class Applier {
     const forMs = this.#options.lockForMs ?? lockForMs;
     // One round trip for all, where the lock is free.
     const [[row]] = await Promise.all([
-      session.query(backendQuery),
+      session.query(serverStartQuery),
       session.run(sessionSettings),
       this.#replicaRole ? session.run(replicaRoleSetting) : null,
       takeStreamLock(session, this.#options.key, { forMs, signal, log }),
     ]);
-    this.#backendStartedAt = row?.[0] ?? '';
-    this.#serverStartedAt = row?.[1] ?? '';
+    this.#serverStartedAt = row?.[0] ?? '';
     return session;
   }
 
@@ -218,7 +218,7 @@ class Applier {
   async #endLostBackend(session: WireSession): Promise<void> {
     const lost = this.#lostBackend;
     if (lost === null) return;
-    const parameters = [String(lost.pid), lost.startedAt, applicationName];
+    const parameters = [String(lost.pid), lost.start, applicationName];
     const until = Date.now() + lostBackendMs;
     while (Date.now() < until && (await session.query(endBackendQuery, parameters)).length > 0)
       await sleep(20);
@@ -336,7 +336,7 @@ class Applier {
 
   #disconnect(): void {
     if (this.#session === null) return;
-    this.#lostBackend = { pid: this.#session.backendPid, startedAt: this.#backendStartedAt };
+    this.#lostBackend = this.#session.backend;
     this.#session.close();
     this.#session = null;
   }
@@ -387,14 +387,12 @@ const sessionSettings = `
 
 const replicaRoleSetting = 'set session_replication_role = replica';
 
-const backendQuery = `
-  select backend_start::pg_catalog.text, pg_catalog.pg_postmaster_start_time()::pg_catalog.text
-    from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()`;
+const serverStartQuery = 'select pg_catalog.pg_postmaster_start_time()::pg_catalog.text';
 
 /** Rows as long as it is there. A process id may be another session's by now: its start tells. */
 const endBackendQuery = `
   select pg_catalog.pg_terminate_backend(pid)::pg_catalog.text from pg_catalog.pg_stat_activity
-  where pid = $1::pg_catalog.int4 and backend_start = $2::pg_catalog.timestamptz and application_name = $3`;
+  where pid = $1::pg_catalog.int4 and ${backendStart} = $2 and application_name = $3`;
 
 function positionMoved(key: StreamKey, position: Lsn): Failure {
   return new Failure(

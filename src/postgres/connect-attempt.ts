@@ -36,6 +36,7 @@ export type AttemptOptions = {
   readonly replication?: boolean | undefined;
   readonly timeZone?: 'UTC' | 'server' | undefined;
   readonly bulk?: boolean | undefined;
+  readonly watched?: boolean | undefined;
 };
 
 /** Makes the attempt. Throws what pg, the server or the network say, or a LoginProblem; nothing stays open then. */
@@ -57,15 +58,16 @@ export async function attempt(conninfo: Conninfo, way: Attempt, options: Attempt
     releaseParser();
     throwIfStopped(options.signal);
     const serverVersion = readServerVersion(parameters.get('server_version') ?? '');
-    const answer = await client.query<{ pid: string; in_recovery: string }>(
-      sessionStatement(serverVersion, options.timeZone ?? 'UTC'),
+    const { timeZone = 'UTC', watched = false } = options;
+    const answer = await client.query<{ pid: string; in_recovery: string; backend_start?: string | null }>(
+      sessionStatement(serverVersion, { timeZone, backendStart: watched }),
     );
     const inRecovery = answer.rows[0]?.in_recovery === 't';
     checkSessionKind(conninfo, inRecovery);
     return new Session(options.side, client, {
       login: { ...negotiatedTls(connection.stream, way), ...gate.login },
       serverVersion,
-      backendPid: Number(answer.rows[0]?.pid),
+      backend: { pid: Number(answer.rows[0]?.pid), start: answer.rows[0]?.backend_start ?? null },
       inRecovery,
       parameters,
       cancel: () => sendCancel(client, conninfo, way.tls),

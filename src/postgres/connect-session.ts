@@ -25,13 +25,20 @@ export type LoginFacts = {
   readonly bound: boolean;
 };
 
+/** A server's process. */
+export type Backend = {
+  /** As pg_stat_activity shows it: behind a proxy it is not the one of the login. */
+  readonly pid: number;
+  /** When it started (`backendStart`), since ids are used again; null where that was not asked for, or is hidden. */
+  readonly start: string | null;
+};
+
 /** What a session knows of its server from the login. */
 export type SessionFacts = {
   readonly login: LoginFacts;
   /** server_version_num, for example 150020. */
   readonly serverVersion: number;
-  /** The backend's own process id: behind a proxy it is not the one of the login. */
-  readonly backendPid: number;
+  readonly backend: Backend;
   /** Whether the server was a standby at the login. */
   readonly inRecovery: boolean;
   /** Parameters that the server reports by itself, kept up to date: server_encoding, TimeZone and others. */
@@ -66,7 +73,12 @@ export class Session {
 
   /** The backend's own process id, as pg_stat_activity shows it. */
   get backendPid(): number {
-    return this.#facts.backendPid;
+    return this.#facts.backend.pid;
+  }
+
+  /** The server's process at the other end. */
+  get backend(): Backend {
+    return this.#facts.backend;
   }
 
   /** Whether the server was a standby at the login; `fetchIsInRecovery` asks again. */

@@ -41,15 +41,32 @@ const settings: readonly Setting[] = [
 ];
 
 /**
+ * When the backend of a process id started, as text that does not depend on a session's settings: another backend with
+ * the same id has another one. Null where the session's role may not see it.
+ */
+export const backendStart = 'extract(epoch from backend_start)::pg_catalog.text';
+
+/** Some milliseconds of a new backend, so only who asks for it gets it. */
+const startColumn = `(select ${backendStart} from pg_catalog.pg_stat_activity
+  where pid = pg_catalog.pg_backend_pid()) as backend_start`;
+
+export type SessionWishes = {
+  readonly timeZone: 'UTC' | 'server';
+  /** Whether `backend_start` is returned as well: see `backendStart`. */
+  readonly backendStart: boolean;
+};
+
+/**
  * One statement that sets everything and returns `pid`, the backend's own process id (a proxy makes up the one of the
  * login), and `in_recovery`, `t` on a standby.
  */
-export function sessionStatement(serverVersion: number, timeZone: 'UTC' | 'server'): string {
+export function sessionStatement(serverVersion: number, wishes: SessionWishes): string {
+  const { timeZone } = wishes;
   const calls = [...settings, ...(timeZone === 'UTC' ? [['timezone', 'UTC', 0] as const] : [])]
     .filter(([, , since]) => serverVersion >= since)
     .map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', false)`);
   return (
     'select pg_catalog.pg_backend_pid() as pid, pg_catalog.pg_is_in_recovery() as in_recovery, ' +
-    calls.join(', ')
+    [...calls, ...(wishes.backendStart ? [startColumn] : [])].join(', ')
   );
 }

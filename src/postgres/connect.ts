@@ -17,7 +17,7 @@ import type { Conninfo } from './connection-string.js';
 import { errorKind, isNoTls, loginFailure, nodeCode, sqlState } from './sqlstate.js';
 import { loadTlsOptions, tlsTries } from './tls.js';
 
-export { Session, type RunResult, type TextRow } from './connect-session.js';
+export { Session, type Backend, type RunResult, type TextRow } from './connect-session.js';
 
 export type ConnectOptions = {
   readonly side: Side;
@@ -40,6 +40,8 @@ export type ConnectOptions = {
   readonly timeZone?: 'UTC' | 'server' | undefined;
   /** For COPY: the socket is read into large buffers that are used again (bulk-socket.ts). */
   readonly bulk?: boolean | undefined;
+  /** The session is to be told from a later one of the same process id: `Session.backend` has its start. */
+  readonly watched?: boolean | undefined;
 };
 
 const defaultRetryForMs = 3000;

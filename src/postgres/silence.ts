@@ -5,7 +5,7 @@
  * for a while asks over a second connection what the server's process does:
  *
  *   1. no second connection can be made           → lost
- *   2. the process is not there any more          → lost
+ *   2. the process is not there any more          → lost (its id alone says nothing: another one may have it by now)
  *   3. it waits for us, twice in a row            → what we said did not arrive, or its answer did not: lost
  *   4. it does anything else                      → it is busy, and is waited for
  *
@@ -13,7 +13,8 @@
  */
 import { Failure, type Side } from '../failure.js';
 import { silentLog } from '../log.js';
-import { connect } from './connect.js';
+import { connect, type Backend } from './connect.js';
+import { backendStart } from './connect-settings.js';
 import type { Conninfo } from './connection-string.js';
 
 /** How long a connection that owes an answer may be silent before it is looked after, in milliseconds. */
@@ -26,7 +27,7 @@ export type SilenceOptions = {
   readonly conninfo: Conninfo;
   readonly side: Side;
   /** The server's process at the other end. */
-  readonly backendPid: number;
+  readonly backend: Backend;
   /** Since when an answer is owed and nothing was heard, by performance.now(); null when none is owed. */
   readonly silentSince: () => number | null;
   /** The connection is lost; the failure says so. Called once. */
@@ -38,9 +39,14 @@ export type SilenceOptions = {
 /** What the server's process does, as a second connection sees it. */
 type Sight = 'gone' | 'waits' | 'busy';
 
+/** The process, and no other one that got its id since. Its own role sees the start; where it did not, the id must do. */
+const itsProcess = `from pg_catalog.pg_stat_activity
+  where pid = $1::int4 and ($2::text is null or ${backendStart} = $2)`;
+
 const sightQuery = `
-  select coalesce(wait_event_type, '') in ('Client', 'Activity') as waits
-    from pg_catalog.pg_stat_activity where pid = $1::int4`;
+  select coalesce(wait_event_type, '') in ('Client', 'Activity') as waits ${itsProcess}`;
+
+const endQuery = `select pg_catalog.pg_terminate_backend(pid) ${itsProcess}`;
 
 /** Looks after one connection until it is closed. */
 export class SilenceWatch {
@@ -90,7 +96,8 @@ export class SilenceWatch {
   }
 
   async #whyLost(): Promise<string | null> {
-    const { conninfo, side, backendPid } = this.#options;
+    const { conninfo, side, backend } = this.#options;
+    const parameters = [String(backend.pid), backend.start];
     try {
       await using session = await connect(conninfo, {
         side,
@@ -99,7 +106,7 @@ export class SilenceWatch {
         retryForMs: 0,
       });
       const see = async (): Promise<Sight> => {
-        const [row] = await session.query(sightQuery, [String(backendPid)]);
+        const [row] = await session.query(sightQuery, parameters);
         if (row === undefined) return 'gone';
         return row['waits'] === 't' ? 'waits' : 'busy';
       };
@@ -111,7 +118,7 @@ export class SilenceWatch {
       }
       if (sight === 'busy') return null;
       if (sight === 'gone') return 'its process for this connection is gone';
-      await session.query('select pg_catalog.pg_terminate_backend($1::int4)', [String(backendPid)]);
+      await session.query(endQuery, parameters);
       return 'its process for this connection waits for what was sent long ago';
     } catch (error) {
       return `a new connection cannot be made either: ${error instanceof Error ? error.message : String(error)}`;

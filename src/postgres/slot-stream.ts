@@ -248,7 +248,7 @@ export class SlotStream implements AsyncDisposable {
     this.#silence = new SilenceWatch({
       conninfo: this.#options.conninfo,
       side: 'source',
-      backendPid: this.#session.backendPid,
+      backend: this.#session.backend,
       // A socket that we do not read brings nothing; otherwise an answer is asked for in time.
       silentSince: () => (this.#full ? null : this.#heardMs),
       onLost: (failure) => {

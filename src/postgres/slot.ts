@@ -130,14 +130,15 @@ export async function connectWalsender(
   applicationName: string,
   signal: AbortSignal | undefined,
   log: Log,
-  bulk = false,
+  stream = false,
 ): Promise<Session> {
   try {
     return await connect(conninfo, {
       side: 'source',
       applicationName,
       replication: true,
-      bulk,
+      bulk: stream,
+      watched: stream,
       log,
       ...(signal === undefined ? {} : { signal }),
     });

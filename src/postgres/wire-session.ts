@@ -13,7 +13,7 @@ import type { Socket } from 'node:net';
 import pg from 'pg';
 import { Failure, asFailure } from '../failure.js';
 import { connectionOf } from './connect-session.js';
-import { connect, type ConnectOptions, type Session } from './connect.js';
+import { connect, type Backend, type ConnectOptions, type Session } from './connect.js';
 import type { Conninfo } from './connection-string.js';
 import { PreparedStatements } from './prepared-statements.js';
 import { SilenceWatch } from './silence.js';
@@ -86,7 +86,7 @@ export class WireSession {
     this.#silence = new SilenceWatch({
       conninfo,
       side: session.side,
-      backendPid: session.backendPid,
+      backend: session.backend,
       silentSince: () => this.#silentSince(),
       onLost: (failure) => this.#break(failure),
     });
@@ -103,7 +103,7 @@ export class WireSession {
 
   /** Connects and takes the connection over. Throws what `connect` throws. */
   static async open(conninfo: Conninfo, options: ConnectOptions): Promise<WireSession> {
-    return new WireSession(await connect(conninfo, options), conninfo);
+    return new WireSession(await connect(conninfo, { ...options, watched: true }), conninfo);
   }
 
   /** server_version_num, for example 150020. */
@@ -111,9 +111,9 @@ export class WireSession {
     return this.#session.serverVersion;
   }
 
-  /** The backend's own process id, as pg_stat_activity shows it. */
-  get backendPid(): number {
-    return this.#session.backendPid;
+  /** The server's process at the other end. */
+  get backend(): Backend {
+    return this.#session.backend;
   }
 
   /** Why nothing can be sent any more; null while the connection is there. */

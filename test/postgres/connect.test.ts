@@ -60,12 +60,20 @@ test.each([
 });
 
 test('settings that a server does not have yet are left out', () => {
-  expect(sessionStatement(130_000, 'UTC')).not.toMatch(/idle_session_timeout|transaction_timeout'/);
-  expect(sessionStatement(140_000, 'UTC')).toMatch(/'idle_session_timeout', '0'/);
-  expect(sessionStatement(160_000, 'UTC')).not.toMatch(/'transaction_timeout'/);
-  expect(sessionStatement(170_000, 'UTC')).toMatch(/'transaction_timeout', '0'/);
-  expect(sessionStatement(170_000, 'server')).not.toMatch(/timezone/);
-  expect(sessionStatement(170_000, 'UTC').includes(';')).toBe(false);
+  expect(sessionStatement(130_000, { timeZone: 'UTC', backendStart: false })).not.toMatch(
+    /idle_session_timeout|transaction_timeout'/,
+  );
+  expect(sessionStatement(140_000, { timeZone: 'UTC', backendStart: false })).toMatch(
+    /'idle_session_timeout', '0'/,
+  );
+  expect(sessionStatement(160_000, { timeZone: 'UTC', backendStart: false })).not.toMatch(
+    /'transaction_timeout'/,
+  );
+  expect(sessionStatement(170_000, { timeZone: 'UTC', backendStart: false })).toMatch(
+    /'transaction_timeout', '0'/,
+  );
+  expect(sessionStatement(170_000, { timeZone: 'server', backendStart: false })).not.toMatch(/timezone/);
+  expect(sessionStatement(170_000, { timeZone: 'UTC', backendStart: false }).includes(';')).toBe(false);
 });
 
 test.each([

@@ -130,7 +130,7 @@ describe('a session whose protocol we write', () => {
     await using database = await createDatabase('target');
     const wire = await WireSession.open(readConninfo(database.neonUri, {}), options);
     const waiting = Promise.allSettled([wire.query('select pg_sleep(60)'), wire.query('select 1')]);
-    await database.sql(`select pg_terminate_backend(${wire.backendPid})`);
+    await database.sql(`select pg_terminate_backend(${wire.backend.pid})`);
     const lost = { status: 'rejected', reason: { code: 'target-disconnected' } };
     expect(await waiting).toMatchObject([lost, lost]);
     expect(() => wire.send({ sql: 'select 1', parameters: [] })).toThrow(/connection to the target was lost/);
