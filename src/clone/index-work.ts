@@ -283,8 +283,12 @@ export class IndexWork {
     progress.indexDone();
   }
 
-  /** pg_get_indexdef does not tell the tablespace. */
-  async #inTablespace(session: Session, index: IndexPlan, build: () => Promise<void>): Promise<void> {
+  /** Neither pg_get_indexdef nor pg_get_constraintdef tells the tablespace. */
+  async #inTablespace(
+    session: Session,
+    index: Pick<IndexPlan, 'label' | 'tablespace'>,
+    build: () => Promise<void>,
+  ): Promise<void> {
     if (index.tablespace === null || this.#phase.options.noTablespaces) return build();
     const [row] = await session.query(
       'select exists (select from pg_catalog.pg_tablespace where spcname = $1) as there',
@@ -297,8 +301,11 @@ export class IndexWork {
       return build();
     }
     await session.query(`select pg_catalog.set_config('default_tablespace', $1, false)`, [index.tablespace]);
-    await build();
-    await session.query('reset default_tablespace');
+    try {
+      await build();
+    } finally {
+      if (session.lost === null) await session.query('reset default_tablespace');
+    }
   }
 
   async #finish(session: Session, table: TablePlan): Promise<void> {
@@ -306,9 +313,13 @@ export class IndexWork {
     const task = `constraints ${table.qualified}`;
     const began = performance.now();
     this.#recorder.started(task);
-    for (const { constraint, sql } of this.#stepsLeft(table)) {
-      try {
+    for (const { constraint, sql, builds } of this.#stepsLeft(table)) {
+      const run = async () => {
         await session.query(sql, [], `could not finish the indexes of ${table.label}`);
+      };
+      try {
+        if (builds === null) await run();
+        else await this.#inTablespace(session, builds, run);
       } catch (error) {
         // As with indexes: it is there after all.
         if (constraint === null || session.lost !== null) throw error;
@@ -409,7 +420,11 @@ function alone(session: Session): string {
 
 /** Whether all that a table needs are plain statements. */
 function canGoTogether(table: TablePlan): boolean {
-  return !isLarge(table.table) && table.indexes.every(({ tablespace }) => tablespace === null);
+  const inDefault = (index: Pick<IndexPlan, 'tablespace'> | null) => (index?.tablespace ?? null) === null;
+  const { indexes, finishing } = table;
+  return (
+    !isLarge(table.table) && indexes.every(inDefault) && finishing.every(({ builds }) => inDefault(builds))
+  );
 }
 
 const memoryQuery = `

@@ -51,6 +51,7 @@ export type IndexPlan = {
   readonly name: string;
   readonly label: string;
   readonly sql: string;
+  /** Of which no statement of ours tells; null for the database's default. */
   readonly tablespace: string | null;
   /** About what building it takes, in bytes of rows that are copied in the same time. */
   readonly cost: number;
@@ -60,6 +61,8 @@ export type FinishingStep = {
   /** The constraint that it adds; null for a step that may be run again without harm. */
   readonly constraint: string | null;
   readonly sql: string;
+  /** The index that comes with the constraint, and is not among those that are built; null where there is none. */
+  readonly builds: Pick<IndexPlan, 'label' | 'tablespace'> | null;
 };
 
 export type ClonePlan = {
@@ -182,9 +185,15 @@ function planIndex(index: IndexFacts): IndexPlan {
 function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
   const steps: FinishingStep[] = [];
   const name = quoteIdentifier(index.name);
-  const again = (sql: string) => steps.push({ constraint: null, sql });
+  const again = (sql: string) => steps.push({ constraint: null, sql, builds: null });
   if (index.constraint !== null) {
-    steps.push({ constraint: index.constraint.name, sql: addConstraint(index, index.constraint, table) });
+    steps.push({
+      constraint: index.constraint.name,
+      sql: addConstraint(index, index.constraint, table),
+      builds: isMadeByConstraint(index)
+        ? { label: relationLabel(index), tablespace: index.tablespace }
+        : null,
+    });
   }
   // pg_dump writes these into the index's own entry, which is not restored.
   for (const { column, target } of index.statistics) {

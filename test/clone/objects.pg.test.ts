@@ -312,6 +312,42 @@ describe('a target that is not fresh', () => {
 });
 
 describe('tablespaces', () => {
+  test('that the target has hold the indexes of keys and of exclusion constraints too', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    const name = `${source.name}_space`;
+    for (const { sql } of [source, target]) {
+      await sql('set allow_in_place_tablespaces = on');
+      await sql(`create tablespace ${name} location ''`);
+    }
+    const placed = `select c.relname as name, t.spcname as space from pg_class c
+      left join pg_tablespace t on t.oid = c.reltablespace where c.relname ~ '^stay' order by 1`;
+    try {
+      await source.sql(`create table stay (id integer primary key using index tablespace ${name}, during int4range,
+          constraint stay_apart exclude using gist (during with &&) using index tablespace ${name},
+          constraint stay_elsewhere exclude using gist (during with -|-));
+        create index stay_by_range on stay (during) tablespace ${name};
+        insert into stay values (1, '[1,2)'), (2, '[5,6)')`);
+      await using run = await cloneFor(source, target);
+
+      const summary = await run.clone();
+
+      expect(summary.problems).toEqual([]);
+      const spaces = await source.sql(placed);
+      expect(spaces.filter(({ space }) => space === name).map((row) => row['name'])).toEqual([
+        'stay_apart',
+        'stay_by_range',
+        'stay_pkey',
+      ]);
+      expect(await target.sql(placed)).toEqual(spaces);
+    } finally {
+      for (const { sql } of [source, target]) {
+        await sql('drop table if exists stay');
+        await sql(`drop tablespace ${name}`);
+      }
+    }
+  });
+
   test('that the target lacks are reported, and not asked for with --no-tablespaces', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');

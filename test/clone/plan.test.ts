@@ -141,7 +141,11 @@ describe('the plan of the tables', () => {
 
     expect(plan.tables[0]?.indexes).toEqual([]);
     expect(plan.tables[0]?.finishing).toEqual([
-      { constraint: 'k9', sql: 'alter table only "public"."t1" add constraint "k9" DEF 9' },
+      {
+        constraint: 'k9',
+        sql: 'alter table only "public"."t1" add constraint "k9" DEF 9',
+        builds: { label: 'public.i7', tablespace: null },
+      },
     ]);
   });
 
