@@ -94,7 +94,7 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
   const plan = planClone(schema, new Set(filter === null ? [] : tablesWithoutRows(schema, filter)));
   const tables = plan.tables.map(({ table, parts, withRows, indexes, finishing }): PlannedTable => {
     const { oid, name, bytes, estimatedRows } = table;
-    const constraints = finishing.filter(({ sql }) => sql.includes(' exclude ')).length;
+    const withConstraints = finishing.filter(({ builds }) => builds !== null).length;
     return {
       oid,
       schema: table.schema,
@@ -102,7 +102,7 @@ export async function describeClone(options: DescribeOptions): Promise<CloneDesc
       bytes,
       estimatedRows,
       parts: withRows ? parts.length : 0,
-      indexes: indexes.length + constraints,
+      indexes: indexes.length + withConstraints,
       rule: filter?.decideRelation(oid).rule ?? null,
       part: partOf(table),
     };

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { readFile, stat } from 'node:fs/promises';
 import { finalizeTarget } from '../../src/clone/clone.js';
+import { describeClone } from '../../src/clone/describe.js';
 import { loadProblems, refusedSqlFile } from '../../src/clone/problems.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
@@ -309,6 +310,20 @@ describe('a target that is not fresh', () => {
       ),
     ).toEqual([{ granted: 't', comment: 'ours' }]);
   });
+});
+
+test('a plan counts every index: those of keys and of exclusion constraints too', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await source.sql(`create table stay (id integer primary key, during int4range, " exclude " integer unique,
+      exclude using gist (during with &&), exclude using gist (during with -|-));
+    create index on stay (during)`);
+  await using run = await cloneFor(source, target);
+
+  const plan = await describeClone({ ...run.options, filters: null });
+
+  const [all] = await source.sql(`select count(*) from pg_index where indrelid = 'stay'::regclass`);
+  expect([String(plan.indexes), plan.tables.map(({ indexes }) => indexes)]).toEqual([all?.['count'], [5]]);
 });
 
 describe('tablespaces', () => {
