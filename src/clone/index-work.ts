@@ -19,6 +19,7 @@ import type { Failures } from './failures.js';
 import { isFrozen, isLarge, maintenanceWorkMemKb } from './plan.js';
 import type { FinishingStep, IndexPlan, TablePlan } from './plan.js';
 import { constraintName, fetchPresentIndexes } from './present-indexes.js';
+import { attemptAlone, recordProblems } from './problems.js';
 import { attempts, FewerConnections, hasNoConnection, isConnectionLost, pauseBefore } from './retry.js';
 import { HeldSession, openBulkTarget } from './sessions.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
@@ -313,7 +314,14 @@ export class IndexWork {
     const task = `constraints ${table.qualified}`;
     const began = performance.now();
     this.#recorder.started(task);
-    for (const { constraint, sql, builds } of this.#stepsLeft(table)) {
+    for (const { constraint, sql, builds, mayFail } of this.#stepsLeft(table)) {
+      if (mayFail !== null) {
+        const message = await attemptAlone(session, sql);
+        if (message !== null) {
+          recordProblems(this.#phase.options.directory, [{ ...mayFail, message, sql: `${sql};` }]);
+        }
+        continue;
+      }
       const run = async () => {
         await session.query(sql, [], `could not finish the indexes of ${table.label}`);
       };
@@ -422,9 +430,8 @@ function alone(session: Session): string {
 function canGoTogether(table: TablePlan): boolean {
   const inDefault = (index: Pick<IndexPlan, 'tablespace'> | null) => (index?.tablespace ?? null) === null;
   const { indexes, finishing } = table;
-  return (
-    !isLarge(table.table) && indexes.every(inDefault) && finishing.every(({ builds }) => inDefault(builds))
-  );
+  if (isLarge(table.table) || !indexes.every(inDefault)) return false;
+  return finishing.every(({ builds, mayFail }) => inDefault(builds) && mayFail === null);
 }
 
 const memoryQuery = `

@@ -63,6 +63,8 @@ export type FinishingStep = {
   readonly sql: string;
   /** The index that comes with the constraint, and is not among those that are built; null where there is none. */
   readonly builds: Pick<IndexPlan, 'label' | 'tablespace'> | null;
+  /** Whose refusal is told, and does not end the run; null where it must succeed. */
+  readonly mayFail: { readonly object: string } | null;
 };
 
 export type ClonePlan = {
@@ -185,7 +187,9 @@ function planIndex(index: IndexFacts): IndexPlan {
 function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
   const steps: FinishingStep[] = [];
   const name = quoteIdentifier(index.name);
-  const again = (sql: string) => steps.push({ constraint: null, sql, builds: null });
+  const qualified = quoteQualified(index.schema, index.name);
+  const again = (sql: string, mayFail: FinishingStep['mayFail'] = null) =>
+    steps.push({ constraint: null, sql, builds: null, mayFail });
   if (index.constraint !== null) {
     steps.push({
       constraint: index.constraint.name,
@@ -193,13 +197,18 @@ function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
       builds: isMadeByConstraint(index)
         ? { label: relationLabel(index), tablespace: index.tablespace }
         : null,
+      mayFail: null,
     });
   }
   // pg_dump writes these into the index's own entry, which is not restored.
   for (const { column, target } of index.statistics) {
-    again(
-      `alter index ${quoteQualified(index.schema, index.name)} alter column ${column} set statistics ${target}`,
-    );
+    again(`alter index ${qualified} alter column ${column} set statistics ${target}`);
+  }
+  // The target may lack the extension.
+  for (const extension of index.extensions ?? []) {
+    again(`alter index ${qualified} depends on extension ${quoteIdentifier(extension)}`, {
+      object: `index ${relationLabel(index)}`,
+    });
   }
   if (index.clustered) again(`alter table ${table} cluster on ${name}`);
   if (index.replicaIdentity) again(`alter table only ${table} replica identity using index ${name}`);

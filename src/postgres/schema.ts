@@ -62,6 +62,8 @@ export type IndexFacts = {
   readonly replicaIdentity: boolean;
   /** Statistics targets of the index's own (expression) columns. */
   readonly statistics: readonly { readonly column: number; readonly target: number }[];
+  /** It is dropped with these extensions (DEPENDS ON EXTENSION); absent in what an earlier version has written. */
+  readonly extensions?: readonly string[];
   readonly constraint: {
     readonly oid: number;
     readonly name: string;
@@ -202,7 +204,11 @@ const indexesQuery = (size: string) => `
     pg_catalog.pg_get_constraintdef(k.oid) as constraint_definition,
     k.condeferrable as deferrable, k.condeferred as deferred,
     (select pg_catalog.string_agg(a.attnum || ' ' || a.attstattarget, ',' order by a.attnum)
-      from pg_catalog.pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0) as statistics
+      from pg_catalog.pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0) as statistics,
+    (select pg_catalog.json_agg(e.extname order by e.extname)::text
+      from pg_catalog.pg_depend d join pg_catalog.pg_extension e on e.oid = d.refobjid
+      where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = i.indexrelid
+        and d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'x') as extensions
   from pg_catalog.pg_index i
   join pg_catalog.pg_class x on x.oid = i.indexrelid
   join pg_catalog.pg_am am on am.oid = x.relam
@@ -229,6 +235,7 @@ async function fetchIndexes(session: Session, { estimateSizes = false }): Promis
     clustered: flag(row, 'clustered'),
     replicaIdentity: flag(row, 'replica_identity'),
     statistics: readStatistics(row['statistics'] ?? null),
+    extensions: JSON.parse(row['extensions'] ?? '[]') as string[],
     constraint: readIndexConstraint(row),
   }));
 }

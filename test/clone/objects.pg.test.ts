@@ -312,6 +312,45 @@ describe('a target that is not fresh', () => {
   });
 });
 
+test('what is dropped with an extension on the source is dropped with it on the target', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await source.sql(`create extension citext; create extension hstore;
+    create table t (id integer primary key, x text unique, exclude (id with =));
+    create index t_by_x on t (x); insert into t values (1, 'x');
+    create function noted() returns trigger language plpgsql as 'begin return new; end';
+    create trigger note before insert on t for each row execute function noted();
+    create materialized view m as select id from t; create index m_by_id on m (id);
+    alter index t_pkey depends on extension citext;
+    alter index t_by_x depends on extension citext; alter index t_by_x depends on extension hstore;
+    alter index t_id_excl depends on extension hstore; alter index m_by_id depends on extension hstore;
+    alter function noted() depends on extension citext; alter materialized view m depends on extension citext;
+    alter trigger note on t depends on extension citext`);
+  const links = `select pg_describe_object(classid, objid, objsubid) as object, extname as extension
+    from pg_depend join pg_extension e on e.oid = refobjid where deptype = 'x' order by 1, 2`;
+  await using run = await cloneFor(source, target);
+
+  const summary = await run.clone();
+
+  expect(summary.problems).toEqual([]);
+  const expected = await source.sql(links);
+  expect(expected).toHaveLength(8);
+  expect(await target.sql(links)).toEqual(expected);
+
+  // An extension that the target does without is told of, and keeps nothing from being made.
+  await target.sql('drop table t cascade; drop function noted; drop extension hstore cascade');
+  await source.sql('drop materialized view m');
+  await using second = await cloneFor(source, target);
+  const without = await second.clone({ skipExtensions: true, dropIfExists: true });
+  expect(without.problems.map(({ object, sql }) => [object, sql])).toEqual([
+    ['index public.t_id_excl', 'alter index "public"."t_id_excl" depends on extension "hstore";'],
+    ['index public.t_by_x', 'alter index "public"."t_by_x" depends on extension "hstore";'],
+  ]);
+  expect(
+    await target.sql("select indexrelid::regclass as name from pg_index where indrelid = 't'::regclass"),
+  ).toHaveLength(4);
+});
+
 test('a plan counts every index: those of keys and of exclusion constraints too', async () => {
   await using source = await createDatabase('source');
   await using target = await createDatabase('target');
