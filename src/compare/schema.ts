@@ -21,6 +21,8 @@ export type CompareSchemaOptions = {
   readonly filter?: FilterFile | null;
   /** Everything but owners and privileges unless told. */
   readonly scope?: Partial<ObjectScope>;
+  /** What is compared of the objects of a side, where that is not all of them (schema-following.ts). */
+  readonly as?: (objects: readonly SchemaObject[]) => readonly SchemaObject[];
   readonly log?: Log;
   readonly signal?: AbortSignal;
 };
@@ -31,7 +33,7 @@ const beginSql = 'begin isolation level repeatable read, read only';
 
 /** Compares the schemas. Differences are returned, not thrown: `schemasDiffer` makes a failure of them. */
 export async function compareSchema(options: CompareSchemaOptions): Promise<SchemaComparison> {
-  const { filter = null, log = silentLog, signal } = options;
+  const { filter = null, log = silentLog, as = (objects) => objects, signal } = options;
   const scope = { ...defaultScope, ...options.scope };
   const open = (side: 'source' | 'target') =>
     connect(options[side], { side, applicationName: 'walferry compare', log, signal });
@@ -45,8 +47,9 @@ export async function compareSchema(options: CompareSchemaOptions): Promise<Sche
       return await fetchSchemaObjects(session, scope);
     };
     const [onSource, onTarget] = await Promise.all([read(source), read(target)]);
-    const [wanted, found] =
-      filter === null ? [onSource, onTarget] : await inScope(source, filter, log, [onSource, onTarget]);
+    const [wanted, found] = (
+      filter === null ? [onSource, onTarget] : await inScope(source, filter, log, [onSource, onTarget])
+    ).map(as) as [readonly SchemaObject[], readonly SchemaObject[]];
     const [row] = await source.query('select pg_catalog.current_database() as database');
     const major = ({ serverVersion }: Session) => Math.floor(serverVersion / 10_000);
     const majors = { source: major(source), target: major(target) };

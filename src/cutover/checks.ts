@@ -10,6 +10,7 @@ import { loadSetup, phaseDone } from '../catalog/setup.js';
 import { isOn } from '../clone/database-properties.js';
 import { listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
+import { loadStatus } from '../monitor/status.js';
 import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import { quoteIdentifier } from '../model/sql.js';
 import { relationLabel } from '../model/relation.js';
@@ -39,6 +40,11 @@ export type CheckFacts = {
   readonly finalized: boolean;
   /** Where the source's WAL ends. */
   readonly sourceLsn: Lsn;
+  /**
+   * How far the target is behind as the run that follows has told just now: WAL of other databases, which it has read
+   * past, is not in it. Null where no run tells.
+   */
+  readonly behindBytes: number | null;
   readonly standby: boolean;
   readonly freeze: FreezeFacts;
   readonly grants: readonly FoundGrant[];
@@ -51,6 +57,10 @@ export type CheckFacts = {
   readonly subscriptions: readonly string[];
   /** Members of pg_write_all_data. */
   readonly writersOfAll: readonly string[];
+  /** Whether the source holds large objects that are copied. */
+  readonly largeObjects: boolean;
+  /** Configuration tables of extensions, as labels. */
+  readonly configuration: readonly string[];
   readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
 };
 
@@ -86,6 +96,7 @@ type FactsHere =
   | 'copied'
   | 'finalized'
   | 'sourceLsn'
+  | 'behindBytes'
   | 'standby'
   | 'prepared'
   | 'subscriptions'
@@ -107,6 +118,7 @@ export async function fetchCheckFacts(
     copied: run === 'follow' || phaseDone(catalog, 'copy'),
     finalized: run === 'clone' && phaseDone(catalog, 'drain'),
     sourceLsn: readLsn(row?.['lsn'] ?? '0/0'),
+    behindBytes: toldBehind(catalog),
     standby: row?.['standby'] === 'true',
     prepared: await fetchPrepared(session),
     subscriptions: await fetchSubscriptions(session),
@@ -115,9 +127,24 @@ export async function fetchCheckFacts(
   };
 }
 
-/** The distance from the target to the source, in bytes of WAL. */
-export function lagBytes({ sourceLsn, sentinel }: Pick<CheckFacts, 'sourceLsn' | 'sentinel'>): number {
-  return sourceLsn > sentinel.replayLsn ? Number(sourceLsn - sentinel.replayLsn) : 0;
+/** A run tells once a second; what is older than this says nothing of now. */
+const toldWithinMs = 3000;
+
+function toldBehind(catalog: Catalog): number | null {
+  const now = Date.now();
+  const { heardAtMs, stream } = loadStatus(catalog, now);
+  if (heardAtMs === null || now - heardAtMs > toldWithinMs) return null;
+  return stream?.applied?.behindBytes ?? null;
+}
+
+/** The distance from the target to the source, in bytes of WAL: what the run tells is without that of other databases. */
+export function lagBytes({
+  sourceLsn,
+  sentinel,
+  behindBytes,
+}: Pick<CheckFacts, 'sourceLsn' | 'sentinel' | 'behindBytes'>): number {
+  const distance = sourceLsn > sentinel.replayLsn ? Number(sourceLsn - sentinel.replayLsn) : 0;
+  return behindBytes === null ? distance : Math.min(distance, behindBytes);
 }
 
 /** Every line, in the order in which they are said. */
@@ -170,8 +197,27 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       'the sequences can be read',
       `the role may not read the sequences ${listLabels(facts.unreadableSequences)}: grant select on all sequences in their schemas to it`,
     ),
+    ...judgeUnfollowed(facts),
     ...judgeFreeze(facts, choices),
   ];
+}
+
+/** What was copied once, and is in no stream. */
+function judgeUnfollowed({ largeObjects, configuration }: CheckFacts): Check[] {
+  const lines: Check[] = [];
+  if (largeObjects) {
+    lines.push({
+      level: 'note',
+      text: 'large objects are in no stream and are not compared: those written since the copy are on the target as they were (walferry copy blobs copies them again)',
+    });
+  }
+  if (configuration.length > 0) {
+    lines.push({
+      level: 'note',
+      text: `configuration tables of extensions are in no stream: what was written to them since the copy is not on the target: ${listLabels(configuration)}`,
+    });
+  }
+  return lines;
 }
 
 /** Which ways to stop writes the role has, and whether the chosen one is among them. */

@@ -13,6 +13,7 @@ import { judgeChecks, lagBytes, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
 import { predictPause, type PredictedStep } from './predict.js';
 import { gatherFacts, keptTables, openStreamSource } from './prepare.js';
+import { checkSchemas } from './schemas.js';
 
 export type PlanOptions = {
   readonly source: Conninfo;
@@ -47,6 +48,9 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
     const stream = requireStream(catalog);
     const choices = resolveChoices(options.choices, null);
     await using session = await openStreamSource(source, stream, { log, signal });
+    const keeps = keptTables(catalog);
+    const work = { source, target, directory, keeps, parts: stream.parts, log, signal };
+    const schemas = await checkSchemas(work, choices.verify);
     const facts = await gatherFacts(session, target, catalog, stream, { log, signal });
     const sizes = await tableSizes(session, catalog);
     const steps = predictPause(
@@ -63,7 +67,7 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
     );
     return {
       choices,
-      checks: judgeChecks(facts, choices),
+      checks: [...judgeChecks(facts, choices), ...schemas],
       steps,
       pauseMs: steps.reduce((sum, { ms }) => sum + ms, 0),
     };

@@ -1,7 +1,9 @@
 /** What every call begins with: the right source, the right target, and the facts for the checks. */
 import type { Catalog } from '../catalog/database.js';
 import { loadFilter } from '../catalog/filter-record.js';
+import { loadSetup } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
+import { fetchExtensions } from '../clone/extensions.js';
 import { fetchUnreadableSequences } from '../clone/sequences.js';
 import { Failure } from '../failure.js';
 import { keepsOf, keptSequencesOf, type Keeps } from '../filter/scope.js';
@@ -9,6 +11,7 @@ import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { holdsLargeObjects } from '../postgres/large-object.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { fetchCheckFacts, type CheckFacts } from './checks.js';
@@ -70,6 +73,11 @@ export async function gatherFacts(
     }),
     definers: await fetchDefiners(session),
     sessions: await fetchOtherSessions(session),
+    largeObjects:
+      loadSetup(catalog)?.settings['skip-large-objects'] !== true && (await holdsLargeObjects(session)),
+    configuration: (await fetchExtensions(session)).flatMap(({ configuration }) =>
+      configuration.flatMap((one) => (one.kind === 'table' ? [relationLabel(one)] : [])),
+    ),
     unreadableSequences: (await fetchUnreadableSequences(session, keptSequences(catalog))).map(relationLabel),
   });
 }

@@ -11,6 +11,8 @@ export type CutoverReport = {
   readonly started_at: string;
   /** From the freeze to the moment the application may write to the target, or to now; null when nothing was frozen. */
   readonly pause_ms: number | null;
+  /** The same from the start of the command before the freeze, which may stop the application; null without one. */
+  readonly pause_with_command_ms: number | null;
   readonly freeze: string;
   readonly endpos: string | null;
   readonly verify: string;
@@ -21,10 +23,13 @@ export type CutoverReport = {
 export function reportOf(record: CutoverRecord): CutoverReport {
   const { state, startedAt, freeze, frozenAtMs, openAtMs, endpos, settings, steps } = record;
   const frozen = freeze !== null && freeze.kind !== 'none' && state !== 'undone';
+  const command = steps.find(({ name }) => name === 'before-freeze');
   return {
     state,
     started_at: startedAt,
     pause_ms: frozenAtMs === null || openAtMs === null ? null : openAtMs - frozenAtMs,
+    pause_with_command_ms:
+      command === undefined || openAtMs === null ? null : openAtMs - Date.parse(command.startedAt),
     freeze: String(settings['freeze'] ?? ''),
     endpos: endpos === null ? null : formatLsn(endpos),
     verify: String(settings['verify'] ?? ''),
@@ -47,6 +52,15 @@ export function reportText(report: CutoverReport): string {
     ...report.steps.map((step) => line(step.step, ms(step.ms), step.detail)),
     `${'-'.repeat(30)}\n`,
     line('write pause', ms(report.pause_ms), report.endpos === null ? '' : `end position ${report.endpos}`),
+    ...(report.pause_with_command_ms === null
+      ? []
+      : [
+          line(
+            'with the command',
+            ms(report.pause_with_command_ms),
+            'of --before-freeze, which may stop the application',
+          ),
+        ]),
     '\n',
   ].join('');
 }

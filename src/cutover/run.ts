@@ -50,7 +50,7 @@ import { formatLsn, zeroLsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
-import { expectReady, isFollowed, judgeChecks, lagBytes, runKind } from './checks.js';
+import { expectReady, isFollowed, judgeChecks, lagBytes, runKind, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
 import { decideCutover, expectSameFreeze, type CutoverRequest } from './decisions.js';
 import { endStragglers, fetchFreezeFacts, freeze } from './freeze.js';
@@ -59,6 +59,7 @@ import { fetchLateWrites, lateWritesFailure } from './late-writes.js';
 import { Pause } from './pause.js';
 import { gatherFacts, keptSequences, keptTables, openStreamSource } from './prepare.js';
 import { reportOf, writeReport, type CutoverReport } from './report.js';
+import { checkSchemas, compareSchemasAtEnd, sayRefused, type SchemaWork } from './schemas.js';
 import { Steps } from './steps.js';
 import { sayHowToFollow, undoCutover } from './undo.js';
 import { validateLater } from './validation.js';
@@ -166,17 +167,19 @@ class Cutover implements AsyncDisposable {
     const { source, log, signal } = this.#options;
     const choices = this.#choices;
     await using session = await openStreamSource(source, this.#stream, { log, signal });
-    await this.#expectReady(session, (line) => log.info(line));
+    const schemas = await checkSchemas(this.#schemaWork(signal), choices.verify);
+    await this.#expectReady(session, schemas);
     if (choices.verify === 'touched') {
       await this.#steps.do('prove', () => prove(this.#verifyOptions(signal)));
-      await this.#expectReady(session, () => {});
+      await this.#expectReady(session, null);
     }
     log.info(`writes on the source will be stopped by --freeze ${choices.freeze}`);
     beginCutover(this.#catalog, { ...choices, run: runKind(this.#catalog) });
     await this.#undoneOnFailure(() => this.#run('running', session));
   }
 
-  async #expectReady(session: Session, say: (line: string) => void): Promise<void> {
+  /** `schemas`: what else was found, to be said with the rest; null where all of it was said before. */
+  async #expectReady(session: Session, schemas: readonly Check[] | null): Promise<void> {
     const { target, log, signal } = this.#options;
     const gather = () => gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
     let facts = await gather();
@@ -186,8 +189,9 @@ class Cutover implements AsyncDisposable {
       await untilApplied(this.#catalog, facts.sourceLsn, signal);
       facts = await gather();
     }
-    const checks = judgeChecks(facts, this.#choices);
-    for (const { level, text } of checks) if (level !== 'block') say(`check: ${text}`);
+    const checks = [...judgeChecks(facts, this.#choices), ...(schemas ?? [])];
+    const said = schemas === null ? [] : checks.filter(({ level }) => level !== 'block');
+    for (const { text } of said) log.info(`check: ${text}`);
     expectReady(checks);
   }
 
@@ -206,6 +210,12 @@ class Cutover implements AsyncDisposable {
       log,
       signal,
     };
+  }
+
+  #schemaWork(signal: AbortSignal): SchemaWork {
+    const { source, target, directory, log } = this.#options;
+    const { parts } = this.#stream;
+    return { source, target, directory, keeps: keptTables(this.#catalog), parts, log, signal };
   }
 
   async goOn(from: 'running' | 'finalizing' | 'open'): Promise<void> {
@@ -339,7 +349,7 @@ class Cutover implements AsyncDisposable {
           locks.release();
         }
       }
-      return '';
+      return sayRefused(directory, log);
     });
     failpoint('cutover.finalized');
   }
@@ -412,6 +422,7 @@ class Cutover implements AsyncDisposable {
       await this.#steps.do('validate', () =>
         validateLater({ ...this.#options, session, stream: this.#stream, run }),
       );
+      await this.#steps.do('schemas', () => compareSchemasAtEnd(this.#schemaWork(signal)));
     } finally {
       writeReport(this.#catalog, this.#options.log);
     }

@@ -20,6 +20,7 @@ export const stepNames = [
   'open',
   'after',
   'validate',
+  'schemas',
   'undo',
 ] as const;
 export type StepName = (typeof stepNames)[number];
@@ -39,6 +40,7 @@ const sentences: Readonly<Record<StepName, string>> = {
   open: 'the application may write to the target',
   after: 'running the command after the switch',
   validate: 'foreign keys whose old rows are checked after the switch',
+  schemas: 'comparing the schemas of both sides',
   undo: 'undoing: the source takes writes again, and the stream goes on',
 };
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judgeChecks, type CheckFacts } from '../../src/cutover/checks.js';
+import { judgeChecks, lagBytes, type CheckFacts } from '../../src/cutover/checks.js';
 import { defaultChoices, type CutoverChoices } from '../../src/cutover/choices.js';
 import { readLsn, zeroLsn } from '../../src/model/lsn.js';
 
@@ -19,6 +19,7 @@ const ready: CheckFacts = {
   copied: true,
   finalized: false,
   sourceLsn: here,
+  behindBytes: null,
   standby: false,
   freeze: { database: 'shop', superuser: false, ownsDatabase: true, readOnly: null, ownDefaults: [] },
   grants: [],
@@ -27,6 +28,8 @@ const ready: CheckFacts = {
   unreadableSequences: [],
   subscriptions: [],
   writersOfAll: [],
+  largeObjects: false,
+  configuration: [],
   prepared: [],
 };
 
@@ -74,4 +77,22 @@ describe('what is noted', () => {
     const notes = linesOf(facts).filter(({ level }) => level === 'note');
     expect(notes.map(({ text }) => text).join('\n')).toMatch(says);
   });
+});
+
+test.each<[string, string, number | null, number]>([
+  ['where no run tells, all that the source wrote counts', '0/1000020', null, 0x1000000],
+  ['what the run has read past does not count', '0/1000020', 40, 40],
+  ['what it has told is older than what is seen here', '0/30', 40, 0x10],
+])('lag: %s', (_what, source, behindBytes, lag) => {
+  expect(lagBytes({ ...ready, sourceLsn: readLsn(source), behindBytes })).toBe(lag);
+});
+
+test('what no stream carries is noted, by name', () => {
+  const noted = linesOf({ largeObjects: true, configuration: ['public.spatial_ref_sys'] });
+  expect(noted.filter(({ level }) => level === 'note').map(({ text }) => text)).toEqual(
+    expect.arrayContaining([
+      expect.stringContaining('large objects are in no stream'),
+      expect.stringMatching(/configuration tables of extensions .*: public\.spatial_ref_sys$/),
+    ]),
+  );
 });

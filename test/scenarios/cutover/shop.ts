@@ -124,6 +124,7 @@ export const draining = /waiting until everything up to the end position/;
 export type Report = {
   readonly state: string;
   readonly pause_ms: number | null;
+  readonly pause_with_command_ms: number | null;
   readonly source_frozen: boolean;
   readonly steps: readonly { readonly step: string; readonly ms: number | null; readonly detail: string }[];
 };
