@@ -29,6 +29,8 @@ export type SequenceOptions = {
   readonly spare?: SpareTarget | undefined;
   /** A session on the source that is open already; without, one of its own is opened. */
   readonly session?: Session | undefined;
+  /** Which are set; those that the work directory's filter keeps, unless told. */
+  readonly keeps?: Keeps | undefined;
 };
 
 export type SequenceValue = {
@@ -119,7 +121,7 @@ export async function setMovedSequences(
 
 async function fetchSourceValues(options: SequenceOptions): Promise<SequenceValue[]> {
   const scope = loadFilter(options.catalog)?.scope ?? null;
-  const keeps = scope === null ? () => true : keptSequencesOf(scope);
+  const keeps = options.keeps ?? (scope === null ? () => true : keptSequencesOf(scope));
   if (options.session !== undefined) return await fetchValues(options.session, keeps);
   await using source = await openSource(options.source, 'sequences', options);
   return await fetchValues(source, keeps);

@@ -40,6 +40,14 @@ export function expectSameFilters(catalog: Catalog, given: FilterFile | null): v
   );
 }
 
+/** Asks the source what the filters come to, as it is now. The session has no open transaction. */
+export async function resolveNow(session: Session, filters: FilterFile, log: Log): Promise<ObjectFilter> {
+  await session.query('begin isolation level repeatable read read only');
+  const filter = await resolveOnSource(session, filters, log);
+  await session.query('commit');
+  return filter;
+}
+
 /** Asks the source what the filters come to, as it is now, and remembers it. The session has no open transaction. */
 export async function rememberScope(
   session: Session,
@@ -47,9 +55,7 @@ export async function rememberScope(
   filters: FilterFile,
   log: Log,
 ): Promise<ObjectFilter> {
-  await session.query('begin isolation level repeatable read read only');
-  const filter = await resolveOnSource(session, filters, log);
-  await session.query('commit');
+  const filter = await resolveNow(session, filters, log);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
   return filter;
 }

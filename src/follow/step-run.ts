@@ -8,7 +8,7 @@
  * at the target alone, and may be run at any time.
  */
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { deleteFilter, saveFilter } from '../catalog/filter-record.js';
+import { deleteFilter, loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
 import {
   endPhase,
@@ -48,7 +48,7 @@ import {
 } from '../clone/steps.js';
 import { Failure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
-import { filterText } from '../filter/scope.js';
+import { filterText, keptSequencesOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { connect } from '../postgres/connect.js';
@@ -57,7 +57,7 @@ import { expectTwoDatabases, oneDatabase } from '../postgres/same-database.js';
 import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { restoreChoices } from './clone-settings.js';
-import { chooseFilters } from './filter-scope.js';
+import { chooseFilters, isRemembered, resolveNow } from './filter-scope.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 
@@ -337,8 +337,24 @@ class StepRun {
   async #sequences(): Promise<void> {
     const { log, signal } = this.#options;
     const [source, target] = [this.#source(), this.#target()];
-    const { count } = await setSequences({ source, target, catalog: this.#catalog, log, signal });
+    const keeps = await this.#keptSequences(source);
+    const { count } = await setSequences({ source, target, catalog: this.#catalog, keeps, log, signal });
     log.info(`set ${count} sequences`);
+  }
+
+  /** By the filter that was given here; undefined where the work directory knows it, or there is none. */
+  async #keptSequences(source: Conninfo): Promise<Keeps | undefined> {
+    const { filters, log, signal } = this.#options;
+    const chosen = chooseFilters(this.#catalog, filters);
+    const known = chosen !== null && isRemembered(this.#catalog, chosen);
+    if (chosen === null || (known && loadFilter(this.#catalog)?.scope !== null)) return undefined;
+    await using session = await connect(source, {
+      side: 'source',
+      applicationName: 'walferry step',
+      log,
+      signal,
+    });
+    return keptSequencesOf((await resolveNow(session, chosen, log)).scope());
   }
 
   /** A step that copies from a snapshot, and remembers which, to go on with the same. */

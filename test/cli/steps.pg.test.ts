@@ -293,6 +293,31 @@ describe('a work directory', () => {
     expect([exit.code, exit.stderr]).toEqual([1, expect.stringContaining('--source is mandatory')]);
   });
 
+  test('that holds nothing yet sets the sequences that the filters keep, and leaves the others alone', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await using temporary = await temporaryDirectory();
+    const work = { source, target, directory: `${temporary.path}/work` };
+    const tables = 'create table kept (id serial); create table left_out (id serial); create sequence alone';
+    const set = (value: number) =>
+      `select setval('kept_id_seq', ${value}), setval('left_out_id_seq', ${value}), setval('alone', ${value})`;
+    await source.sql(`${tables}; create table nowhere (id serial); ${set(7)}`);
+    await target.sql(`${tables}; ${set(2)}`);
+    const filters = `${temporary.path}/filters.ini`;
+    await writeFile(filters, '[exclude-table]\npublic.left_out\npublic.nowhere');
+    const values = () =>
+      target.sql(`select (select last_value from kept_id_seq) as kept,
+        (select last_value from left_out_id_seq) as left_out, (select last_value from alone) as alone`);
+
+    const filtered = await good(work, `copy sequences --filters ${filters}`);
+
+    expect(await values()).toEqual([{ kept: '7', left_out: '2', alone: '7' }]);
+    expect(filtered.stderr).not.toContain('nowhere');
+    // The directory was not begun with them.
+    await good(work, 'copy sequences');
+    expect(await values()).toEqual([{ kept: '7', left_out: '7', alone: '7' }]);
+  });
+
   test('that listed with filters clones without them', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');

@@ -6,7 +6,7 @@ export const command: Command = {
   path: 'copy sequences',
   group: 'K',
   summary: 'set the sequences to where they stand on the source now',
-  options: ['source', 'target', 'dir', 'resume', 'not-consistent'],
+  options: ['source', 'target', 'dir', 'filters', 'resume', 'not-consistent'],
   needs: ['source', 'target'],
   run: (context) => runStepCommand('copy sequences', context),
 };
