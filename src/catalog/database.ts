@@ -5,10 +5,11 @@
  * WAL mode, so that readers never wait for the run and the run never waits for them; synchronous = FULL, because
  * NORMAL may lose the last commits at a power loss.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
+import { makeDirectory } from './make-directory.js';
 
 /** Grows by one with every change of `schema`. */
 const catalogVersion = 5;
@@ -159,7 +160,7 @@ export type Durability = 'full' | 'status';
 export function openCatalog(directory: string, durability: Durability = 'full'): Catalog {
   let database: Database.Database;
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     database = new Database(catalogPath(directory));
     // A second process may hold the write lock for the moment of one commit.
     database.pragma('busy_timeout = 10000');

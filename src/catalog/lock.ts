@@ -5,10 +5,11 @@
  * One directory has several locks, because some commands are meant to run side by side: `snapshot` holds its snapshot
  * while `clone` copies, `stream receive` and `stream apply` work on the same files.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Failure } from '../failure.js';
+import { makeDirectory } from './make-directory.js';
 
 /** What a process may be the only one to do in a work directory. */
 export type LockName = 'clone' | 'receive' | 'apply' | 'snapshot' | 'cutover';
@@ -56,7 +57,7 @@ function takeLock(directory: string, name: LockName, { note = true } = {}): Lock
   const pidFile = join(locks, `${name}.pid`);
   let database: Database.Database | undefined;
   try {
-    mkdirSync(locks, { recursive: true, mode: 0o700 });
+    makeDirectory(locks);
     database = new Database(lockPath(directory, name), { timeout: 0 });
     database.exec('begin exclusive');
   } catch (error) {

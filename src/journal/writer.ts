@@ -11,7 +11,7 @@
  */
 import { mkdir, open, truncate, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import type { Log } from '../log.js';
@@ -129,6 +129,8 @@ export class JournalWriter {
     const { directory, signal, log } = options;
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 });
+      // Also where it was there: whoever made it may have been killed before this. Files are lost with their directory.
+      await (options.disk ?? realDisk).syncDirectory(dirname(directory));
       const files = await listSegments(directory);
       const segments = await loadSegments(directory, files);
       const headless = files[segments.length];

@@ -1,4 +1,5 @@
 /** The disk says no. */
+import { dirname } from 'node:path';
 import { expect, test } from 'vitest';
 import { realDisk } from '../../src/journal/disk.js';
 import type { JournalDisk } from '../../src/journal/disk.js';
@@ -53,6 +54,29 @@ test.each(['EDQUOT', 'ENOSPC'])('%s is a full disk when a file is flushed, too',
   refuse = true;
   await expect(writer.sync()).rejects.toMatchObject({ code: 'disk-full' });
   await writer.close();
+});
+
+test('what was acknowledged outlives a power loss by name too: the directory in its own, then each file in it', async () => {
+  await using directory = await temporaryDirectory();
+  const calls: string[] = [];
+  const disk: JournalDisk = {
+    ...realDisk,
+    async write(file, bytes, position) {
+      calls.push('write');
+      return realDisk.write(file, bytes, position);
+    },
+    async syncDirectory(path) {
+      calls.push(path === dirname(directory.path) ? 'its name' : 'names in it');
+      await realDisk.syncDirectory(path);
+    },
+  };
+  // Also where another process made it, and was killed before it could do so.
+  for (const _opening of [1, 2]) {
+    const writer = await openWriter(directory.path, { disk });
+    await writer.append(transaction(1n, 0x1000n));
+    await writer.close();
+  }
+  expect(calls).toEqual(['its name', 'write', 'names in it', 'write', 'its name', 'names in it', 'write']);
 });
 
 test('a failed fsync is never tried again: the pages may be gone, and the second would succeed', async () => {
