@@ -19,6 +19,7 @@ export const failpoints = [
   'receive.batch-received',
   'journal.written',
   'journal.durable',
+  'journal.closed',
   'journal.rotated',
   'receive.acknowledged',
   'apply.group-sent',

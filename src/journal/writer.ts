@@ -399,6 +399,7 @@ export class JournalWriter {
     this.#closedFiles.set(current.name, this.#size);
     this.#previous = current.name;
     this.#current = null;
+    failpoint('journal.closed');
     await this.#create(next);
     log.notice(`transform file ${current.name} is complete, ${next} begins`);
     failpoint('journal.rotated');

@@ -35,8 +35,11 @@ const pass: Partial<Record<Failpoint, number>> = {
   'apply.recorded': 2,
 };
 
-/** Failpoints that this load, being small, does not pass, or that the holder of the snapshot has passed before. */
-const elsewhere: readonly Failpoint[] = ['journal.rotated', 'follow.slot-made'];
+/** Deaths between two transform files: a load as small as this one begins a second only where the source is made to. */
+const betweenFiles: readonly Failpoint[] = ['journal.closed', 'journal.rotated'];
+
+/** The holder of the snapshot has passed it before. */
+const elsewhere: readonly Failpoint[] = ['follow.slot-made'];
 
 async function resumeToTheEnd(migration: Migration): Promise<WalferryExit> {
   await using process = run(migration, cloneFollow(migration, '--no-owner', '--resume'));
@@ -65,6 +68,15 @@ describe('killed at', () => {
       await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
       await load.stop();
       expect(await setEndposNow(migration)).toBe(true);
+    }
+    if (betweenFiles.includes(failpoint)) {
+      await dying.waitForOutput(/receiving changes from/);
+      let isDead = false;
+      void dying.exit.then(() => (isDead = true));
+      await until('it dies', async () => {
+        await source.sql('select pg_switch_wal()');
+        return isDead;
+      });
     }
     const death = await dying.exit;
     expect(death.signal, death.stderr).toBe('SIGKILL');
