@@ -316,6 +316,16 @@ export function differenceSentence(table: TableComparison): string {
   return `${label} has ${onSource} and on the target, but not the same ones${rows}`;
 }
 
+/** Why checksums of equal tables may differ, where some do; null where none does. */
+export function momentsSentence(tables: readonly TableComparison[]): string | null {
+  const moved = tables.filter(
+    ({ moving, difference, source, target }) =>
+      moving !== undefined && difference === null && source?.checksum !== target?.checksum,
+  );
+  if (moved.length === 0) return null;
+  return `written while they were compared, so that their two checksums are of different moments: ${moved.map(relationLabel).join(', ')}; each row that differed was looked at again`;
+}
+
 /** `1 missing on the target, 2 with other values`. */
 function rowsPhrase({ missing, extra, different, complete }: RowDifferences): string {
   const parts = [

@@ -85,7 +85,9 @@ function headLines(status: RunStatus, width: number, paint: Paint): string[] {
     : status.state === 'following' || status.state === 'done'
       ? paint.good
       : paint.accent;
-  const since = status.startedAtMs === null ? '' : `${formatSeconds(status.atMs - status.startedAtMs)}, `;
+  // A run that has ended, in whatever way, grows no older.
+  const untilMs = status.heardAtMs ?? status.atMs;
+  const since = status.startedAtMs === null ? '' : `${formatSeconds(untilMs - status.startedAtMs)}, `;
   const who = status.command === null ? '' : `${status.command} (${since}pid ${status.pid})`;
   return [
     paint.bold(fit(status.headline, width)).replace(/^([^:]+:)/, (state) => colour(state)),

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
 import {
   differenceSentence,
+  momentsSentence,
   judge,
   leaveOutUnlogged,
   planComparison,
@@ -181,6 +182,21 @@ describe('the verdict', () => {
     ],
   ])('%o is said as %s', (table, sentence) => {
     expect(differenceSentence(table)).toBe(sentence);
+  });
+
+  test('checksums of different moments are explained, where tables are equal all the same', () => {
+    const [source, target] = [
+      { rows: 2n, checksum: 'a' },
+      { rows: 2n, checksum: 'b' },
+    ];
+    const moving = { changing: 0 };
+    const tables = [
+      compared('moved', { source, target, moving, difference: null }),
+      compared('still', { source, target: source, moving, difference: null }),
+      compared('differs', { source, target, moving, difference: { kind: 'values' } }),
+    ];
+    expect(momentsSentence(tables)).toMatch(/ moments: public\.moved; each row/);
+    expect(momentsSentence(tables.slice(1))).toBeNull();
   });
 
   const comparison = (tables: TableComparison[]): DataComparison => ({

@@ -48,6 +48,12 @@ const samples = [0, 100, 900, 400].map((lagMs, nth) => ({
 // oxlint-disable-next-line no-control-regex
 const plain = (line: string) => line.replaceAll(/\u001b\[\d+m/g, '');
 
+test('a run that has ended grows no older', () => {
+  const ended: RunStatus = { ...followingStatus, state: 'done', atMs: 9_999_999 };
+  const lines = renderScreen({ status: ended, tables, samples }, { columns: 80, rows: 24 }, noPaint);
+  expect(lines.join('\n')).toContain('(10 min 00 s, pid');
+});
+
 describe('the screen', () => {
   const statuses: [string, RunStatus][] = [
     ['nothing', bareStatus],

@@ -15,7 +15,7 @@ export const command: Command = {
   run: async (context) => {
     const { settings, log, signal, stdout } = context;
     const { relationLabel } = await import('../../model/relation.js');
-    const { differenceSentence, sidesDiffer } = await import('../../compare/comparison.js');
+    const { differenceSentence, momentsSentence, sidesDiffer } = await import('../../compare/comparison.js');
     const { allComparisonsJson, comparisonJson, comparisonTable } = await import('../../compare/report.js');
     const sides = { source: context.source(), target: context.target(), directory: settings.directory };
 
@@ -40,9 +40,11 @@ export const command: Command = {
         if (table.difference !== null) log.notice(`${label(comparison)}${differenceSentence(table)}`);
       }
     }
+    const tables = comparisons.flatMap((comparison) => comparison.tables);
+    const moments = momentsSentence(tables);
+    if (moments !== null) log.info(moments);
     const failure = sidesDiffer(...comparisons);
     if (failure !== null) throw failure;
-    const tables = comparisons.flatMap((comparison) => comparison.tables);
     const busy = tables.filter((table) => (table.moving?.changing ?? 0) > 0);
     for (const table of busy) {
       log.warn(
