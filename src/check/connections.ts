@@ -103,7 +103,7 @@ export type SessionNeeds = { readonly asked: number; readonly least: number; rea
  */
 export function sessionNeeds(
   side: 'source' | 'target',
-  { table, index, restore }: CloneJobs,
+  { table, index }: Pick<CloneJobs, 'table' | 'index'>,
   follow: boolean,
 ): SessionNeeds {
   if (side === 'source') {
@@ -111,7 +111,7 @@ export function sessionNeeds(
       ? { asked: table + 2, least: 2, walsenders: 2 }
       : { asked: table + 2, least: 3, walsenders: 0 };
   }
-  return { asked: Math.max(table + index, restore) + (follow ? 3 : 1), least: 2, walsenders: 0 };
+  return { asked: table + index + (follow ? 3 : 1), least: 2, walsenders: 0 };
 }
 
 /** Free connections against those that are asked for. Our own session is among those that are open. */

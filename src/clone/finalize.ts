@@ -15,7 +15,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { planTasks, TaskRecorder } from '../catalog/tasks.js';
 import { addTiming } from '../catalog/timings.js';
-import { Failure, throwIfStopped } from '../failure.js';
+import { asFailure, Failure, throwIfStopped } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
@@ -29,6 +29,7 @@ import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
 import type { ClonePlan, ForeignKeyPlan } from './plan.js';
 import { loadProblems, recordProblems } from './problems.js';
 import type { RestoreStage } from './restore-plan.js';
+import { FewerConnections, hasNoConnection } from './retry.js';
 import { lookAndRestoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
@@ -105,7 +106,7 @@ export async function finalizeTarget(
     connection: 'both',
     durationMs: performance.now() - began,
     bytes: 0,
-    concurrency: work.jobs.restore,
+    concurrency: validatingJobs(work),
   });
   failures.throwIfAny();
   return { problems: loadProblems(work.directory) };
@@ -201,6 +202,15 @@ async function addForeignKey(target: Session, plan: ForeignKeyPlan, work: Target
   }
 }
 
+/** No more sessions than the copy had. */
+function validatingJobs({ jobs }: Pick<TargetWork, 'jobs'>): number {
+  return Math.min(jobs.restore, jobs.table + jobs.index);
+}
+
+/**
+ * Side by side, in the run's own session and in others. A server that has no connection for these is told, and the keys
+ * are validated by those that there are.
+ */
 async function validateForeignKeys(
   target: Session,
   keys: readonly ForeignKeyPlan[],
@@ -212,21 +222,36 @@ async function validateForeignKeys(
   const open = keys.filter((plan) => plan.validate !== null && present.get(keyName(plan.key)) === false);
   for (const plan of open) queue.push(plan);
   queue.close();
-  await runWorkers(Math.min(work.jobs.restore, open.length), async () => {
-    await using held = new HeldSession(
-      () => openTarget(work.target, 'validate', { log: work.log, signal: failures.signal }),
-      failures.signal,
-    );
+  const validateAll = async (session: () => Promise<Session>) => {
     for (let plan = await queue.next(); plan !== null; plan = await queue.next()) {
       if (failures.signal.aborted) return;
       try {
-        const session = await held.get();
-        await session.query(plan.validate ?? '', [], `could not validate foreign key ${plan.label}`);
+        const within = await session();
+        await within.query(plan.validate ?? '', [], `could not validate foreign key ${plan.label}`);
       } catch (error) {
         failures.add(error);
       }
     }
-  });
+  };
+  const fewer = new FewerConnections(work.log);
+  const helpers = Math.min(validatingJobs(work), open.length) - 1;
+  await Promise.all([
+    validateAll(() => Promise.resolve(target)),
+    runWorkers(Math.max(helpers, 0), async () => {
+      await using held = new HeldSession(
+        () => openTarget(work.target, 'validate', { log: work.log, signal: failures.signal }),
+        failures.signal,
+      );
+      try {
+        await held.get();
+      } catch (error) {
+        if (hasNoConnection(error)) fewer.say(asFailure(error));
+        else failures.add(error);
+        return;
+      }
+      await validateAll(() => held.get());
+    }),
+  ]);
 }
 
 const identitiesQuery = `

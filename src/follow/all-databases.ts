@@ -19,6 +19,7 @@ import { asFailure, Failure, isStop, throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { connect, type Session } from '../postgres/connect.js';
+import type { Conninfo } from '../postgres/connection-string.js';
 import { runClone, type CloneRunOptions } from './clone-run.js';
 import { loadJobs } from './clone-settings.js';
 
@@ -45,18 +46,11 @@ export async function cloneAllDatabases(options: CloneRunOptions): Promise<AllDa
   try {
     await makeSchemaFolder(directory);
     if (!options.request.resume) forgetProblems(directory);
-    await using from = await connect(source, {
-      side: 'source',
-      applicationName: 'walferry databases',
-      log,
-      signal,
-    });
-    const databases = await fetchDatabases(from);
+    const { databases, serverVersion } = await lookAtServer(source, { log, signal });
     for (const { name } of databases.filter((one) => !one.mayConnect)) {
       log.warn(`database ${name} is left out: our role on the source may not connect to it`);
     }
     if (roles !== null && roles !== undefined) {
-      const { serverVersion } = from;
       recordProblems(directory, await copyRoles({ source, target, serverVersion, log, signal, ...roles }));
     }
     const summaries: DatabaseSummary[] = [];
@@ -79,6 +73,19 @@ export async function cloneAllDatabases(options: CloneRunOptions): Promise<AllDa
   } finally {
     locks.release();
   }
+}
+
+/** In a session that is gone before the first clone begins, which has none to spare. */
+async function lookAtServer(
+  source: Conninfo,
+  options: Pick<CloneRunOptions, 'log' | 'signal'>,
+): Promise<{ readonly databases: readonly DatabaseFacts[]; readonly serverVersion: number }> {
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry databases',
+    ...options,
+  });
+  return { databases: await fetchDatabases(session), serverVersion: session.serverVersion };
 }
 
 function throwTogether(failures: readonly Failure[]): void {

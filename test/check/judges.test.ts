@@ -130,7 +130,7 @@ describe('a server', () => {
 });
 
 describe('free connections', () => {
-  const jobs = { table: 4, index: 4, restore: 4 };
+  const jobs = { table: 4, index: 4 };
   const needs = sessionNeeds('target', jobs, true);
 
   test.each<[string, Changes, string, RegExp]>([

@@ -23,7 +23,10 @@ const schema = `
 const complaint = /no more connections|trying again|after \d+ attempts/;
 
 /** Servers of their own, since it is the roles that are limited: a database's limit counts autovacuum as well. */
-async function bounded(limits: { readonly source: number; readonly target: number }) {
+async function bounded(
+  limits: { readonly source: number; readonly target: number },
+  { table, index } = jobs,
+) {
   const sourceServer = await startServer('source');
   const targetServer = await startServer('target');
   const source = await createDatabase('source', { server: sourceServer });
@@ -33,13 +36,14 @@ async function bounded(limits: { readonly source: number; readonly target: numbe
   // The test's own session of the owner is one of them.
   await source.sql(`alter role ${sourceServer.owner.name} connection limit ${limits.source + 1}`);
   await target.sql(`alter role ${targetServer.owner.name} connection limit ${limits.target}`);
-  const counts = ['--table-jobs', String(jobs.table), '--index-jobs', String(jobs.index)];
+  const counts = ['--table-jobs', String(table), '--index-jobs', String(index)];
   return {
     source,
     target,
     env: { PGCOPYDB_SOURCE_PGURI: source.neonUri, PGCOPYDB_TARGET_PGURI: target.neonUri },
     args: ['clone', '--no-owner', '--dir', directory.path, ...counts],
     directory: directory.path,
+    owners: { target: targetServer.owner.name },
     [Symbol.asyncDispose]: async () => {
       await source[Symbol.asyncDispose]();
       await target[Symbol.asyncDispose]();
@@ -63,10 +67,43 @@ test('at most table jobs + 2 connections to the source, and table jobs + index j
   expect(row).toEqual({ n: '30', valid: '30' });
 });
 
+const validated = `select count(*) as n from pg_constraint where contype = 'f' and convalidated`;
+
+test('--restore-jobs is no reason for more', async () => {
+  const one = { table: 1, index: 1 };
+  await using place = await bounded({ source: one.table + 2, target: one.table + one.index + 2 }, one);
+  await using process = walferry([...place.args, '--restore-jobs', '20'], { env: place.env });
+  const exit = await process.exit;
+
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(exit.stderr).not.toMatch(complaint);
+  expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
+});
+
+test('a target with no connection to spare has its foreign keys validated by the one that the run has', async () => {
+  await using place = await bounded({ source: jobs.table + 2, target: 2 });
+  await using process = walferry([...place.args, '--restore-jobs', '4'], { env: place.env });
+  const exit = await process.exit;
+
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(exit.stderr).toContain('the target has no more connections to give: going on with fewer');
+  expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
+});
+
+test('--all-databases has no more than one of them has', async () => {
+  const one = { table: 1, index: 1 };
+  await using place = await bounded({ source: one.table + 2, target: one.table + one.index + 2 }, one);
+  await place.target.sql(`alter database postgres owner to ${place.owners.target}`);
+  await using process = walferry([...place.args, '--all-databases'], { env: place.env });
+  const exit = await process.exit;
+
+  expect(exit.stderr).not.toMatch(/too many connections|no more connections|after \d+ attempts/);
+  expect(exit.code, exit.stderr).toBe(0);
+});
+
 test('with --follow, as many as check counts, and the two of the stream', async () => {
-  const all = { ...jobs, restore: 2 };
-  const { asked, walsenders } = sessionNeeds('source', all, true);
-  const target = sessionNeeds('target', all, true).asked;
+  const { asked, walsenders } = sessionNeeds('source', jobs, true);
+  const target = sessionNeeds('target', jobs, true).asked;
   await using place = await bounded({ source: asked + walsenders, target });
   await using following = walferry([...place.args, '--follow'], { env: place.env });
   await following.waitForOutput(/applying changes from/);
