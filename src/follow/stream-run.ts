@@ -8,6 +8,7 @@ import { SpareTarget } from '../clone/spare-target.js';
 import { Failure } from '../failure.js';
 import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
 import { JournalReader } from '../journal/reader.js';
+import { expectJournalEnd } from '../journal/recover.js';
 import { JournalWriter } from '../journal/writer.js';
 import type { Log } from '../log.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
@@ -91,14 +92,18 @@ const applierBeginsMs = 2000;
 /** As long as a lost source: a managed server takes minutes to fail over. */
 const retryTargetForMs = 600_000;
 
-/** Opens the journal and compares it with slot and target. Throws `slot-lost`, `slot-ahead`, `target-set-back`, … */
+/** Opens the journal and compares it with catalog, slot and target. Throws `journal-damaged`, `slot-lost`, `slot-ahead`, … */
 export async function openStreamRun(options: StreamRunOptions): Promise<StreamRun> {
   const { source, target, stream, log, signal } = options;
   const watch = new SentinelWatch(options.directory, log);
   try {
+    const onceDurable = watch.sentinel.flushLsn;
     const applied =
       target === null ? watch.sentinel.replayLsn : await fetchApplied(target, stream, log, signal);
-    const writer = source === null ? null : await openWriter(options);
+    const writer = source === null ? null : await openWriter(options, onceDurable);
+    // Of files that another process received it is not known here how far they must go.
+    if (writer === null && options.input === undefined)
+      await expectJournalEnd(options.journalDirectory, onceDurable, signal);
     try {
       if (source !== null && writer !== null) await checkSlot(source, stream, writer, applied, log, signal);
       const { journalDirectory, tuning } = options;
@@ -126,7 +131,10 @@ export function requireStream(catalog: Catalog): StreamRecord {
   });
 }
 
-function openWriter({ stream, journalDirectory, log, signal }: StreamRunOptions): Promise<JournalWriter> {
+function openWriter(
+  { stream, journalDirectory, log, signal }: StreamRunOptions,
+  onceDurable: Lsn,
+): Promise<JournalWriter> {
   return JournalWriter.open({
     directory: journalDirectory,
     timeline: stream.timeline,
@@ -137,6 +145,7 @@ function openWriter({ stream, journalDirectory, log, signal }: StreamRunOptions)
       slot: stream.slot,
       plugin: stream.plugin,
     },
+    onceDurable,
     log,
     signal,
   });

@@ -12,18 +12,20 @@
  *  3. Damage below such a mark was on disk and is not any more: `journal-damaged`, nothing is touched.
  *  4. The file was created, its header not written: it is removed.
  *  5. The file is closed by a switch line, the next one was not created: the caller creates it.
+ *  6. The file ends well, at a checksum, and before what was once said to be durable: whatever followed was on disk and
+ *     is not any more. The file alone does not tell; the caller knows it from the catalog. `journal-damaged`.
  */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, throwIfStopped } from '../failure.js';
-import type { Lsn } from '../model/lsn.js';
+import { formatLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import { decodeSynced, LineDecoder, RelationIntern } from './decode.js';
 import { damaged } from './format.js';
 import type { SwitchLine } from './format.js';
 import { endsWithSum, LineScanner } from './line-scanner.js';
 import type { ReadAt } from './line-scanner.js';
 import type { StreamMessage } from '../model/message.js';
-import { readHeader } from './segment.js';
+import { listSegments, loadSegments, readHeader } from './segment.js';
 
 /** What a writer must know to go on in a file. */
 export type FileEnd = {
@@ -154,6 +156,20 @@ export async function findEnd(
   } finally {
     await handle.close();
   }
+}
+
+/** Throws `journal-damaged` when a journal's newest file ends before what was said to be durable (6). */
+export function expectEnd(name: string, { offset, position }: FileEnd, durable: Lsn): void {
+  if ((position ?? zeroLsn) >= durable) return;
+  throw damaged(name, offset, `it ends here, and everything up to ${formatLsn(durable)} was on disk`);
+}
+
+/** The same for a journal that is only read, and may be written meanwhile. No file is no end, and nothing is said of it. */
+export async function expectJournalEnd(directory: string, durable: Lsn, signal: AbortSignal): Promise<void> {
+  const newest = (await loadSegments(directory, await listSegments(directory))).at(-1);
+  if (newest === undefined) return;
+  const end = await findEnd(directory, newest.name, signal);
+  if (end !== null) expectEnd(newest.name, end, durable);
 }
 
 /** Whether a checksum line after `offset` says that more than `offset` bytes of the file were on disk. */

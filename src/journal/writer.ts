@@ -23,7 +23,7 @@ import type { JournalDisk } from './disk.js';
 import { encodeHeader, encodeSwitch, LineEncoder } from './encode.js';
 import { damaged } from './format.js';
 import { LineBuffer } from './line-buffer.js';
-import { findEnd, Progress } from './recover.js';
+import { expectEnd, findEnd, Progress } from './recover.js';
 import type { FileEnd } from './recover.js';
 import { listSegments, loadSegments, segmentEnd, segmentFileName } from './segment.js';
 import type { Segment } from './segment.js';
@@ -41,6 +41,8 @@ export type JournalWriterOptions = {
    * another `systemIdentifier` or `database` is refused.
    */
   readonly header: Readonly<Record<string, string>>;
+  /** Up to where the files were durable once: they are refused when they end before. Nothing is known unless told. */
+  readonly onceDurable?: Lsn;
   /** Stops `open` while it reads the newest file. */
   readonly signal?: AbortSignal;
   readonly log: Log;
@@ -147,6 +149,7 @@ export class JournalWriter {
       if (headless !== undefined && end.closed === null) {
         throw damaged(newest.name, end.size, 'it has a successor, and does not end in a switch line');
       }
+      expectEnd(newest.name, end, options.onceDurable ?? zeroLsn);
       const writer = new JournalWriter(options, { segments: segments.slice(0, -1), end });
       await writer.#resume(newest, end).catch(async (error: unknown) => {
         await writer.#current?.handle.close().catch(() => {});

@@ -9,6 +9,7 @@ import { expect, test } from 'vitest';
 import { expectEqual, expectLedger } from '../../support/equal.js';
 import {
   cloneFollow,
+  follow,
   openMigration,
   run,
   runToEnd,
@@ -67,6 +68,58 @@ test(
     // and when they are as they were, everything is applied, once.
     const exit = await catchup();
     expect(exit.code, exit.stderr).toBe(0);
+    await expectEqual(source, target);
+  },
+);
+
+test(
+  'the newest transform file cut at the end of any of its writes is not taken for a shorter one',
+  { timeout: 300_000 },
+  async () => {
+    await using migration = await openMigration({
+      schema: 'create table item (id int primary key)',
+      onBoth: true,
+    });
+    const { source, target } = migration;
+    // Given a newest file of several writes, all of them durable and acknowledged, and none of them applied,
+    await setupStream(migration);
+    const prefetch = ['stream', 'prefetch', '--resume', ...streamOptions(migration)];
+    const catchup = ['stream', 'catchup', '--resume', ...streamOptions(migration)];
+    for (const id of [1, 2, 3]) {
+      await source.sql(`insert into item values (${id})`);
+      await setEndpos(migration);
+      await succeed(migration, prefetch);
+    }
+    const cdc = join(migration.directory, 'cdc');
+    const newest = readdirSync(cdc)
+      .filter((name) => name.endsWith('.json'))
+      .toSorted()
+      .at(-1)!;
+    const path = join(cdc, newest);
+    const whole = readFileSync(path);
+    const ends = [...whole.toString('latin1').matchAll(/"sum":"[0-9a-f]{8}"\}\n/g)].map(
+      ({ index, 0: { length } }) => index + length,
+    );
+    expect(ends.length).toBeGreaterThan(4);
+    // The last one says that the end position was reached, and what lies before it is whole without.
+    const early = ends.slice(0, -2);
+
+    // when it ends at one of them, then nobody goes on, and nothing is touched,
+    for (const [nth, end] of early.entries()) {
+      const cut = whole.subarray(0, end);
+      writeFileSync(path, cut);
+      for (const command of nth === 1 ? [prefetch, follow(migration, '--resume'), catchup] : [catchup]) {
+        const exit = await runToEnd(migration, command);
+        expect(exit.code, `${command.join(' ')}: cut at ${end}: ${exit.stderr}`).toBe(damaged);
+        expect(exit.stderr).toContain(`${newest} is damaged at offset ${end}: it ends here`);
+      }
+      expect(readFileSync(path)).toEqual(cut);
+    }
+    expect(await target.sql('select from item')).toEqual([]);
+
+    // and when it is as it was, everything is applied.
+    writeFileSync(path, whole);
+    await succeed(migration, catchup);
     await expectEqual(source, target);
   },
 );
