@@ -237,7 +237,8 @@ export async function restorePreData(
   }
   const objects = await fetchTargetObjects(target);
   const work = { ...options, target: await notWaiting };
-  const restore = { work, file, plan, stage: 'pre-data', target: objects, clean } as const;
+  const { serverVersion: targetVersion } = target;
+  const restore = { work, file, plan, stage: 'pre-data', target: objects, targetVersion, clean } as const;
   if (!done.has(lookTask)) {
     sayWhatIsThere(options, restore);
     if (clean) await prepareLargeObjects(options, file, target);

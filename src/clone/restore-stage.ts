@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { Failure, throwIfStopped } from '../failure.js';
 import type { Session } from '../postgres/connect.js';
+import { locateClientTools } from '../postgres/client-tools.js';
 import { restoreEntries, scriptEntries } from '../postgres/dump.js';
 import type { DumpEntry, RestoreError, RestoreOptions } from '../postgres/dump.js';
 import { fetchTargetObjects } from '../postgres/object-identity.js';
@@ -13,6 +14,7 @@ import { judgeRestoreErrors } from './restore-errors.js';
 import { isPresent, placeEntries, entriesOfStage } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
 import { planWaves } from './restore-waves.js';
+import { withSettings } from './sessions.js';
 import { schemaPaths } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import type { CloneJobs, Problem, TargetWork } from './options.js';
@@ -24,6 +26,8 @@ export type StageRestore = {
   readonly plan: ClonePlan;
   readonly stage: RestoreStage;
   readonly target: TargetObjects;
+  /** server_version_num of the target. */
+  readonly targetVersion: number;
   /** Drop what is there and make it anew; only schemas and extensions that are there are left. */
   readonly clean?: boolean;
   /** Only schemas: what must be there before them comes with the next call. */
@@ -33,10 +37,11 @@ export type StageRestore = {
 };
 
 /** Restores the stage and returns what was refused. Throws `target-statement` for what cannot be done without. */
-export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
+export async function restoreStage(given: StageRestore): Promise<Problem[]> {
+  const { wanted: all } = splitStage(given);
+  const wanted = given.session === undefined ? all : await restoreTogether(given, given.session, all);
+  const restore = wanted.length === 0 ? given : { ...given, work: await withoutTimeout(given) };
   const { work, file, stage } = restore;
-  const { wanted: all } = splitStage(restore);
-  const wanted = restore.session === undefined ? all : await restoreTogether(restore, restore.session, all);
   const errors: RestoreError[] = [];
   // DROPs of one program could meet what another has made.
   const atOnce = stage === 'pre-data' && restore.clean !== true ? preDataJobs(work.jobs) : 1;
@@ -77,6 +82,18 @@ export async function restoreStage(restore: StageRestore): Promise<Problem[]> {
     );
   }
   return problems;
+}
+
+// The servers that have the setting, and the programs that switch it off, as they do with all the other ones.
+const transactionTimeoutFrom = 170_000;
+
+/** The target as pg_restore is to connect to it: no index or materialized view of the dump takes too long. */
+async function withoutTimeout({ work, file, targetVersion }: StageRestore): Promise<TargetWork> {
+  if (targetVersion < transactionTimeoutFrom) return work;
+  const tools = await locateClientTools({ serverVersion: file.schema.serverVersion });
+  if (tools.version >= transactionTimeoutFrom) return work;
+  const target = await withSettings(work.target, new Map([['transaction_timeout', '0']]), work);
+  return { ...work, target };
 }
 
 /** In one transaction: each may lock a table, and a server has room for some thousands of locks. */
@@ -145,15 +162,16 @@ function restoreOptions(
 
 /** As `restoreStage`, after a look at what the target has: of a stage without entries it is not even asked. */
 export async function lookAndRestoreStage(
-  restore: Omit<StageRestore, 'target'>,
+  restore: Omit<StageRestore, 'target' | 'targetVersion'>,
   session: () => Promise<Session>,
 ): Promise<Problem[]> {
   if (stageEntries(restore).length === 0) return [];
+  const { serverVersion: targetVersion } = await session();
   const target = await fetchTargetObjects(await session());
   // A refresh reads tables, and event triggers fire at what comes after them: both one by one.
   const quick = restore.stage === 'finalize' || restore.stage === 'privileges';
   const together = quick ? { session: await session() } : {};
-  return await restoreStage({ ...restore, ...together, target });
+  return await restoreStage({ ...restore, ...together, target, targetVersion });
 }
 
 /** The stage's entries: those to be restored, and those that the target has. */
@@ -171,7 +189,12 @@ export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; presen
   return { wanted, present };
 }
 
-function stageEntries({ file, plan, work, stage }: Omit<StageRestore, 'target'>): DumpEntry[] {
+function stageEntries({
+  file,
+  plan,
+  work,
+  stage,
+}: Omit<StageRestore, 'target' | 'targetVersion'>): DumpEntry[] {
   const placements = placeEntries(file.entries, {
     schema: file.schema,
     ownIndexes: plan.ownIndexes,

@@ -77,21 +77,37 @@ export async function openBulkTarget(target: Conninfo, name: string, options: Op
   return session;
 }
 
+const settingsQuery = `
+  select name, reset_val as value from pg_catalog.pg_settings where name = any ($1::text[])`;
+
 /**
- * The target for a program whose commits need not wait for the disk, where the server takes that with the login (a
- * pooler or a proxy may not). A durable commit has to follow.
+ * The target for a program whose session has these settings from its login on, where the server takes them so (a pooler
+ * or a proxy may not).
  */
-export async function withoutWaiting(target: Conninfo, options: OpenOptions): Promise<Conninfo> {
-  const off = '-c synchronous_commit=off';
-  const asked = { ...target, options: target.options === null ? off : `${target.options} ${off}` };
+export async function withSettings(
+  target: Conninfo,
+  settings: ReadonlyMap<string, string>,
+  options: OpenOptions,
+): Promise<Conninfo> {
+  const words = [...settings].map(([name, value]) => `-c ${name}=${value}`);
+  const asked = {
+    ...target,
+    options: [...(target.options === null ? [] : [target.options]), ...words].join(' '),
+  };
   try {
     await using session = await openTarget(asked, 'clone', options);
-    const [row] = await session.query('show synchronous_commit');
-    return row?.['synchronous_commit'] === 'off' ? asked : target;
+    const rows = await session.query(settingsQuery, [`{${[...settings.keys()].join(',')}}`]);
+    const taken = rows.filter(({ name, value }) => settings.get(name ?? '') === value);
+    return taken.length === settings.size ? asked : target;
   } catch {
     throwIfStopped(options.signal);
     return target;
   }
+}
+
+/** The target for a program whose commits need not wait for the disk. A durable commit has to follow. */
+export function withoutWaiting(target: Conninfo, options: OpenOptions): Promise<Conninfo> {
+  return withSettings(target, new Map([['synchronous_commit', 'off']]), options);
 }
 
 /** One worker's session, opened when it is first needed. */

@@ -6,12 +6,15 @@ import { describeClone } from '../../src/clone/describe.js';
 import { loadProblems, refusedSqlFile } from '../../src/clone/problems.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
+import { useMajors } from '../support/majors.js';
 import { temporaryDirectory } from '../support/directory.js';
 import { expectEqual } from '../support/equal.js';
 import { walferry } from '../support/walferry.js';
 import { cloneFor } from './clone-for.js';
 import { dumpText } from './dump-text.js';
 import { richPrivileges, richRows, richSchema, richTables } from './rich-schema.js';
+
+const majors = useMajors();
 
 const settings = `
   select coalesce(pg_get_userbyid(nullif(setrole, 0)), '') as role, unnest(setconfig) as setting
@@ -363,6 +366,20 @@ test('a plan counts every index: those of keys and of exclusion constraints too'
 
   const [all] = await source.sql(`select count(*) from pg_index where indrelid = 'stay'::regclass`);
   expect([String(plan.indexes), plan.tables.map(({ indexes }) => indexes)]).toEqual([all?.['count'], [5]]);
+});
+
+test('a target that ends long transactions has its materialized views filled, by an older pg_restore too', async (context) => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target', { server: await majors.server(context, 17, 'target') });
+  await target.sql(`alter database ${target.name} set transaction_timeout = '300ms'`);
+  await source.sql(`create materialized view slow as select pg_sleep(0.6)::text as waited, 1 as id;
+    create index on slow (id)`);
+  await using run = await cloneFor(source, target);
+
+  const summary = await run.clone();
+
+  expect(summary.problems).toEqual([]);
+  expect(await target.sql('select id from slow')).toEqual([{ id: '1' }]);
 });
 
 describe('tablespaces', () => {
