@@ -58,7 +58,7 @@ export type FailureCode =
   | 'target-rights'
   /** The target cannot be used as it is, for example a pooled connection. */
   | 'target-setup'
-  /** Tables on the target hold rows that this run did not put there. */
+  /** The target has tables or rows that this run did not put there, or something with the name of an index that it is to build. */
   | 'target-not-empty'
   /** A statement failed on the target. */
   | 'target-statement'

@@ -4,10 +4,11 @@
  */
 import { clearLargeObjects, fetchLargeObjectRefusal, refusedLargeObjects } from '../clone/large-objects.js';
 import { attemptStatement } from '../clone/problems.js';
-import { expectNoTables, fetchTaken, listLabels } from '../clone/requirements.js';
+import { expectIndexNames, expectNoTables, fetchTaken, listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier } from '../model/sql.js';
+import { catalogOids } from '../postgres/dump.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
 import { userSchema } from '../postgres/schema.js';
 import { holdsTargetSchema, targetSchemaStatements } from '../postgres/target-schema.js';
@@ -216,6 +217,24 @@ const rowsStatement = `
   alter table ${trialSchema}.child add foreign key (id) references ${trialSchema}.parent not valid;
   analyze ${trialSchema}.child`;
 
+const indexNamesQuery = `
+  select x.oid, n.nspname as schema, x.relname as name, i.indrelid as table
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_class x on x.oid = i.indexrelid
+  join pg_catalog.pg_namespace n on n.oid = x.relnamespace
+  where ${userSchema}`;
+
+async function fetchIndexNames({
+  session,
+  tables,
+  keeps,
+}: SourceView): Promise<{ schema: string; name: string }[]> {
+  const ours = new Set(tables.map(({ oid }) => oid));
+  return (await session.query(indexNamesQuery))
+    .filter((row) => ours.has(Number(row['table'])) && keeps(catalogOids.relation, Number(row['oid'])))
+    .map((row) => ({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
+}
+
 /** What of the source's names is taken on the target. */
 export async function checkTaken(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
   const { tables } = view;
@@ -245,6 +264,11 @@ export async function checkTaken(target: Session, view: SourceView, wish: RunWis
       return "none of the source's tables is there yet";
     }),
   );
+  const named = await asked('target.names', 'names', async () => {
+    await expectIndexNames(target, await fetchIndexNames(view), tables);
+    return "none of the names of the source's indexes is taken";
+  });
+  if (named.verdict !== 'pass') findings.push(named);
   return findings;
 }
 

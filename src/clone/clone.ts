@@ -47,7 +47,7 @@ import type { CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { fetchPresentIndexes } from './present-indexes.js';
-import { expectNoTables, listLabels } from './requirements.js';
+import { expectIndexNames, expectNoTables, listLabels } from './requirements.js';
 import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
 import { lookAndRestoreStage, restoreStage, splitStage } from './restore-stage.js';
@@ -222,9 +222,11 @@ export async function restorePreData(
   notWaiting.catch(() => {});
   const clean = options.dropIfExists;
   // Whoever is refused leaves all as it was, the tasks of another run too.
-  if (!done.has(lookTask) && !clean) {
-    await expectNoTables(target, file.schema.tables);
-    await prepareLargeObjects(options, file, target);
+  if (!done.has(lookTask)) {
+    const { tables, indexes } = file.schema;
+    if (!clean) await expectNoTables(target, tables);
+    await expectIndexNames(target, indexes, tables);
+    if (!clean) await prepareLargeObjects(options, file, target);
   }
   options.onBegin?.();
   if (!options.resume) {
@@ -303,7 +305,7 @@ export async function copyEverything(
   progress: ProgressTeller,
 ): Promise<void> {
   const { schema } = file;
-  const { done, present } = await lookUpCopied(options);
+  const { done, present } = await lookUpCopied(options, plan);
   const afterTables = (failures: Failures) => copyLargeObjects(options, file, failures);
   await runCopyPhase({ options, schema, plan, progress, done, present, afterTables });
   if (done.has(copyPhaseTask)) return;
@@ -327,11 +329,14 @@ async function copyConfigurationRows(options: CloneOptions, { extensions }: Sche
   recordProblems(options.directory, problems);
 }
 
-async function lookUpCopied(options: CloneOptions): Promise<Pick<CopyPhase, 'done' | 'present'>> {
+async function lookUpCopied(
+  options: CloneOptions,
+  plan: ClonePlan,
+): Promise<Pick<CopyPhase, 'done' | 'present'>> {
   await using lent = await lendTarget(options);
   return {
     done: await fetchDoneTasks(lent.session, options.key),
-    present: await fetchPresentIndexes(lent.session),
+    present: await fetchPresentIndexes(lent.session, plan.tables),
   };
 }
 

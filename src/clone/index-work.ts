@@ -9,7 +9,6 @@
 import { loadDoneTaskNames, type TaskRecorder } from '../catalog/tasks.js';
 import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
-import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { analyzeOnlyFrom } from './analyze.js';
@@ -18,7 +17,7 @@ import type { CopyPhase } from './copy-phase.js';
 import type { Failures } from './failures.js';
 import { isFrozen, isLarge, maintenanceWorkMemKb } from './plan.js';
 import type { FinishingStep, IndexPlan, TablePlan } from './plan.js';
-import { constraintName, fetchPresentIndexes } from './present-indexes.js';
+import { fetchPresentIndexes } from './present-indexes.js';
 import { attemptAlone, recordProblems } from './problems.js';
 import { attempts, FewerConnections, hasNoConnection, isConnectionLost, pauseBefore } from './retry.js';
 import { HeldSession, openBulkTarget } from './sessions.js';
@@ -195,7 +194,7 @@ export class IndexWork {
   async #do(piece: IndexPiece, session: Session): Promise<void> {
     switch (piece.kind) {
       case 'index':
-        return await this.#build(session, piece.index);
+        return await this.#build(session, piece.table, piece.index);
       case 'finish':
         return await this.#finish(session, piece.table);
       case 'analyze':
@@ -260,10 +259,9 @@ export class IndexWork {
     if (this.#together === 0) this.#queue.close();
   }
 
-  async #build(session: Session, index: IndexPlan): Promise<void> {
+  async #build(session: Session, table: TablePlan, index: IndexPlan): Promise<void> {
     const { present, progress, options } = this.#phase;
-    const qualified = quoteQualified(index.schema, index.name);
-    if (!present.indexes.has(qualified)) {
+    if (!present.hasIndex(index)) {
       const began = performance.now();
       this.#recorder.started(index.task);
       await this.#inTablespace(session, index, async () => {
@@ -272,7 +270,7 @@ export class IndexWork {
         } catch (error) {
           // 42P07: a session of an earlier run, which had not noticed yet that we were gone, has finished it.
           if (sqlState(error) !== '42P07') throw error;
-          if (!(await fetchPresentIndexes(session)).indexes.has(qualified)) throw error;
+          if (!(await fetchPresentIndexes(session, [table])).hasIndex(index)) throw error;
         }
       });
       this.#recorder.done(index.task, { durationMs: performance.now() - began, bytes: 0, rows: 0 });
@@ -331,18 +329,17 @@ export class IndexWork {
       } catch (error) {
         // As with indexes: it is there after all.
         if (constraint === null || session.lost !== null) throw error;
-        const { constraints } = await fetchPresentIndexes(session);
-        if (!constraints.has(constraintName(table.qualified, constraint))) throw error;
+        const present = await fetchPresentIndexes(session, [{ ...table, indexes: [] }]);
+        if (!present.hasConstraint(table, constraint)) throw error;
       }
     }
     this.#recorder.done(task, { durationMs: performance.now() - began, bytes: 0, rows: 0 });
   }
 
   #stepsLeft(table: TablePlan): FinishingStep[] {
-    const { constraints } = this.#phase.present;
+    const { present } = this.#phase;
     return table.finishing.filter(
-      ({ constraint }) =>
-        constraint === null || !constraints.has(constraintName(table.qualified, constraint)),
+      ({ constraint }) => constraint === null || !present.hasConstraint(table, constraint),
     );
   }
 
@@ -350,9 +347,7 @@ export class IndexWork {
   async #buildTogether(session: Session, tables: readonly TablePlan[]): Promise<void> {
     const { present, progress, options } = this.#phase;
     const statements = tables.flatMap((table) => [
-      ...table.indexes
-        .filter(({ schema, name }) => !present.indexes.has(quoteQualified(schema, name)))
-        .map(({ sql }) => sql),
+      ...table.indexes.filter((index) => !present.hasIndex(index)).map(({ sql }) => sql),
       ...this.#stepsLeft(table).map(({ sql }) => sql),
     ]);
     const began = performance.now();

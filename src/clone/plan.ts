@@ -59,7 +59,7 @@ export type IndexPlan = {
 
 export type FinishingStep = {
   /** The constraint that it adds; null for a step that may be run again without harm. */
-  readonly constraint: string | null;
+  readonly constraint: Pick<NonNullable<IndexFacts['constraint']>, 'name' | 'definition'> | null;
   readonly sql: string;
   /** The index that comes with the constraint, and is not among those that are built; null where there is none. */
   readonly builds: Pick<IndexPlan, 'label' | 'tablespace'> | null;
@@ -192,7 +192,7 @@ function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
     steps.push({ constraint: null, sql, builds: null, mayFail });
   if (index.constraint !== null) {
     steps.push({
-      constraint: index.constraint.name,
+      constraint: { name: index.constraint.name, definition: index.constraint.definition },
       sql: addConstraint(index, index.constraint, table),
       builds: isMadeByConstraint(index)
         ? { label: relationLabel(index), tablespace: index.tablespace }

@@ -68,6 +68,63 @@ export async function expectNoTables(target: Session, tables: readonly TableName
   );
 }
 
+// Of an index also whose it is.
+const namedQuery = `
+  select w.position, c.relkind as kind, n.nspname as schema, t.relname as table
+  from pg_catalog.json_array_elements_text($1::json) with ordinality as w(name, position)
+  join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(w.name)
+  left join pg_catalog.pg_index i on i.indexrelid = c.oid
+  left join pg_catalog.pg_class t on t.oid = i.indrelid
+  left join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+  order by w.position`;
+
+/**
+ * What has an index's name would be found when all rows are copied. Indexes of these tables are left out: the tables are
+ * not there, or are dropped first. Throws `target-not-empty`.
+ */
+export async function expectIndexNames(
+  target: Session,
+  indexes: readonly TableName[],
+  tables: readonly TableName[],
+): Promise<void> {
+  const own = new Set(tables.map(({ schema, name }) => quoteQualified(schema, name)));
+  const names = indexes.map(({ schema, name }) => quoteQualified(schema, name));
+  const taken: string[] = [];
+  for (const row of await target.query(namedQuery, [JSON.stringify(names)])) {
+    const index = indexes[Number(row['position']) - 1];
+    const of = { schema: row['schema'] ?? '', name: row['table'] ?? '' };
+    if (index === undefined || own.has(quoteQualified(of.schema, of.name))) continue;
+    const words =
+      row['table'] === null ? relationWords(row['kind'] ?? '') : `an index of ${relationLabel(of)}`;
+    taken.push(`${relationLabel(index)} is ${words}`);
+  }
+  if (taken.length === 0) return;
+  throw new Failure(
+    'target-not-empty',
+    `the target has other objects of the names of ${taken.length} of the source's indexes: ${listLabels(taken)}`,
+    { remedy: 'Drop or rename them, or choose another target.' },
+  );
+}
+
+/** What a relation is that has the name of another one: pg_class.relkind in words. Pure. */
+export function relationWords(kind: string): string {
+  switch (kind) {
+    case 'r':
+    case 'p':
+      return 'a table';
+    case 'v':
+      return 'a view';
+    case 'm':
+      return 'a materialized view';
+    case 'S':
+      return 'a sequence';
+    case 'f':
+      return 'a foreign table';
+    default:
+      return 'a type';
+  }
+}
+
 const labelsShown = 10;
 
 /** The first labels of a list that may be long. Pure. */

@@ -181,6 +181,8 @@ export type TargetObjects = {
   readonly identities: ReadonlySet<string>;
   /** Of every attached partition, its parent: identities both. */
   readonly parents: ReadonlyMap<string, string>;
+  /** Of every index, what it is an index of: identities both. */
+  readonly indexed: ReadonlyMap<string, string>;
 };
 
 /**
@@ -211,5 +213,9 @@ export function isPresent(
   if (entry.kind === 'TRIGGER' && schema.inheritedTriggers.includes(entry.oid)) return false;
   if (entry.kind === 'DEFAULT' || entry.kind === 'DEFAULT ACL') return false;
   const identity = identities.get(entry.dumpId);
-  return identity !== undefined && target.identities.has(identity);
+  if (identity === undefined || !target.identities.has(identity)) return false;
+  if (entry.kind !== 'INDEX') return true;
+  // An index of something else that has its name: it cannot be made, and that is what must be told.
+  const indexed = target.indexed.get(identity);
+  return entry.dependencies.some((id) => indexed !== undefined && identities.get(id) === indexed);
 }

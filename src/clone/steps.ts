@@ -104,7 +104,7 @@ export async function buildIndexes(
   storePlan(options, own);
   const progress = new ProgressTeller(undefined);
   await using target = await openTarget(work.target, 'step', work);
-  const present = await fetchPresentIndexes(target);
+  const present = await fetchPresentIndexes(target, tables);
   await runCopyPhase({ options, schema: file.schema, plan: own, progress, done: new Map(), present });
 }
 

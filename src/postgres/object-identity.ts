@@ -79,14 +79,28 @@ const parentsQuery = `
     lateral pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, h.inhrelid, 0) c,
     lateral pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, h.inhparent, 0) p`;
 
-/** Everything on the target that a dump could make, and which partition is attached to which table. */
-export async function fetchTargetObjects(
-  target: Session,
-): Promise<{ identities: Set<string>; parents: Map<string, string> }> {
+const indexedQuery = `
+  select x.type || ' ' || x.identity as index, r.type || ' ' || r.identity as relation
+  from pg_catalog.pg_index i,
+    lateral pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, i.indexrelid, 0) x,
+    lateral pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, i.indrelid, 0) r
+  where i.indexrelid >= 16384 and r.type <> 'toast table'`;
+
+/**
+ * Everything on the target that a dump could make, which partition is attached to which table, and what each index is
+ * of.
+ */
+export async function fetchTargetObjects(target: Session): Promise<{
+  identities: Set<string>;
+  parents: Map<string, string>;
+  indexed: Map<string, string>;
+}> {
   const identities = await target.query(identitiesQuery);
   const parents = await target.query(parentsQuery);
+  const indexed = await target.query(indexedQuery);
   return {
     identities: new Set(identities.map((row) => row['identity'] ?? '')),
     parents: new Map(parents.map((row) => [row['child'] ?? '', row['parent'] ?? ''])),
+    indexed: new Map(indexed.map((row) => [row['index'] ?? '', row['relation'] ?? ''])),
   };
 }

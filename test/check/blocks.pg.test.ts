@@ -282,6 +282,17 @@ const onTarget: readonly Case[] = [
     endsWith: ['target-statement'],
   },
   {
+    name: "an index of another table that has the name of one of the source's",
+    id: 'target.names',
+    code: 'target-not-empty',
+    source: () => 'create index by_body on item (body)',
+    target: () => 'create table other (id int); create index by_body on other (id)',
+    wish: () => ({ dropIfExists: true }),
+    options: () => ({ dropIfExists: true }),
+    says: /the names of 1 of the source's indexes: public\.by_body is an index of public\.other/,
+    remedy: /Drop or rename them/,
+  },
+  {
     name: "large objects with the OIDs of the source's",
     id: 'target.large-objects',
     code: 'target-not-empty',

@@ -142,7 +142,7 @@ describe('the plan of the tables', () => {
     expect(plan.tables[0]?.indexes).toEqual([]);
     expect(plan.tables[0]?.finishing).toEqual([
       {
-        constraint: 'k9',
+        constraint: { name: 'k9', definition: 'DEF 9' },
         sql: 'alter table only "public"."t1" add constraint "k9" DEF 9',
         builds: { label: 'public.i7', tablespace: null },
         mayFail: null,

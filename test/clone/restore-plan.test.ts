@@ -88,6 +88,8 @@ describe('what the target holds already', () => {
   const rule = entry('RULE', 2618, 70);
   const inherited = entry('TRIGGER', 2620, 60);
   const trigger = entry('TRIGGER', 2620, 61);
+  const index = entry('INDEX', 1259, 50, [parent]);
+  const elsewhere = entry('INDEX', 1259, 51, [parent]);
   const identities = new Map([
     [parent.dumpId, 'table public.p'],
     [child.dumpId, 'table public.c'],
@@ -95,10 +97,16 @@ describe('what the target holds already', () => {
     [rule.dumpId, 'rule "_RETURN" on public.v'],
     [inherited.dumpId, 'trigger t on public.c'],
     [trigger.dumpId, 'trigger t on public.p'],
+    [index.dumpId, 'index public.i'],
+    [elsewhere.dumpId, 'index public.e'],
   ]);
   const target = {
     identities: new Set(identities.values()),
     parents: new Map([['table public.c', 'table public.p']]),
+    indexed: new Map([
+      ['index public.i', 'table public.p'],
+      ['index public.e', 'table public.other'],
+    ]),
   };
   const schema = { viewRules: [70], inheritedTriggers: [60] };
 
@@ -107,6 +115,8 @@ describe('what the target holds already', () => {
     ['an attached partition', entry('TABLE ATTACH', 0, 0, [child, parent]), true],
     ['a partition of another parent', entry('TABLE ATTACH', 0, 0, [parent, extension]), false],
     ['a trigger', trigger, true],
+    ['an index', index, true],
+    ['an index whose name one of another table has', elsewhere, false],
     ['a trigger from the parent, whose entry sets its state', inherited, false],
     ['the rule of a dummy view, which its entry replaces', rule, false],
     ['the comment of an extension that was there', entry('COMMENT', 0, 0, [extension]), true],
