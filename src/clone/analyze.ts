@@ -2,12 +2,17 @@
  * Statistics that belong to no single table's copy: of partitioned and inherited parents, which need the rows of all
  * their children (and which autovacuum never analyzes), and of materialized views.
  */
+import type { Log } from '../log.js';
+import { relationLabel } from '../model/relation.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
+import { aboveForeignTables } from '../postgres/copy-target.js';
 import type { SourceSchema } from '../postgres/schema.js';
 
-const parentsQuery = `
-  select n.nspname as schema, c.relname as name, c.relispartition as partition
+const parentsQuery = `${aboveForeignTables}
+  select c.oid, n.nspname as schema, c.relname as name, c.oid in (select oid from above) as foreign_below,
+    case when c.relispartition then (select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid) end
+      as partition_of
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'p')
@@ -17,14 +22,28 @@ const parentsQuery = `
 /** ANALYZE of a parent visits every child again; from this version on it can be told not to. */
 export const analyzeOnlyFrom = 180000;
 
-/** Analyzes the parents that were copied. Of a tree of partitions the root does for all that are below it. */
-export async function analyzeParents(target: Session, schema: SourceSchema): Promise<void> {
+/**
+ * Analyzes the parents that were copied. Of a tree of partitions the root does for all that are below it. Where foreign
+ * tables are below, ANALYZE would read them from their servers, and fail where it cannot: that is left to the user.
+ */
+export async function analyzeParents(target: Session, schema: SourceSchema, log: Log): Promise<void> {
   const copied = new Set(schema.tables.map((table) => quoteQualified(table.schema, table.name)));
   const alone = target.serverVersion >= analyzeOnlyFrom;
-  for (const row of await target.query(parentsQuery)) {
-    const name = quoteQualified(row['schema'] ?? '', row['name'] ?? '');
-    if (!copied.has(name) || (!alone && row['partition'] === 't')) continue;
-    await target.query(`analyze ${alone ? 'only ' : ''}${name}`, [], `could not analyze ${name}`);
+  const rows = await target.query(parentsQuery);
+  const aboveForeign = new Set(rows.filter((row) => row['foreign_below'] === 't').map((row) => row['oid']));
+  for (const { oid, schema: place, name, partition_of: root } of rows) {
+    const qualified = quoteQualified(place ?? '', name ?? '');
+    if (!copied.has(qualified)) continue;
+    if (aboveForeign.has(oid)) {
+      const label = relationLabel({ schema: place ?? '', name: name ?? '' });
+      log.warn(
+        `${label} is not analyzed: ANALYZE reads the foreign tables below it; run it when their servers can be reached`,
+      );
+      continue;
+    }
+    const done = !alone && (root ?? null) !== null && !aboveForeign.has(root);
+    if (done) continue;
+    await target.query(`analyze ${alone ? 'only ' : ''}${qualified}`, [], `could not analyze ${qualified}`);
   }
 }
 

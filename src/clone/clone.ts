@@ -313,7 +313,7 @@ export async function copyEverything(
   await using lent = await lendTarget(options);
   const target = lent.session;
   await expectAllCopied(target, options, plan);
-  if (!options.skipVacuum) await analyzeParents(target, schema);
+  if (!options.skipVacuum) await analyzeParents(target, schema, options.log);
   // A commit that waits for the disk, after those of the workers that did not.
   await recordDoneTask(target, options.key, { name: copyPhaseTask, bytes: 0, rows: 0 });
   failpoint('clone.copied');

@@ -90,7 +90,8 @@ export class IndexWork {
 
   /** The rows of these tables are on the target: small ones that came together, or one. */
   tablesAreIn(tables: readonly TablePlan[]): void {
-    const together = tables.length > 1 ? tables.filter(canGoTogether) : [];
+    const isSmall = (table: TablePlan) => canGoTogether(table) && !this.#isAboveForeign(table);
+    const together = tables.length > 1 ? tables.filter(isSmall) : [];
     if (together.length > 0) this.#pushTogether({ kind: 'together', tables: together });
     const others = new Set(together);
     for (const table of tables) if (!others.has(table)) this.#begin(table);
@@ -379,12 +380,17 @@ export class IndexWork {
     return !this.#phase.options.skipVacuum && !this.#analyzed.has(`analyze ${table.qualified}`);
   }
 
+  /** ANALYZE would read foreign tables: who analyzes parents says so. */
+  #isAboveForeign(table: TablePlan): boolean {
+    return this.#phase.targets.get(table.qualified)?.foreignBelow === true;
+  }
+
   async #analyze(session: Session, table: TablePlan): Promise<void> {
     if (!this.#isToBeAnalyzed(table)) return;
     const task = `analyze ${table.qualified}`;
     const began = performance.now();
     this.#recorder.started(task);
-    const [analyze] = await this.#statistics.carry(session, [table]);
+    const [analyze] = this.#isAboveForeign(table) ? [] : await this.#statistics.carry(session, [table]);
     const vacuum = this.#wantsVacuum(session, table);
     if (vacuum || analyze !== undefined) {
       const statement = analyze === undefined ? 'vacuum' : vacuum ? 'vacuum (analyze)' : 'analyze';

@@ -55,6 +55,9 @@ const laterKinds = new Set([
   'VIEW',
 ]);
 
+// What belongs to a foreign table, and is in no other way of use.
+const foreignKinds = new Set(['CHECK CONSTRAINT', 'DEFAULT', 'SEQUENCE OWNED BY', 'TABLE ATTACH']);
+
 // The server's words for it; in another language than English they are not known, and the run ends.
 const noRight =
   /permission denied|must be (?:superuser|owner|member|able to)|must have|only superuser|not trusted|affected by row-level security/i;
@@ -108,6 +111,7 @@ function isRefused(
 ): boolean {
   if (entry === undefined) return false;
   const needed = entry.dependencies.flatMap((id) => missing.get(id) ?? []);
+  if (foreignKinds.has(entry.kind)) return needed.some(({ kind }) => kind === 'FOREIGN TABLE');
   // Other indexes are of tables.
   if (entry.kind === 'INDEX') return needed.some(({ kind }) => kind === 'MATERIALIZED VIEW');
   return laterKinds.has(entry.kind) && (needed.length > 0 || noRight.test(error.message));

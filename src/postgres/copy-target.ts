@@ -12,11 +12,22 @@ export type CopyTarget = {
   readonly truncatable: boolean;
   /** As BinaryTable.columns; null where it has none. */
   readonly columns: string | null;
+  /** Whether it has foreign tables below it, which ANALYZE would read. */
+  readonly foreignBelow: boolean;
 };
 
-const targetsQuery = `
+/** `above (oid)`: all that have a foreign table below them, as a partition or a child. */
+export const aboveForeignTables = `
+  with recursive above (oid) as (
+    select i.inhparent from pg_catalog.pg_inherits i
+    join pg_catalog.pg_class f on f.oid = i.inhrelid and f.relkind = 'f'
+    union
+    select i.inhparent from above a join pg_catalog.pg_inherits i on i.inhrelid = a.oid)`;
+
+const targetsQuery = `${aboveForeignTables}
   select n.nspname as schema, c.relname as name, c.relkind = 'p' as partitioned,
     pg_catalog.has_table_privilege(c.oid, 'truncate') as truncatable,
+    c.oid in (select oid from above) as foreign_below,
     (select ${columnList} from pg_catalog.pg_attribute a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns
   from pg_catalog.pg_class c
@@ -33,6 +44,7 @@ export async function fetchCopyTargets(session: Session): Promise<ReadonlyMap<st
         partitioned: row['partitioned'] === 't',
         truncatable: row['truncatable'] === 't',
         columns: row['columns'] ?? null,
+        foreignBelow: row['foreign_below'] === 't',
       },
     ]),
   );

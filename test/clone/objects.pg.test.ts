@@ -203,6 +203,66 @@ describe('statistics', () => {
   });
 });
 
+describe('foreign tables below others', () => {
+  const schema = `
+    create table part (id integer, k integer) partition by range (id);
+    create table part_1 partition of part for values from (0) to (100) partition by list (k);
+    create table part_1_0 partition of part_1 default;
+    create foreign table part_2 partition of part for values from (100) to (200)
+      server files options (filename '/not/there');
+    create table parent (id integer); create table child () inherits (parent);
+    create foreign table distant () inherits (parent) server files options (filename '/not/there');
+    create table other (id integer);
+    insert into part select i, i % 3 from generate_series(1, 99) i; insert into child select generate_series(1, 50);
+    insert into parent select generate_series(1, 50); insert into other select generate_series(1, 50)`;
+  const server = `create extension file_fdw; create server files foreign data wrapper file_fdw;
+    grant usage on foreign server files to public`;
+
+  test.for([15, 18])(
+    'are not read to analyze what is above them on %i, which is told',
+    async (major, context) => {
+      await using source = await createDatabase('source');
+      const targetServer = await majors.server(context, major, 'target');
+      await using target = await createDatabase('target', { server: targetServer });
+      await source.sql(`${server}; ${schema}`);
+      await using run = await cloneFor(source, target);
+
+      const summary = await run.clone();
+
+      expect(summary.problems).toEqual([]);
+      expect(run.said.toSorted()).toEqual(
+        ['parent', 'part'].map(
+          (name) =>
+            `warn public.${name} is not analyzed: ANALYZE reads the foreign tables below it; run it when their servers can be reached`,
+        ),
+      );
+      const analyzed = await target.sql(`select distinct starelid::regclass::text as name from pg_statistic
+      where starelid >= 16384 and starelid::regclass::text !~ '^walferry' order by 1`);
+      expect(analyzed.map(({ name }) => name)).toEqual(['child', 'other', 'part_1', 'part_1_0']);
+      expect(await target.sql('select count(*) from only parent')).toEqual([{ count: '50' }]);
+    },
+  );
+
+  test('that may not be made are told with their place in the table, which has its own rows', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`${server}; ${schema}; grant select on all tables in schema public to public`);
+    await using run = await cloneFor(source, target, { as: 'owner' });
+
+    const summary = await run.clone({ noAcl: true });
+
+    expect(summary.problems.map(({ object }) => object.replace(/ postgres$/, ''))).toEqual([
+      'EXTENSION - file_fdw',
+      'COMMENT - EXTENSION file_fdw',
+      'SERVER - files',
+      'FOREIGN TABLE public distant',
+      'FOREIGN TABLE public part_2',
+      'TABLE ATTACH public part_2',
+    ]);
+    expect(await target.sql('select count(*) from part')).toEqual([{ count: '99' }]);
+  });
+});
+
 describe('publications and subscriptions', () => {
   test('publications are copied, subscriptions are left out and said', async () => {
     await using source = await createDatabase('source');

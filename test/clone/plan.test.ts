@@ -225,7 +225,7 @@ describe('the plan of the tables', () => {
       const [one] = planClone(schema({ tables: [table(1, facts)], splits })).tables;
       return one !== undefined && isFrozen(one, target);
     };
-    const target = { partitioned: false, truncatable: true, columns: null };
+    const target = { partitioned: false, truncatable: true, columns: null, foreignBelow: false };
     const split = { 1: { by: 'ctid', column: null, conditions: ['a', 'b'] } } as const;
 
     expect(frozen({ bytes: 8192 })).toBe(false);
@@ -242,7 +242,7 @@ describe('the plan of the tables', () => {
     const asked = { ...choice, binaryAsked: true };
     const safe = { verdict: 'safe', columns: 'id integer' } as const;
     const possible = { ...safe, verdict: 'possible' } as const;
-    const target = { partitioned: false, truncatable: true, columns: 'id integer' };
+    const target = { partitioned: false, truncatable: true, columns: 'id integer', foreignBelow: false };
     const newer = { ...source, version: 160_000 };
 
     expect(chooseFormat(choice, safe, target)).toBe('binary');

@@ -179,6 +179,19 @@ describe('a statement that failed', () => {
     expect(judgeRestoreErrors([failed(fn, 'syntax error')], known).fatal.length).toBe(1);
   });
 
+  test('what belongs to a foreign table that is missing is reported with it, of another table it counts', () => {
+    const foreign = entry('FOREIGN TABLE', 1259, 2);
+    const attached = entry('TABLE ATTACH', 0, 0, [table, foreign]);
+    const other = entry('TABLE ATTACH', 0, 0, [table]);
+    const known = new Map([table, foreign, attached, other].map((one) => [one.dumpId, one]));
+    const failed = ({ dumpId }: DumpEntry) => ({ dumpId, message: 'permission denied', command: 'ALTER …' });
+
+    const judged = judgeRestoreErrors([foreign, attached, other].map(failed), known);
+
+    expect(judged.problems.map(({ object }) => object)).toEqual([entryLabel(foreign), entryLabel(attached)]);
+    expect(judged.fatal.map(({ object }) => object)).toEqual([entryLabel(other)]);
+  });
+
   test('the options of a user mapping, which may hold a password, are not repeated', () => {
     const command = "CREATE USER MAPPING FOR x SERVER y OPTIONS (password 'canary');";
     const judged = judgeRestoreErrors([{ dumpId: mapping.dumpId, message: 'no', command }], all);
