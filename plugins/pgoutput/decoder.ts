@@ -14,7 +14,7 @@
  * This is the hot path. New rows are mostly packed (packed-row.ts): some objects for a change, and no strings.
  */
 import type { Lsn } from '../../src/model/lsn.js';
-import type { PluginMessage } from '../../src/model/message.js';
+import { longestOwnMessage, ownPrefix, type PluginMessage } from '../../src/model/message.js';
 import type { Decoder } from '../../src/model/plugin.js';
 import { PackedInsert, PackedUpdate, PackSpace } from '../../src/model/packed-row.js';
 import type { Relation, RelationColumn, ReplicaIdentity } from '../../src/model/relation.js';
@@ -326,15 +326,20 @@ export class PgoutputDecoder implements Decoder {
     return { kind: 'change', xid, lsn, change: { kind: 'truncate', relations, restartIdentity, cascade } };
   }
 
-  #logicalMessage(): PluginMessage {
+  /** Null for one that is somebody else's, whatever its size. */
+  #logicalMessage(): PluginMessage | null {
     const reader = this.#reader;
     const flags = reader.uint8();
     if (flags > 1) reader.refuse(`flags ${flags} are not known`, 1);
     const xid = flags === 1 ? this.#openXid() : null;
     const lsn = reader.lsn();
-    const prefix = reader.name();
-    const content = reader.base64(reader.uint32(), prefix, this.#longestCell);
-    return { kind: 'message', xid, lsn, prefix, content };
+    const isOwn = reader.isName(ownPrefix);
+    const length = reader.uint32();
+    if (!isOwn || length > longestOwnMessage) {
+      reader.skip(length);
+      return null;
+    }
+    return { kind: 'message', xid, lsn, prefix: ownPrefix, content: reader.base64(length) };
   }
 
   #openXid(): bigint {

@@ -135,12 +135,23 @@ export class PayloadReader {
     return this.#text(start, start + length);
   }
 
-  /** The content of a logical message. Throws `plugin-limit` when its text would be longer than `longest`. */
-  base64(length: number, prefix: string, longest: number): string {
+  /** Whether a name is this one (ASCII). Others are passed over: nobody here vouches for what they are. */
+  isName(name: string): boolean {
+    const start = this.#offset;
+    const end = this.#bytes.indexOf(0, start);
+    if (end < 0 || end >= this.#end) this.refuse('a name has no end');
+    this.#offset = end + 1;
+    return end - start === name.length && this.#bytes.toString('latin1', start, end) === name;
+  }
+
+  /** Passes over bytes that do not concern us. */
+  skip(length: number): void {
+    this.#take(length);
+  }
+
+  /** Any bytes, as base64. */
+  base64(length: number): string {
     const start = this.#take(length);
-    if (Math.ceil(length / 3) * 4 > longest) {
-      throw tooLong(`a logical message with the prefix "${prefix}"`, this.#lsn, longest);
-    }
     return this.#bytes.toString('base64', start, start + length);
   }
 

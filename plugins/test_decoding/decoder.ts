@@ -12,7 +12,7 @@
  * A column called old-key is printed in quotes, since a hyphen needs them: the marks cannot be mistaken for one.
  */
 import { laterLsn, type Lsn } from '../../src/model/lsn.js';
-import type { PluginMessage } from '../../src/model/message.js';
+import { longestOwnMessage, ownPrefix, type PluginMessage } from '../../src/model/message.js';
 import { tablesStale, type Decoder } from '../../src/model/plugin.js';
 import type { Relation } from '../../src/model/relation.js';
 import type { Cell } from '../../src/model/row.js';
@@ -41,6 +41,11 @@ type PrintedRow = { readonly layout: Layout; readonly cells: readonly Cell[] };
 type KnownLayout = Layout & { readonly heads: readonly string[]; readonly types: readonly string[] };
 
 const messageMark = 'message: ';
+/** Up to the content where the prefix is ours, and to the prefix where it is not. */
+const messageHead = new RegExp(
+  `^message: transactional: ([01]) prefix: (?:${ownPrefix}, sz: (\\d+) content:)?`,
+);
+const messageHeadBytes = 100;
 
 /** Old rows leave out what is null, so a wide table may print very many different ones. */
 const maxLayouts = 64;
@@ -197,29 +202,17 @@ export class TestDecodingDecoder implements Decoder {
     return { kind: 'change', xid, lsn, change: { kind: 'truncate', relations, restartIdentity, cascade } };
   }
 
-  /**
-   * `message: transactional: 1 prefix: P, sz: N content:` and N bytes. A prefix may hold the same words; the first
-   * place counts at which everything fits.
-   */
-  #logicalMessage(payload: Buffer, place: PayloadPlace): PluginMessage {
-    const text = payload.toString('latin1');
-    const head = /^message: transactional: ([01]) prefix: /.exec(text);
+  /** `message: transactional: 1 prefix: P, sz: N content:` and N bytes. Null for one that is somebody else's. */
+  #logicalMessage(payload: Buffer, place: PayloadPlace): PluginMessage | null {
+    const head = messageHead.exec(payload.toString('latin1', 0, messageHeadBytes));
     if (head === null) return refuse(place, 'a logical message without its marks', 0);
-    const from = head[0].length;
-    const marks = /, sz: (\d+) content:/g;
-    marks.lastIndex = from;
-    for (let mark = marks.exec(text); mark !== null; mark = marks.exec(text)) {
-      if (payload.length - marks.lastIndex === Number(mark[1])) {
-        const prefix = readPayload(payload.subarray(from, mark.index), place);
-        const content = payload.toString('base64', marks.lastIndex);
-        const xid = head[1] === '1' ? this.#openXid(place) : null;
-        if (xid !== null) this.#position = laterLsn(this.#position, place.walStart);
-        return { kind: 'message', xid, lsn: place.walStart, prefix, content };
-      }
-      // The marks of a longer prefix may overlap.
-      marks.lastIndex = mark.index + 1;
-    }
-    return refuse(place, 'the length of a logical message does not fit', from);
+    const xid = head[1] === '1' ? this.#openXid(place) : null;
+    if (xid !== null) this.#position = laterLsn(this.#position, place.walStart);
+    const length = Number(head[2] ?? Infinity);
+    // Where they differ, a longer prefix goes on like ours.
+    if (length > longestOwnMessage || payload.length - head[0].length !== length) return null;
+    const content = payload.toString('base64', head[0].length);
+    return { kind: 'message', xid, lsn: place.walStart, prefix: ownPrefix, content };
   }
 
   /** A row: blank, name, type and value, again and again, up to the end or the mark of the new row. */

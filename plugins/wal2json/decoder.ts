@@ -20,11 +20,16 @@
  * https://github.com/eulerto/wal2json/blob/wal2json_2_5/wal2json.c
  */
 import { parseLsn, type Lsn } from '../../src/model/lsn.js';
-import type { ChangeMessage, PluginMessage } from '../../src/model/message.js';
+import {
+  longestOwnMessage,
+  ownPrefix,
+  type ChangeMessage,
+  type PluginMessage,
+} from '../../src/model/message.js';
 import { tablesStale, type Decoder } from '../../src/model/plugin.js';
 import type { Relation } from '../../src/model/relation.js';
 import type { SourceTables } from '../../src/model/source-table.js';
-import { readPayload, refuse, refuseLimit, refuseLong, type PayloadPlace } from '../refusal.js';
+import { readPayload, refuse, refuseLimit, type PayloadPlace } from '../refusal.js';
 import { readServerTime } from '../server-time.js';
 import {
   arrangeInsert,
@@ -58,6 +63,8 @@ type Head = { readonly action: string; readonly xid: bigint; readonly lsn: Lsn; 
 
 const maxLayouts = 64;
 const messageMark = '{"action":"M"';
+/** Every byte of the content may be printed as six, behind a head of some hundred. */
+const longestMessagePayload = 6 * longestOwnMessage + 1024;
 
 export type Wal2jsonDecoderOptions = {
   readonly tables: SourceTables;
@@ -117,13 +124,12 @@ export class Wal2jsonDecoder implements Decoder {
   }
 
   #message(payload: Buffer, place: PayloadPlace): PluginMessage | typeof tablesStale | null {
-    // A message holds any bytes: it is not read as text.
-    const isMessage = payload.subarray(0, messageMark.length).equals(Buffer.from(messageMark));
-    if (isMessage) refuseLong(payload, place);
-    const text = isMessage ? payload.toString('latin1') : readPayload(payload, place);
-    const scanner = new JsonScanner(text, place);
+    if (payload.subarray(0, messageMark.length).equals(Buffer.from(messageMark))) {
+      return this.#logicalMessage(payload, place);
+    }
+    const scanner = new JsonScanner(readPayload(payload, place), place);
     const action = this.#action(scanner);
-    const decoded = isMessage ? this.#logicalMessage(scanner) : this.#record(scanner, action);
+    const decoded = this.#record(scanner, action);
     if (decoded === tablesStale) return decoded;
     scanner.expect('}');
     scanner.end();
@@ -306,8 +312,10 @@ export class Wal2jsonDecoder implements Decoder {
     });
   }
 
-  /** Content and prefix are bytes here, read one to a letter. */
-  #logicalMessage(scanner: JsonScanner): PluginMessage {
+  /** Content and prefix are bytes here, read one to a letter. Null for one that is somebody else's. */
+  #logicalMessage(payload: Buffer, place: PayloadPlace): PluginMessage | null {
+    const scanner = new JsonScanner(payload.toString('latin1', 0, longestMessagePayload), place);
+    this.#action(scanner);
     scanner.expect(',');
     scanner.member('xid');
     const xid = scanner.take('null') ? null : readXid(scanner);
@@ -322,16 +330,25 @@ export class Wal2jsonDecoder implements Decoder {
     const transactional = scanner.scalar();
     if (transactional !== true && transactional !== false) scanner.refuse('a message is neither');
     scanner.expect(',');
-    scanner.member('prefix');
-    const prefix = readPayload(Buffer.from(scanner.string(), 'latin1'), scanner.place);
-    scanner.expect(',');
-    scanner.member('content');
-    const content = Buffer.from(scanner.string(), 'latin1').toString('base64');
     if (transactional) {
       if (xid === null) return scanner.refuse('a transactional message has no transaction');
       this.#inside(scanner, xid);
     }
-    return { kind: 'message', xid: transactional ? xid : null, lsn, prefix, content };
+    scanner.member('prefix');
+    if (!scanner.take(`"${ownPrefix}"`) || payload.length > longestMessagePayload) return null;
+    scanner.expect(',');
+    scanner.member('content');
+    const content = Buffer.from(scanner.string(), 'latin1');
+    scanner.expect('}');
+    scanner.end();
+    if (content.length > longestOwnMessage) return null;
+    return {
+      kind: 'message',
+      xid: transactional ? xid : null,
+      lsn,
+      prefix: ownPrefix,
+      content: content.toString('base64'),
+    };
   }
 
   /** `,"columns":[{…},…]` or the same as identity. */

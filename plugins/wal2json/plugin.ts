@@ -2,10 +2,14 @@
  * wal2json, an extension that many managed services have: format version 2 alone.
  */
 import { Failure } from '../../src/failure.js';
+import { ownPrefix } from '../../src/model/message.js';
 import type { Decoder, NamedValue, Plugin, StreamRequest } from '../../src/model/plugin.js';
 import { Wal2jsonDecoder } from './decoder.js';
 
 const numbersAsText: NamedValue = ['numeric-data-types-as-string', 'true'];
+
+/** Keeps the source from printing what is dropped here; from 2.5 on. */
+const ownMessagesOnly: NamedValue = ['add-msg-prefixes', ownPrefix];
 
 function knowsNumbersAsText(request: StreamRequest): boolean {
   return request.knownOptions.has(numbersAsText[0]);
@@ -16,7 +20,7 @@ export function wal2json({ required }: { readonly required: boolean }): Plugin {
   return {
     name: 'wal2json',
     describesTables: false,
-    newerOptions: [numbersAsText],
+    newerOptions: [numbersAsText, ownMessagesOnly],
     options: (request) => {
       if (required && !knowsNumbersAsText(request)) {
         throw new Failure(
@@ -38,7 +42,8 @@ export function wal2json({ required }: { readonly required: boolean }): Plugin {
         ['include-types', 'false'],
         ['include-type-oids', 'true'],
       ];
-      return knowsNumbersAsText(request) ? [...options, numbersAsText] : options;
+      const newer = [numbersAsText, ownMessagesOnly].filter(([name]) => request.knownOptions.has(name));
+      return [...options, ...newer];
     },
     // The side channel of NaN and the infinities: see decoder.ts.
     settings: (request) => (knowsNumbersAsText(request) ? [] : [['client_min_messages', 'debug1']]),

@@ -46,7 +46,13 @@ export type Commit = {
 /** A table is described before its first use on a connection, and again after it changed. */
 export type RelationMessage = { readonly kind: 'relation'; readonly relation: Relation };
 
-/** A logical message (pg_logical_emit_message). `xid` is null for one outside of a transaction. */
+/** The prefix of the logical messages that walferry emits. */
+export const ownPrefix = 'walferry';
+
+/** They are a word long. Another prefix, or more, is somebody else's: nobody applies it, and it may be up to a gigabyte. */
+export const longestOwnMessage = 1024;
+
+/** A logical message of ours (pg_logical_emit_message). `xid` is null for one outside of a transaction. */
 export type LogicalMessage = {
   readonly kind: 'message';
   readonly xid: bigint | null;

@@ -5,12 +5,13 @@
  */
 import { Failure } from '../failure.js';
 import { readLsn, type Lsn } from '../model/lsn.js';
+import { ownPrefix } from '../model/message.js';
 import type { Session } from './connect.js';
 import { serverFailure } from './sqlstate.js';
 
-const emit = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'mark')`;
+const emit = `select pg_catalog.pg_logical_emit_message(true, '${ownPrefix}', 'mark')`;
 
-const heartbeat = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'heartbeat')`;
+const heartbeat = `select pg_catalog.pg_logical_emit_message(true, '${ownPrefix}', 'heartbeat')`;
 
 const position = `
   select pg_catalog.pg_current_wal_insert_lsn()::text as lsn,

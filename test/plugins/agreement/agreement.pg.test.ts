@@ -39,25 +39,38 @@ test.each([
 
 const messages = ({ messages: all }: MemoryJournal) =>
   all.flatMap((message) =>
-    message.kind === 'message' && message.prefix !== 'test'
+    message.kind === 'message'
       ? [[message.xid !== null, message.prefix, Buffer.from(message.content, 'base64').toString('latin1')]]
       : [],
   );
 
-test('logical messages are bytes; wal2json cuts them at a NUL', async () => {
+test('logical messages of ours are bytes, and wal2json cuts them at a NUL; those of others are left out', async () => {
   await using source = await createDatabase('source');
   await using made = await createStreams(source);
-  await source.sql(`select pg_logical_emit_message(true, 'p, sz: 3 content:ü', 'a"\\\nb€')`);
-  await source.sql(`select pg_logical_emit_message(false, 'q', '\\xff0041'::bytea)`);
-  await source.sql(`select pg_logical_emit_message(true, '', '')`);
+  const emit = (transactional: boolean, prefix: string, content: string) =>
+    source.sql(`select pg_logical_emit_message(${transactional}, '${prefix}', ${content})`);
+  await emit(true, 'walferry', `'a"\\\nb€'`);
+  for (const theirs of [
+    'p, sz: 3 content:ü',
+    '"prefix":"walferry"',
+    'walferry, sz: 0 content:',
+    'walferr',
+    '',
+  ]) {
+    await emit(true, theirs, `'abc'`);
+    await emit(false, theirs, `'\\x00ff41'::bytea`);
+  }
+  await emit(true, 'walferry', `repeat('x', 2000)`);
+  await emit(false, 'walferry', `'\\xff0041'::bytea`);
+  await emit(true, 'walferry', `''`);
 
   const journals = await readAll(source, made.streams);
 
   const utf8 = (text: string) => Buffer.from(text).toString('latin1');
   const expected = (binary: string) => [
-    [true, 'p, sz: 3 content:ü', utf8('a"\\\nb€')],
-    [false, 'q', binary],
-    [true, '', ''],
+    [true, 'walferry', utf8('a"\\\nb€')],
+    [false, 'walferry', binary],
+    [true, 'walferry', ''],
   ];
   expect(messages(journals['pgoutput']!)).toEqual(expected('\xff\0A'));
   expect(messages(journals['test_decoding']!)).toEqual(expected('\xff\0A'));

@@ -200,7 +200,7 @@ break" ("Key ""1""", "tab	le") values (1, 'x')`);
   ]);
 });
 
-test('logical messages come in their place, with any bytes', async () => {
+test('logical messages of ours come in their place, with any bytes', async () => {
   await using source = await createDatabase('source');
   await source.sql(`create table t (id int primary key)`);
   await using stream = await createStream(source);
@@ -208,16 +208,16 @@ test('logical messages come in their place, with any bytes', async () => {
   await source.sql(`
     begin;
     insert into t values (1);
-    select pg_logical_emit_message(true, 'mine', '\\x00ff0a'::bytea);
+    select pg_logical_emit_message(true, 'walferry', '\\x00ff0a'::bytea);
     commit;
-    select pg_logical_emit_message(false, 'loose', 'text')`);
+    select pg_logical_emit_message(false, 'walferry', 'text'), pg_logical_emit_message(true, 'theirs', 'text')`);
   const { messages } = await receiveAll(source, stream);
 
-  const found = messages.filter((message) => message.kind === 'message' && message.prefix !== 'test');
+  const found = messages.filter((message) => message.kind === 'message');
   const begin = messages.find((message) => message.kind === 'begin');
   expect(found).toMatchObject([
-    { prefix: 'mine', content: Buffer.from([0, 255, 10]).toString('base64'), xid: begin?.xid },
-    { prefix: 'loose', content: Buffer.from('text').toString('base64'), xid: null },
+    { prefix: 'walferry', content: Buffer.from([0, 255, 10]).toString('base64'), xid: begin?.xid },
+    { prefix: 'walferry', content: Buffer.from('text').toString('base64'), xid: null },
   ]);
 });
 

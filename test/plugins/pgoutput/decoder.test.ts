@@ -179,18 +179,31 @@ describe('what is read', () => {
     });
   });
 
-  test('a logical message has the transaction it stands in, or none; its content may be any bytes', () => {
+  test('a logical message of ours has the transaction it stands in, or none; its content may be any bytes', () => {
     const content = Buffer.from([0, 255, 10]);
-    expect(opened().decode(wire.logicalMessage(true, 0x40n, 'p"\n', content), lsn(0n))).toEqual({
+    expect(opened().decode(wire.logicalMessage(true, 0x40n, 'walferry', content), lsn(0n))).toEqual({
       kind: 'message',
       xid: 700n,
       lsn: 0x40n,
-      prefix: 'p"\n',
+      prefix: 'walferry',
       content: 'AP8K',
     });
     expect(
-      new PgoutputDecoder().decode(wire.logicalMessage(false, 0x40n, '', Buffer.alloc(0)), lsn(0n)),
-    ).toEqual({ kind: 'message', xid: null, lsn: 0x40n, prefix: '', content: '' });
+      new PgoutputDecoder().decode(wire.logicalMessage(false, 0x40n, 'walferry', Buffer.alloc(0)), lsn(0n)),
+    ).toEqual({ kind: 'message', xid: null, lsn: 0x40n, prefix: 'walferry', content: '' });
+  });
+
+  test.each([
+    ['another prefix', 'p"\n', 3],
+    ['no prefix', '', 0],
+    ['a longer prefix', 'walferry2', 3],
+    ['more than we ever say', 'walferry', 1025],
+  ])('a logical message of somebody else is left out: %s', (_how, prefix, bytes) => {
+    for (const transactional of [true, false]) {
+      const payload = wire.logicalMessage(transactional, 0x40n, prefix, Buffer.alloc(bytes));
+      expect(opened().decode(payload, lsn(0n))).toBe(null);
+      expect(() => opened().decode(payload.subarray(0, -1), lsn(0n))).toThrow();
+    }
   });
 });
 
@@ -271,11 +284,6 @@ describe('what is refused', () => {
       'a value of an old row',
       wire.remove(1, 'K', ['x'.repeat(101), null]),
       /column "id" of public\.t at 0\/77/,
-    ],
-    [
-      'a logical message',
-      wire.logicalMessage(true, 0x40n, 'theirs', Buffer.alloc(76)),
-      /prefix "theirs" at 0\/77 is longer/,
     ],
   ])('%s that no string can hold', (_claim, payload, message) => {
     const decoder = openedBy(new PgoutputDecoder(100), keyed);
@@ -478,7 +486,7 @@ describe('a transaction in progress', () => {
       wire.origin(1n, 'elsewhere'),
       wire.ofSubtransaction(700, wire.insert(1, ['1', null])),
       wire.ofSubtransaction(702, wire.remove(1, 'K', ['2', null])),
-      wire.ofSubtransaction(702, wire.logicalMessage(true, 7n, 'app', Buffer.alloc(0))),
+      wire.ofSubtransaction(702, wire.logicalMessage(true, 7n, 'walferry', Buffer.alloc(0))),
       wire.streamStop(),
       wire.begin(0x500n, 1n, 701),
       wire.insert(1, ['3', null]),
@@ -497,7 +505,7 @@ describe('a transaction in progress', () => {
       { kind: 'relation', relation: people },
       { ...change, xid: 700n, change: { kind: 'insert', relation: people, row: ['1', null] } },
       { ...change, xid: 700n, sub: 702n, change: { kind: 'delete', relation: people, key: ['2'] } },
-      { kind: 'message', xid: 700n, sub: 702n, lsn: 7n, prefix: 'app', content: '' },
+      { kind: 'message', xid: 700n, sub: 702n, lsn: 7n, prefix: 'walferry', content: '' },
       { kind: 'begin', xid: 701n, commitLsn: 0x500n, commitTime: 1n },
       { ...change, xid: 701n, change: { kind: 'insert', relation: people, row: ['3', null] } },
       { kind: 'commit', xid: 701n, commitLsn: 0x500n, endLsn: 0x530n, commitTime: 1n },

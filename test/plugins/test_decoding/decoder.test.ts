@@ -130,6 +130,22 @@ describe('transactions', () => {
     });
   });
 
+  test.each([
+    ['ours', 'walferry, sz: 3 content:abc', 'YWJj'],
+    ['another prefix', 'p, sz: 3 content:abc', null],
+    ['no prefix', ', sz: 0 content:', null],
+    ['a prefix that begins like ours', 'walferry, sz: 3 content:, sz: 3 content:abc', null],
+    ['a prefix that is longer', 'walferry2, sz: 3 content:abc', null],
+    ['more than we ever say', `walferry, sz: 1025 content:${'a'.repeat(1025)}`, null],
+  ])('of logical messages only ours are given out: %s', (_how, rest, content) => {
+    const xid = { 0: null, 1: 700n };
+    for (const transactional of [0, 1] as const) {
+      const read = outcomeOf(opened(plain), `message: transactional: ${transactional} prefix: ${rest}`);
+      if (content === null) expect(read).toBe(null);
+      else expect(read).toMatchObject({ xid: xid[transactional], prefix: 'walferry', content });
+    }
+  });
+
   test('flags and tables of a TRUNCATE; one that is not followed is left out', () => {
     const decoder = opened(plain);
     expect(
@@ -162,7 +178,7 @@ describe('transactions', () => {
     ["table public.t: UPDATE: id[integer]:unchanged-toast-datum a[text]:'x' b[boolean]:true"],
     ['table public.t: DELETE: id[integer]:null'],
     ['message: transactional: 2 prefix: p, sz: 0 content:'],
-    ['message: transactional: 1 prefix: p, sz: 4 content:abc'],
+    ['message: transactional: 1 prefix'],
     ['table public.t: TRUNCATE: no-flags'],
   ])('refused: %s', (text) => {
     expect(outcomeOf(opened(plain), text)).toBe('refused');

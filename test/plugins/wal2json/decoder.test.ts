@@ -224,6 +224,37 @@ describe('truncate', () => {
   });
 });
 
+describe('logical messages', () => {
+  const message = (xid: number | null, prefix: string, content: string) =>
+    `{"action":"M","xid":${xid},${time},"lsn":"0/100","transactional":${xid !== null},` +
+    `"prefix":${printJsonString(prefix)},"content":${printJsonString(content)}}`;
+
+  test.each([
+    ['ours', 'walferry', 'a"b', 'YSJi'],
+    ['another prefix', 'theirs', '"prefix":"walferry"', null],
+    ['a prefix that is longer', 'walferry2', 'abc', null],
+    ['more than we ever say', 'walferry', 'a'.repeat(1025), null],
+    ['much more than we ever say', 'walferry', 'a'.repeat(7200), null],
+  ])('only ours are given out: %s', (_how, prefix, said, content) => {
+    for (const xid of [null, 700]) {
+      const read = outcomeOf(opened(plain), message(xid, prefix, said));
+      if (content === null) expect(read).toBe(null);
+      else
+        expect(read).toMatchObject({
+          xid: xid === null ? null : 700n,
+          lsn: 0x100n,
+          prefix: 'walferry',
+          content,
+        });
+    }
+  });
+
+  test('refused: one of another transaction, one that goes on behind its end', () => {
+    expect(outcomeOf(opened(plain), message(701, 'theirs', ''))).toBe('refused');
+    expect(outcomeOf(opened(plain), `${message(700, 'walferry', '')}x`)).toBe('refused');
+  });
+});
+
 describe('options', () => {
   const request = { serverVersion: 150_000, publications: [], tables: null, knownOptions: new Set<string>() };
   const newer = { ...request, knownOptions: new Set(['numeric-data-types-as-string']) };
@@ -234,6 +265,13 @@ describe('options', () => {
     expect(plugin.settings(request)).toEqual([['client_min_messages', 'debug1']]);
     expect(plugin.options(newer)).toContainEqual(['numeric-data-types-as-string', 'true']);
     expect(plugin.settings(newer)).toEqual([]);
+  });
+
+  test('only messages of ours are asked for where the plugin knows how', () => {
+    const own = { ...request, knownOptions: new Set(['add-msg-prefixes']) };
+    const plugin = wal2json({ required: false });
+    expect(plugin.options(own)).toContainEqual(['add-msg-prefixes', 'walferry']);
+    expect(plugin.options(request).map(([name]) => name)).not.toContain('add-msg-prefixes');
   });
 
   test('asked for, it must be known', () => {
