@@ -4,6 +4,7 @@
  *
  * Every name is qualified, so that no search_path matters.
  */
+import { mayBeNull } from '../postgres/nullable.js';
 import type { WireSession } from '../postgres/wire-session.js';
 
 export type TargetColumn = {
@@ -81,7 +82,7 @@ const tablesQuery = `
         'array', ty.typcategory = 'A',
         'generated', a.attgenerated <> '',
         'identityAlways', a.attidentity = 'a',
-        'notNull', a.attnotnull
+        'notNull', not ${mayBeNull('a')}
       ) order by a.attnum)
       from pg_catalog.pg_attribute a
       join pg_catalog.pg_type ty on ty.oid = a.atttypid

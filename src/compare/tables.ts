@@ -1,5 +1,6 @@
 /** What a side says of its tables: one query for all of them. */
 import { userSchema, notOfExtension } from '../postgres/schema-scope.js';
+import { mayBeNull } from '../postgres/nullable.js';
 import type { Session } from '../postgres/connect.js';
 import type { ListedColumn, ListedTable } from './comparison.js';
 
@@ -47,12 +48,12 @@ const listSql = `
                      and i.indexprs is null
                      and not exists (select from pg_catalog.unnest(i.indkey::int2[]) with ordinality as p(attnum, nth)
                        join pg_catalog.pg_attribute q on q.attrelid = c.oid and q.attnum = p.attnum
-                       where p.nth <= i.indnkeyatts and (not q.attnotnull or q.attgenerated <> ''))
+                       where p.nth <= i.indnkeyatts and (${mayBeNull('q')} or q.attgenerated <> ''))
                    order by i.indisprimary desc, i.indnkeyatts, i.indexrelid limit 1) as i
             cross join pg_catalog.unnest(i.indkey::int2[]) with ordinality as k(attnum, nth)
             join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
            where k.nth <= i.indnkeyatts) as key,
-         (select pg_catalog.json_agg(pg_catalog.json_build_object('column', a.attname, 'nullable', not a.attnotnull,
+         (select pg_catalog.json_agg(pg_catalog.json_build_object('column', a.attname, 'nullable', ${mayBeNull('a')},
                    'correlation', s.correlation) order by i.indisprimary desc, i.indexrelid)::text
             from pg_catalog.pg_index i
             join pg_catalog.pg_class x on x.oid = i.indexrelid

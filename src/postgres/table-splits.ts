@@ -13,6 +13,7 @@
  */
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from './connect.js';
+import { mayBeNull } from './nullable.js';
 
 export type SplitOptions = {
   /** Tables of this size or more are split. */
@@ -116,12 +117,12 @@ function literal(value: bigint): string {
 const factsQuery = `
   select c.oid, am.amname = 'heap' as heap,
     pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint as pages,
-    k.attname as column, not k.attnotnull as nullable, s.correlation
+    k.attname as column, k.nullable, s.correlation
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   left join pg_catalog.pg_am am on am.oid = c.relam
   left join lateral (
-    select a.attname, a.attnotnull from pg_catalog.pg_index i
+    select a.attname, ${mayBeNull('a')} as nullable from pg_catalog.pg_index i
     join pg_catalog.pg_class x on x.oid = i.indexrelid
     join pg_catalog.pg_am m on m.oid = x.relam and m.amname = 'btree'
     join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
