@@ -47,7 +47,10 @@ export type CheckOptions = Omit<RunWish, 'own'> & {
 export async function check(options: CheckOptions): Promise<CheckReport> {
   const { place, jobs, stream } = options;
   const directory = await checkDirectory(place);
-  const examined = await examine({ ...options, own: directory.own }, 'everything');
+  // --restart drops the tables of the run that is there, and no others.
+  const ownTarget = directory.target === null || directory.target === describeConninfo(options.target);
+  const dropIfExists = options.dropIfExists || (place.restart && ownTarget);
+  const examined = await examine({ ...options, dropIfExists, own: directory.own }, 'everything');
   const { source, target, estimate, writeBytesPerSecond } = examined;
   const seconds = estimate === null ? null : copySeconds(estimate, jobs);
   const room: RoomFacts = {

@@ -22,11 +22,17 @@ export type DirectoryWish = {
 };
 
 /** What of the run that is meant is there already. */
-export type DirectoryLook = { readonly finding: Finding; readonly own: RunWish['own'] };
+export type DirectoryLook = {
+  readonly finding: Finding;
+  readonly own: RunWish['own'];
+  /** Of the run that is there, without its password; null where there is none. */
+  readonly target: string | null;
+};
 
 /** Looks, and makes nothing: neither the directory nor a lock in one that was never used. */
 export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook> {
   let own: RunWish['own'] = { stream: false, tables: false, recorded: null };
+  let target: string | null = null;
   const finding = await asked('room.directory', 'work directory', () => {
     const { directory, resume, restart } = wish;
     const place = nearest(directory);
@@ -40,6 +46,7 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
       throw new Failure('work-directory-locked', `another walferry process works in ${directory}`);
     }
     const run = catalogExists(directory) ? loadRun(directory) : noRun;
+    target = run.target;
     if (run.stream) own = { ...own, stream: true, recorded: run.key && { ...run.key, directory } };
     if (!run.copy)
       return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
@@ -57,7 +64,7 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
       remedy: 'Go on with it with --resume, drop it with --restart, or use another --dir.',
     });
   });
-  return { finding, own };
+  return { finding, own, target };
 }
 
 type Run = {
@@ -65,9 +72,10 @@ type Run = {
   readonly key: StreamKey | null;
   readonly copy: boolean;
   readonly complete: boolean;
+  readonly target: string | null;
 };
 
-const noRun: Run = { stream: false, key: null, copy: false, complete: false };
+const noRun: Run = { stream: false, key: null, copy: false, complete: false, target: null };
 
 function loadRun(directory: string): Run {
   const catalog = openCatalog(directory, 'status');
@@ -78,6 +86,7 @@ function loadRun(directory: string): Run {
       key: loadStream(catalog)?.key ?? null,
       copy: phaseStarted(catalog, 'copy'),
       complete: phaseDone(catalog, 'finalize'),
+      target: loadSetup(catalog)?.target ?? null,
     };
   } finally {
     closeCatalog(catalog);

@@ -14,14 +14,14 @@ function wishOf(
   { settings, environment }: Context,
   options: Omit<CloneRunOptions, 'preflight'>,
 ): Omit<RunWish, 'own'> {
-  const { source, target, filters, jobs, log, signal, dropIfExists, request } = options;
+  const { source, target, filters, jobs, log, signal, dropIfExists } = options;
   return {
     source,
     target,
     filters,
     jobs,
     restore: options,
-    dropIfExists: dropIfExists || request.restart,
+    dropIfExists,
     stream: options.follow === null ? null : streamWish(settings),
     environment,
     log,
@@ -59,9 +59,9 @@ export function preflightOf(
   options: Omit<CloneRunOptions, 'preflight'>,
 ): Preflight | undefined {
   if (context.settings.skipCheck) return undefined;
-  return async ({ source, target, filters, log, ownStream }) => {
+  return async ({ source, target, filters, dropIfExists, log, ownStream }) => {
     const { expectReady } = await import('../check/check.js');
     const wish = wishOf(context, { ...options, source, target, filters, log });
-    await expectReady({ ...wish, own: { stream: ownStream, tables: false } });
+    await expectReady({ ...wish, dropIfExists, own: { stream: ownStream, tables: false } });
   };
 }

@@ -43,7 +43,7 @@ import { copyConfiguration, createExtensions } from './extensions.js';
 import type { ExtensionRequirement } from './extensions.js';
 import { copyLargeObjects, prepareLargeObjects } from './large-object-phase.js';
 import { goOnLater, isOfSeveralMoments } from './later-snapshot.js';
-import type { CloneOptions } from './options.js';
+import { runTask, type CloneOptions } from './options.js';
 import { planClone } from './plan.js';
 import type { ClonePlan } from './plan.js';
 import { fetchPresentIndexes } from './present-indexes.js';
@@ -69,8 +69,6 @@ export { setSequences } from './sequences.js';
 
 /** Tasks of the target's task table that are no table's rows. */
 const lookTask = 'look at the target';
-/** Begins the name of the task that tells whose the others are. */
-const runTask = 'run ';
 export const preDataTask = 'pre-data';
 
 /** The tables that a clone copies, and the partitioned parents: read in the session's own snapshot. */

@@ -47,6 +47,9 @@ export type CopyChoices = {
   readonly useCopyBinary?: boolean | undefined;
 };
 
+/** Begins the name of the task, in the target's task table, that tells whose the others are. */
+export const runTask = 'run ';
+
 export type CloneJobs = {
   readonly table: number;
   readonly index: number;

@@ -47,7 +47,10 @@ import type { FollowProgress, StreamTuning } from './stream-run.js';
 import type { StreamChoices, StreamSetup, StreamSetupOptions } from './stream-setup.js';
 
 /** What a preflight is told of the run, as it is right before it makes anything. */
-export type PreflightRequest = Pick<CloneRunOptions, 'source' | 'target' | 'filters' | 'log'> & {
+export type PreflightRequest = Pick<
+  CloneRunOptions,
+  'source' | 'target' | 'filters' | 'dropIfExists' | 'log'
+> & {
   /** The stream was set up before, or a setup of it was begun: slot and publications may be there. */
   readonly ownStream: boolean;
 };
@@ -103,19 +106,12 @@ export type CloneRunResult = {
 };
 
 /** Runs to the end: with --follow, until the end position is reached and the target is complete. */
-export async function runClone(options: CloneRunOptions): Promise<CloneRunResult | null> {
-  const { directory, log, follow, control, report } = options;
+export async function runClone(given: CloneRunOptions): Promise<CloneRunResult | null> {
+  const { directory, log, follow, control, report } = given;
   const plan = control === null ? null : await (await import('../control/server.js')).planControl(control);
   const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
   try {
-    if (options.request.restart) {
-      const { dropEarlierRun } = await import('./restart.js');
-      await dropEarlierRun({
-        ...options,
-        choices: follow?.choices ?? null,
-        expectUsable: (ownStream) => expectUsable(options, ownStream),
-      });
-    }
+    const options = given.request.restart ? await restart(given) : given;
     const catalog = openCatalog(directory);
     try {
       if (loadStream(catalog) !== null && loadFilter(catalog) !== null) {
@@ -152,6 +148,18 @@ export async function runClone(options: CloneRunOptions): Promise<CloneRunResult
   }
 }
 
+/** Drops the earlier run. Gives the options of the new one, which drops tables only where they are the earlier one's. */
+async function restart(options: CloneRunOptions): Promise<CloneRunOptions> {
+  const { dropEarlierRun } = await import('./restart.js');
+  const into = (ownTarget: boolean) => ({ ...options, dropIfExists: options.dropIfExists || ownTarget });
+  const { ownTarget } = await dropEarlierRun({
+    ...options,
+    choices: options.follow?.choices ?? null,
+    expectUsable: (own) => expectUsable(into(own.ownTarget), own.ownStream),
+  });
+  return into(ownTarget);
+}
+
 /** The port of a run that has one; the block's end closes it. */
 async function openControl(
   plan: ControlPlan | null,
@@ -164,8 +172,10 @@ async function openControl(
 
 /** What cannot work is refused while the directory and both servers are as they were. */
 async function expectUsable(options: CloneRunOptions, ownStream: boolean): Promise<void> {
-  const { source, target, filters, preflight, log, signal } = options;
-  if (preflight !== undefined) return await preflight({ source, target, filters, log, ownStream });
+  const { source, target, filters, dropIfExists, preflight, log, signal } = options;
+  if (preflight !== undefined) {
+    return await preflight({ source, target, filters, dropIfExists, log, ownStream });
+  }
   const open = { applicationName: 'walferry setup', log, signal } as const;
   await using from = await connect(source, { side: 'source', ...open });
   await locateClientTools({ serverVersion: from.serverVersion });
@@ -413,7 +423,7 @@ class CloneRun {
     snapshot: string,
     { publications, generation, anew, signal, braked = () => false }: CopyWanted,
   ): Promise<CloneSummary> {
-    const { source, target, filters, jobs, dropIfExists, request, follow, log } = this.#options;
+    const { source, target, filters, jobs, dropIfExists, follow, log } = this.#options;
     const began = performance.now();
     log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
     log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
@@ -427,7 +437,7 @@ class CloneRun {
       // Also of a clone between `stream setup` and `prefetch`, which knows of no stream otherwise.
       published: loadStream(this.#catalog)?.parts,
       ...this.#options.copy,
-      dropIfExists: dropIfExists || request.restart,
+      dropIfExists,
       resume: this.#resume,
       generation,
       notConsistent: anew || this.#options.notConsistent === true,

@@ -16,6 +16,7 @@ import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { tryPublication } from '../postgres/publication.js';
 import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
+import { fetchOtherTarget, sayWhatStays } from './other-target.js';
 import { expectHalfMadeHere, halfMade } from './half-made.js';
 import { expectStreamSource, fetchStreamSource } from '../postgres/stream-source.js';
 import { cleanupStream, type StreamChoices } from './stream-setup.js';
@@ -28,8 +29,11 @@ export type RestartOptions = {
   readonly origin: string;
   /** Of the run that begins; null: without a stream. */
   readonly choices: StreamChoices | null;
-  /** Looks for what would end the new run. `ownStream`: slot and publications that are there are this run's own. */
-  readonly expectUsable: (ownStream: boolean) => Promise<void>;
+  /**
+   * Looks for what would end the new run. `ownStream`: slot and publications that are there are this run's own;
+   * `ownTarget`: so are the tables.
+   */
+  readonly expectUsable: (own: { readonly ownStream: boolean; readonly ownTarget: boolean }) => Promise<void>;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -37,19 +41,25 @@ export type RestartOptions = {
 /**
  * Drops the earlier run. Throws before anything was dropped: `work-directory-used` when its stream was made on another
  * server or in another database, `slot-exists` when the new stream's slot is there and not this directory's, and what
- * `expectUsable` throws.
+ * `expectUsable` throws. Gives whether the new run is into the target of the earlier one, whose tables it may drop.
  */
-export async function dropEarlierRun(options: RestartOptions): Promise<void> {
+export async function dropEarlierRun(options: RestartOptions): Promise<{ readonly ownTarget: boolean }> {
   const { directory, journalDirectory, source, target, log, signal } = options;
+  let ownTarget = true;
   const catalog = openCatalog(directory);
   try {
     const own = ownStream(catalog, options);
     await expectOwn(catalog, own, options);
-    await options.expectUsable(own !== null);
-    log.info(`--restart: dropping what earlier runs left in ${directory}, and their tables on the target`);
+    const other = await fetchOtherTarget(catalog, options);
+    ownTarget = other === null;
+    await options.expectUsable({ ownStream: own !== null, ownTarget });
+    const tables = ownTarget ? ', and their tables on the target' : '';
+    log.info(`--restart: dropping what earlier runs left in ${directory}${tables}`);
+    if (other !== null) sayWhatStays(log, directory, other, target);
     const choices = own ?? options.choices;
     if (choices !== null) {
-      await cleanupStream({ source, target, catalog, choices, log, signal, onSource: own !== null });
+      const sides = { onSource: own !== null, target: ownTarget ? target : null };
+      await cleanupStream({ source, catalog, choices, log, signal, ...sides });
     }
   } finally {
     closeCatalog(catalog);
@@ -57,6 +67,7 @@ export async function dropEarlierRun(options: RestartOptions): Promise<void> {
   clearWorkDirectory(directory);
   // The peer's place for them is not below its work directory.
   await rm(journalDirectory, { recursive: true, force: true });
+  return { ownTarget };
 }
 
 type OwnStream = Pick<StreamChoices, 'slot' | 'origin' | 'publication' | 'publicationName'>;

@@ -58,6 +58,7 @@ import { exportSnapshot } from '../postgres/snapshot.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { restoreChoices } from './clone-settings.js';
 import { chooseFilters, isRemembered, resolveNow } from './filter-scope.js';
+import { fetchOtherTarget, sayWhatStays } from './other-target.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 
@@ -110,8 +111,13 @@ export async function runStep(options: StepOptions): Promise<readonly Problem[]>
   try {
     let catalog = openCatalog(directory);
     try {
+      let ownTarget = true;
       if (options.request.restart && (await isOthers(catalog, options))) {
         options.log.info(`--restart: forgetting what earlier runs left in ${directory}`);
+        const { target } = options;
+        const other = target === null ? null : await fetchOtherTarget(catalog, { ...options, target });
+        if (other !== null && target !== null) sayWhatStays(options.log, directory, other, target);
+        ownTarget = other === null;
         closeCatalog(catalog);
         clearWorkDirectory(directory);
         catalog = openCatalog(directory);
@@ -119,7 +125,8 @@ export async function runStep(options: StepOptions): Promise<readonly Problem[]>
       const known = loadProblems(directory).length;
       const reporter = new RunReporter({ ...options, role: 'clone' });
       const onProgress = reporter.copying(options.onProgress);
-      await reporter.during(() => new StepRun({ ...options, onProgress }, catalog).run());
+      const dropIfExists = options.dropIfExists || (options.request.restart && ownTarget);
+      await reporter.during(() => new StepRun({ ...options, dropIfExists, onProgress }, catalog).run());
       return loadProblems(directory).slice(known);
     } finally {
       closeCatalog(catalog);
@@ -313,7 +320,7 @@ class StepRun {
   }
 
   async #preData(key: StreamKey): Promise<void> {
-    const { request, dropIfExists } = this.#options;
+    const { dropIfExists } = this.#options;
     const resume = this.#isGoingOn('pre-data');
     await this.#schema(key, false);
     await this.#expectTwoDatabases();
@@ -321,7 +328,7 @@ class StepRun {
       if (!resume) reopenPhases(this.#catalog, stepPhases);
       startPhase(this.#catalog, 'pre-data');
     };
-    const choices = { resume, dropIfExists: dropIfExists || request.restart, onBegin };
+    const choices = { resume, dropIfExists, onBegin };
     await restorePreDataOnly(this.#work(key), choices);
     endPhase(this.#catalog, 'pre-data');
   }
@@ -388,7 +395,7 @@ class StepRun {
         follow: false,
         published: loadStream(this.#catalog)?.parts,
         ...this.#options.copy,
-        dropIfExists: dropIfExists || request.restart,
+        dropIfExists,
         resume,
         onProgress: this.#options.onProgress,
       });

@@ -63,6 +63,15 @@ export async function fetchDoneTasks(
   return done;
 }
 
+const tableExists = `select pg_catalog.to_regclass('walferry.task')::text as found`;
+
+/** Whether the target holds a task of this name, of whatever stream; also where it has no task table. */
+export async function holdsTask(session: Session, name: string): Promise<boolean> {
+  const [table] = await session.query(tableExists);
+  if ((table?.['found'] ?? null) === null) return false;
+  return (await session.query('select from walferry.task where name = $1 limit 1', [name])).length > 0;
+}
+
 const recordStatement = `
   insert into walferry.task (stream, system_identifier, database, name, bytes, rows, generation)
   values ($1, $2, $3, $4, $5::bigint, $6::bigint, $7::int)`;

@@ -212,3 +212,48 @@ test('a setup that was killed is made again where it was; on another server noth
   await succeed(first, ['stream', 'cleanup']);
   expect(await made(second.source, name)).toEqual(both(name));
 });
+
+test('--restart into another target: what the earlier run left stays there, and nothing that is here is dropped', async () => {
+  await using first = await openMigration({ schema });
+  await using second = await openMigration({});
+  await succeed(first, ['clone', '--no-owner']);
+  await second.target.sqlAsOwner('create table item (theirs text)');
+  const elsewhere = { ...first, target: second.target };
+  const restart = ['clone', '--no-owner', '--restart'];
+
+  for (const words of [restart, ['check', ...restart.slice(1)]]) {
+    const refused = await runToEnd(elsewhere, words);
+    expect(refused.code, refused.stderr).toBe(words === restart ? 7 : 25);
+    expect(refused.stdout + refused.stderr).toContain('--drop-if-exists');
+  }
+  // The run that was there is as it was.
+  const complete = await runToEnd(first, ['clone', '--no-owner', '--resume']);
+  expect([complete.code, complete.stderr]).toEqual([0, expect.stringContaining('nothing to do') as string]);
+
+  await second.target.sqlAsOwner('alter table item rename to kept');
+  const { stderr } = await succeed(elsewhere, restart);
+  expect(stderr).toContain(`was into postgres://`);
+  expect(stderr).toContain(`/${first.target.name}`);
+  expect(stderr).toContain(`in postgres://`);
+  expect(stderr).not.toContain('and their tables on the target');
+  for (const target of [first.target, second.target]) {
+    expect(await target.sql('select id, body from item')).toEqual([{ id: '1', body: 'one' }]);
+  }
+  expect(await second.target.sql(`select to_regclass('kept')::text as kept`)).toEqual([{ kept: 'kept' }]);
+});
+
+test('--restart with another name for the same target drops the tables there', async () => {
+  await using migration = await openMigration({ schema });
+  await succeed(migration, ['clone', '--no-owner']);
+  const uri = new URL(migration.target.neonUri);
+  uri.hostname = uri.hostname === 'localhost' ? '127.0.0.1' : 'localhost';
+
+  const again = await runToEnd(migration, ['clone', '--no-owner', '--restart'], {
+    PGCOPYDB_TARGET_PGURI: uri.href,
+  });
+
+  expect([again.code, again.stderr]).toEqual([
+    0,
+    expect.stringContaining('and their tables on the target') as string,
+  ]);
+});
