@@ -8,7 +8,7 @@ import type { Session } from './connect.js';
 
 export type CopyTarget = {
   readonly partitioned: boolean;
-  /** Whether our role may truncate it. */
+  /** Whether it can be truncated alone: our role may, and no foreign key of another table points at it. */
   readonly truncatable: boolean;
   /** As BinaryTable.columns; null where it has none. */
   readonly columns: string | null;
@@ -26,7 +26,9 @@ export const aboveForeignTables = `
 
 const targetsQuery = `${aboveForeignTables}
   select n.nspname as schema, c.relname as name, c.relkind = 'p' as partitioned,
-    pg_catalog.has_table_privilege(c.oid, 'truncate') as truncatable,
+    pg_catalog.has_table_privilege(c.oid, 'truncate') and not exists (
+      select from pg_catalog.pg_constraint k
+      where k.confrelid = c.oid and k.contype = 'f' and k.conrelid <> c.oid) as truncatable,
     c.oid in (select oid from above) as foreign_below,
     (select ${columnList} from pg_catalog.pg_attribute a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as columns
