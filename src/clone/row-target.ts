@@ -2,6 +2,8 @@
  * A target whose tables somebody else has made, before rows are copied into them: what is missing, what would fire.
  */
 import { Failure } from '../failure.js';
+import { relationLabel } from '../model/relation.js';
+import { quoteQualified } from '../model/sql.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
@@ -83,25 +85,90 @@ const partitionedQuery = `
   join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(t.name)
   where c.relkind = 'p'`;
 
-/** Empties those that hold rows, in one statement, so that foreign keys between them do not object. */
+/**
+ * Empties those that hold rows, in one statement with all tables whose foreign keys point at them: TRUNCATE asks for
+ * that even where these are empty. Throws `target-not-empty` where one of them is not among ours, and holds rows.
+ */
 export async function emptyTables(target: Session, tables: readonly TablePlan[]): Promise<void> {
   const names = tables.map(({ qualified }) => qualified);
   const rows = await target.query(partitionedQuery, [JSON.stringify(names)]);
   const partitioned = new Set(rows.map((row) => row['name']));
-  // A plain table on the source may be partitioned here: its rows are then in the partitions, and ONLY is refused.
-  const relations = names.map((name) => (partitioned.has(name) ? name : `only ${name}`));
   const filled: string[] = [];
-  for (let from = 0; from < relations.length; from += lookAtOnce) {
-    const some = relations.slice(from, from + lookAtOnce);
+  for (let from = 0; from < names.length; from += lookAtOnce) {
+    const some = names.slice(from, from + lookAtOnce);
     const selects = some.map(
-      (relation, position) => `select ${position} as position where exists (select from ${relation})`,
+      (name, position) =>
+        `select ${position} as position where exists (select from ${alone(name, partitioned.has(name))})`,
     );
     for (const row of await target.query(selects.join(' union all '))) {
       filled.push(some[Number(row['position'])] ?? '');
     }
   }
   if (filled.length === 0) return;
-  await target.query(`truncate ${filled.join(', ')}`, [], 'could not empty the tables');
+  const emptied = (await target.query(emptiedQuery, [JSON.stringify(names), JSON.stringify(filled)])).map(
+    (row) => ({
+      relation: alone(quoteQualified(row['schema'] ?? '', row['name'] ?? ''), row['kind'] === 'p'),
+      label: relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
+      // A partitioned one holds nothing but what its partitions do, which are in the list.
+      isOthers: row['own'] !== 't' && row['kind'] !== 'p',
+    }),
+  );
+  await target.query('begin');
+  try {
+    await expectEmptyOthers(
+      target,
+      emptied.filter(({ isOthers }) => isOthers),
+    );
+    const list = emptied.map(({ relation }) => relation).join(', ');
+    await target.query(`truncate ${list}`, [], 'could not empty the tables');
+    await target.query('commit');
+  } catch (error) {
+    await target.query('rollback').catch(() => {});
+    throw error;
+  }
+}
+
+/** A plain table on the source may be partitioned here: its rows are then in the partitions, and ONLY is refused. */
+function alone(name: string, partitioned: boolean): string {
+  return partitioned ? name : `only ${name}`;
+}
+
+// Foreign keys on and to a partitioned table are in the catalog for each of its partitions too.
+const emptiedQuery = `
+  with recursive own as (
+    select w.name, c.oid from pg_catalog.json_array_elements_text($1::json) as w(name)
+    join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(w.name)
+    union
+    select w.name, p.relid::pg_catalog.oid from pg_catalog.json_array_elements_text($1::json) as w(name),
+      lateral pg_catalog.pg_partition_tree(pg_catalog.to_regclass(w.name)) p
+  ), emptied as (
+    select o.oid from own o join pg_catalog.json_array_elements_text($2::json) as f(name) on f.name = o.name
+    union
+    select k.conrelid from emptied e
+    join pg_catalog.pg_constraint k on k.confrelid = e.oid and k.contype = 'f'
+  )
+  select n.nspname as schema, c.relname as name, c.relkind as kind, c.oid in (select o.oid from own o) as own
+  from emptied e
+  join pg_catalog.pg_class c on c.oid = e.oid
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace`;
+
+/** Inside of the transaction that empties them. */
+async function expectEmptyOthers(
+  target: Session,
+  others: readonly { readonly relation: string; readonly label: string }[],
+): Promise<void> {
+  const filled: string[] = [];
+  for (const { relation, label } of others) {
+    await target.query(`lock table ${relation} in access exclusive mode`, [], `could not lock ${label}`);
+    const [row] = await target.query(`select exists (select from ${relation}) as filled`);
+    if (row?.['filled'] === 't') filled.push(label);
+  }
+  if (filled.length === 0) return;
+  throw new Failure(
+    'target-not-empty',
+    `the tables cannot be emptied: on the target foreign keys point at them from tables that hold rows and are not copied: ${someOf(filled)}`,
+    { remedy: 'Empty these tables, or drop their foreign keys, and run the same command again.' },
+  );
 }
 
 const labelsShown = 10;

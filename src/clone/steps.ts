@@ -138,7 +138,8 @@ export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsCh
   const withRows = plan.tables.filter((table) => table.withRows);
   const rowTarget = done.has(copyPhaseTask) ? options.target : await fetchRowTarget(options, withRows);
   if (!options.resume) {
-    await using target = await openTarget(options.target, 'step', options);
+    // Triggers that fire when a table is emptied are kept quiet, as those that fire at rows are.
+    await using target = await openTarget(rowTarget, 'step', options);
     const patterns = andTheRest ? [rowTasks, largeObjectTasks, extensionTasks] : [rowTasks];
     await forgetDoneTasksLike(target, options.key, patterns);
     if (options.dropIfExists) await emptyTables(target, withRows);
