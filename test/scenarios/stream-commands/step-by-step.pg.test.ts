@@ -6,7 +6,6 @@ import {
   follow,
   openMigration,
   run,
-  runToEnd,
   setEndpos,
   setupStream,
   streamOptions,
@@ -96,8 +95,10 @@ test(
     await setEndpos(migration);
     await succeed(migration, ['stream', 'receive', ...streamOptions(migration)]);
     await setEndpos(migration, inside);
+    await using catchup = run(migration, ['stream', 'catchup', '--resume']);
+    await catchup.waitForOutput(/Running walferry/);
     const began = Date.now();
-    const exit = await runToEnd(migration, ['stream', 'catchup', '--resume']);
+    const exit = await catchup.exit;
     expect(exit.code, exit.stderr).toBe(0);
     expect(Date.now() - began).toBeLessThan(5000);
     expect(await target.sql('select id from item')).toEqual([{ id: '1' }]);
