@@ -144,6 +144,9 @@ describe.each([16, 17, 18])('a stream from %i to 18, without a copy', (from) => 
       for (const statement of streamedScript(from)) await source.sqlAsOwner(statement);
       if (plugin === 'pgoutput') await setEndpos(migration);
       else {
+        // Before, no run follows, and a cutover is refused.
+        await following.waitForOutput(/receiving changes from/);
+        await following.waitForOutput(/applying changes from/);
         const { exit: switched, report } = await cutover(migration);
         expect([switched.code, switched.stderr]).toEqual([0, expect.any(String) as string]);
         expect(report).toMatchObject({ state: 'done', source_frozen: true });
