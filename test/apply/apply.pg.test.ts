@@ -787,6 +787,8 @@ describe('a lost connection to the target', () => {
     ).flat();
     const journal = new TestJournal([], { batch: 7 });
     const running = applying(target, journal, { endpos: () => at(200 + (count - 1) * 20) });
+    // What goes wrong meanwhile is told below.
+    running.catch(() => {});
     for (let from = 0; from < stream.length; from += 100) {
       // Every other time the new connection has got as far as reading.
       const before = journal.opened;
