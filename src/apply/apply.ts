@@ -19,7 +19,7 @@ import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { MessageSource } from '../model/message-source.js';
 import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
-import type { Backend } from '../postgres/connect.js';
+import { connect, type Backend, type ConnectOptions, type Session } from '../postgres/connect.js';
 import { backendStart } from '../postgres/connect-settings.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { generationsQuery, readGenerations } from '../postgres/generation.js';
@@ -46,6 +46,8 @@ export type ApplyOptions = {
    */
   readonly openSource: (from: Lsn) => Promise<OpenedSource>;
   readonly target: Conninfo;
+  /** A session of `connectApplier` that is open already: the applier's first, and closed by it. */
+  readonly session?: Session | null;
   readonly key: StreamKey;
   /** The end position, zeroLsn while none is set. Asked at every transaction's edge, and while idle. */
   readonly endpos: () => Lsn;
@@ -91,11 +93,21 @@ export async function apply(options: ApplyOptions): Promise<ApplyResult> {
   return await new Applier(options).run();
 }
 
+/** A session on the target as the applier has them. Throws as `connect`. */
+export function connectApplier(
+  target: Conninfo,
+  options: Pick<ConnectOptions, 'signal' | 'log' | 'retryForMs'>,
+): Promise<Session> {
+  return connect(target, { ...options, ...applierSession, watched: true });
+}
+
 class Applier {
   readonly #options: ApplyOptions;
   readonly #retryForMs: number;
   readonly #clock: StopClock;
   readonly #plans = new RelationPlans();
+  /** Opened by the caller, and not used yet. */
+  #given: Session | null;
   #session: WireSession | null = null;
   /** The session before, while its backend may still work through what it was sent. */
   #lostBackend: Backend | null = null;
@@ -117,6 +129,7 @@ class Applier {
 
   constructor(options: ApplyOptions) {
     this.#options = options;
+    this.#given = options.session ?? null;
     this.#retryForMs = options.retryForMs ?? defaultRetryForMs;
     this.#clock = new StopClock(options.signal, () => this.#session?.close());
   }
@@ -130,6 +143,7 @@ class Applier {
     } finally {
       this.#clock.end();
       this.#session?.close();
+      await this.#given?.close();
     }
   }
 
@@ -188,14 +202,17 @@ class Applier {
     if (this.#session !== null && this.#session.broken === null) return this.#session;
     this.#disconnect();
     const { target, log, signal } = this.#options;
-    const session = await WireSession.open(target, {
-      side: 'target',
-      applicationName,
-      signal,
-      log,
-      timeZone: 'server',
-      retryForMs: Math.max(0, this.#retryForMs - this.#troubledMs()),
-    });
+    const given = this.#given;
+    this.#given = null;
+    const session =
+      given === null
+        ? await WireSession.open(target, {
+            ...applierSession,
+            signal,
+            log,
+            retryForMs: Math.max(0, this.#retryForMs - this.#troubledMs()),
+          })
+        : WireSession.over(given, target);
     this.#session = session;
     await this.#endLostBackend(session);
     const forMs = this.#options.lockForMs ?? lockForMs;
@@ -356,6 +373,9 @@ class Applier {
 }
 
 const applicationName = 'walferry apply';
+
+/** The server's own time zone: CHECK constraints of users are evaluated there. */
+const applierSession = { side: 'target', applicationName, timeZone: 'server' } as const;
 
 /** Longer than a server takes to see that our process's host is gone (tcp_keepalives below). */
 const lockForMs = 40_000;

@@ -387,6 +387,7 @@ class CloneRun {
       signal,
       onProgress: onFollow,
       ofClone: true,
+      appliesAtOnce: phaseDone(catalog, 'copy'),
       spare: this.#spare,
       onApplying: () => this.#reporter.enter({ kind: 'apply' }),
     });

@@ -141,6 +141,7 @@ async function runJobs(options: Jobs, reporter: RunReporter): Promise<void> {
   const { source, target, print, signal } = options;
   const run = await openStreamRun({
     ...options,
+    appliesAtOnce: true,
     onApplying: () => reporter.enter({ kind: 'apply' }),
     onApplied: () => reporter.enter({ kind: 'finalize' }),
   });

@@ -3,7 +3,7 @@
  * over one journal, each of which may run alone; they meet here and nowhere else.
  */
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
-import { apply } from '../apply/apply.js';
+import { apply, connectApplier } from '../apply/apply.js';
 import { SpareTarget } from '../clone/spare-target.js';
 import { Failure } from '../failure.js';
 import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
@@ -14,6 +14,7 @@ import type { Log } from '../log.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Plugin, PluginName } from '../model/plugin.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchCopiedThrough } from '../postgres/generation.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
@@ -29,7 +30,8 @@ import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
-import { checkSlot, expectBehind, fetchApplied, fetchThrough } from './stream-standing.js';
+import { checkSlot, expectBehind, fetchApplied } from './stream-standing.js';
+import { askApplier, TargetAhead } from './target-ahead.js';
 import { together } from './together.js';
 import { TouchTracker } from './touch-tracker.js';
 
@@ -69,6 +71,8 @@ export type StreamRunOptions = {
   /** Where transform files come from that another process receives: until it has ended there may be more of them. */
   readonly input?: { readonly ended: boolean } | undefined;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
+  /** Whether changes are applied as soon as the stream is opened, and not behind a copy. */
+  readonly appliesAtOnce: boolean;
   /** Whether a clone has more to do on the target behind the last change, and says when the application may write. */
   readonly ofClone?: boolean | undefined;
   /** The session for what follows the last change; opened ahead while a cutover is waited for. */
@@ -96,10 +100,13 @@ const retryTargetForMs = 600_000;
 export async function openStreamRun(options: StreamRunOptions): Promise<StreamRun> {
   const { source, target, stream, log, signal } = options;
   const watch = new SentinelWatch(options.directory, log);
+  let ahead: TargetAhead | null = null;
   try {
     const onceDurable = watch.sentinel.flushLsn;
-    const applied =
-      target === null ? watch.sentinel.replayLsn : await fetchApplied(target, stream, log, signal);
+    const session = target === null ? null : await connectApplier(target, { log, signal });
+    if (session !== null) ahead = new TargetAhead(session);
+    const applied = session === null ? watch.sentinel.replayLsn : await fetchApplied(session, stream);
+    if (!options.appliesAtOnce) await ahead?.close();
     const writer = source === null ? null : await openWriter(options, onceDurable);
     // Of files that another process received it is not known here how far they must go.
     if (writer === null && options.input === undefined)
@@ -111,16 +118,26 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
         writer === null
           ? Infinity
           : await journalCap(tuning.maxJournalBytes, journalDirectory, writer.bytes, log);
-      return new StreamRun(options, watch, writer, applied, cap);
+      return new StreamRun(options, { watch, writer, applied, capBytes: cap, ahead });
     } catch (error) {
       await writer?.close();
       throw error;
     }
   } catch (error) {
+    await ahead?.close();
     watch.close();
     throw error;
   }
 }
+
+/** What an opened stream begins with. */
+type Opened = {
+  readonly watch: SentinelWatch;
+  readonly writer: JournalWriter | null;
+  readonly applied: Lsn;
+  readonly capBytes: number;
+  readonly ahead: TargetAhead | null;
+};
 
 /** The stream of a work directory that must have one. */
 export function requireStream(catalog: Catalog): StreamRecord {
@@ -165,6 +182,7 @@ export class StreamRun {
   #resting = false;
   #touches: TouchTracker | null = null;
   readonly #spare: SpareTarget;
+  readonly #ahead: TargetAhead | null;
   #source: Lsn;
   /** The end of the last whole transaction in the files. */
   #lastCommit: Lsn;
@@ -172,14 +190,9 @@ export class StreamRun {
   #pruning: Promise<void> | null = null;
   #pruneTroubled = false;
 
-  constructor(
-    options: StreamRunOptions,
-    watch: SentinelWatch,
-    writer: JournalWriter | null,
-    applied: Lsn,
-    capBytes: number,
-  ) {
+  constructor(options: StreamRunOptions, { watch, writer, applied, capBytes, ahead }: Opened) {
     this.#options = options;
+    this.#ahead = ahead;
     this.#spare = options.spare ?? new SpareTarget();
     this.#capBytes = capBytes;
     this.watch = watch;
@@ -357,13 +370,21 @@ export class StreamRun {
   /** Returns the end position that was reached; null at the end of the files. */
   async #applyToEnd(target: Conninfo, signal: AbortSignal): Promise<Lsn | null> {
     const { stream, log } = this.#options;
-    const through = await fetchThrough(target, stream, log, signal);
+    const { session, answer: through } = await askApplier(this.#ahead, { target, log, signal }, (one) =>
+      fetchCopiedThrough(one, stream.key),
+    );
     const endpos = new LastAsked(() => expectBehind(this.watch.endpos(), through));
-    if (endposReached(endpos.ask(), this.#applied)) {
-      log.info(
-        `Current endpos ${formatLsn(endpos.last)} was previously reached at ${formatLsn(this.#applied)}`,
-      );
-      return endpos.last;
+    try {
+      if (endposReached(endpos.ask(), this.#applied)) {
+        log.info(
+          `Current endpos ${formatLsn(endpos.last)} was previously reached at ${formatLsn(this.#applied)}`,
+        );
+        await session.close();
+        return endpos.last;
+      }
+    } catch (error) {
+      await session.close();
+      throw error;
     }
     log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });
     const { reason, applied } = await apply({
@@ -374,6 +395,7 @@ export class StreamRun {
       ...(this.#touches === null ? {} : { touches: this.#touches }),
       awaited: () => this.#touches?.eager ?? false,
       target,
+      session,
       key: stream.key,
       endpos: endpos.ask,
       signal,
@@ -413,6 +435,7 @@ export class StreamRun {
 
   async close(): Promise<void> {
     await this.#pruning;
+    await this.#ahead?.close();
     await this.#writer?.close();
     // A clone goes on with its own.
     if (this.#options.spare === undefined) await this.#spare.close();

@@ -6,7 +6,6 @@ import type { Log } from '../log.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { fetchCopiedThrough } from '../postgres/generation.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import {
@@ -18,32 +17,11 @@ import {
 } from '../postgres/slot.js';
 
 /** Where the target stands. Throws `target-set-back` where it has no position of the stream. */
-export async function fetchApplied(
-  target: Conninfo,
-  stream: StreamRecord,
-  log: Log,
-  signal: AbortSignal,
-): Promise<Lsn> {
-  await using session = await connectTarget(target, log, signal);
+export async function fetchApplied(session: Session, stream: StreamRecord): Promise<Lsn> {
   await ensureTargetSchema(session);
   const applied = await fetchPosition(session, stream.key);
   if (applied !== null) return applied;
   throw new Failure('target-set-back', `the target holds no position of the stream "${stream.key.stream}"`);
-}
-
-/** Behind the last snapshot that tables of the target were copied from. */
-export async function fetchThrough(
-  target: Conninfo,
-  stream: StreamRecord,
-  log: Log,
-  signal: AbortSignal,
-): Promise<Lsn> {
-  await using session = await connectTarget(target, log, signal);
-  return await fetchCopiedThrough(session, stream.key);
-}
-
-function connectTarget(target: Conninfo, log: Log, signal: AbortSignal): Promise<Session> {
-  return connect(target, { side: 'target', applicationName: 'walferry follow', log, signal });
 }
 
 /** Before it has passed every snapshot of the copy the target holds rows of later transactions: no end can be there. */

@@ -103,7 +103,12 @@ export class WireSession {
 
   /** Connects and takes the connection over. Throws what `connect` throws. */
   static async open(conninfo: Conninfo, options: ConnectOptions): Promise<WireSession> {
-    return new WireSession(await connect(conninfo, { ...options, watched: true }), conninfo);
+    return WireSession.over(await connect(conninfo, { ...options, watched: true }), conninfo);
+  }
+
+  /** Takes over a session to these servers that is `watched`, and at rest. */
+  static over(session: Session, conninfo: Conninfo): WireSession {
+    return new WireSession(session, conninfo);
   }
 
   /** server_version_num, for example 150020. */
