@@ -275,9 +275,12 @@ export function skippedEntries(
   return entries.filter(isSkipped).map(({ dumpId }) => dumpId);
 }
 
+const schemaThereQuery = 'select from pg_catalog.pg_namespace where nspname = $1';
+
 /**
- * Makes the extensions of which a version is required, and `first` ones; the rest comes with the dump. Their schemas
- * are on the target. What is refused is reported; whatever needs it fails for itself.
+ * Makes the extensions of which a version is required, and `first` ones; the rest comes with the dump. A schema that is
+ * not there is made too: asked for each anew, since an extension may bring that of another. What is refused is
+ * reported; whatever needs it fails for itself.
  */
 export async function createExtensions(
   target: Session,
@@ -290,6 +293,11 @@ export async function createExtensions(
     const version = requirements.find((one) => one.name === name)?.version;
     if (version === undefined && !first.has(name)) continue;
     const pinned = version === undefined ? '' : ` version ${quoteLiteral(version).trim()}`;
+    if ((await target.query(schemaThereQuery, [schema])).length === 0) {
+      const make = `create schema ${quoteIdentifier(schema)};`;
+      const refused = await attemptAlone(target, make);
+      if (refused !== null) problems.push({ object: `schema ${schema}`, message: refused, sql: make });
+    }
     const sql = `create extension if not exists ${quoteIdentifier(name)} with schema ${quoteIdentifier(schema)}${pinned} cascade;`;
     const refused = await attemptAlone(target, sql);
     if (refused !== null) problems.push({ object: `extension ${name}`, message: refused, sql });

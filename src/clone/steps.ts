@@ -25,7 +25,6 @@ import type { SchemaFile } from './schema-file.js';
 import { openInSnapshot, openTarget } from './sessions.js';
 import { withSplits } from './split-schema.js';
 import { emptyTables, fetchRowTarget } from './row-target.js';
-import { quoteIdentifier } from '../model/sql.js';
 
 /** Reads and dumps the source's schema in the snapshot, in place of what the work directory held. */
 export async function dumpSource(options: SchemaOptions): Promise<void> {
@@ -209,10 +208,6 @@ export async function copyExtensionsOnly(options: CloneOptions): Promise<void> {
   await doneTasks(options, true);
   await using target = await openTarget(options.target, 'extensions', options);
   if (!options.resume) await forgetDoneTasksLike(target, options.key, [extensionTasks]);
-  for (const schema of new Set(file.extensions.map((extension) => extension.schema))) {
-    const sql = `create schema if not exists ${quoteIdentifier(schema)}`;
-    await target.query(sql, [], `could not make the schema ${schema}`);
-  }
   const all = new Set(file.extensions.map(({ name }) => name));
   const problems = await createExtensions(target, file.extensions, options.requirements ?? [], all);
   if (problems.length === 0 && file.extensions.some(({ configuration }) => configuration.length > 0)) {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
+import { copyExtensionsOnly, dumpSource } from '../../src/clone/steps.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
 import { expectEqual } from '../support/equal.js';
@@ -209,5 +210,40 @@ describe('extensions', () => {
     expect(await target.sql(`select count(*) as n from pg_collation where collname = 'german'`)).toEqual([
       { n: '0' },
     ]);
+  });
+});
+
+describe('copy extensions', () => {
+  test('makes an extension where it is, in a schema that nobody may make', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`create extension adminpack; create schema ext; create extension hstore schema ext`);
+    await using run = await cloneFor(source, target);
+    await dumpSource(run.options);
+
+    await copyExtensionsOnly(run.options);
+
+    expect(await target.sql(installed)).toEqual(await source.sql(installed));
+    expect(await target.sql(installed)).toMatchObject([{ schema: 'pg_catalog' }, { schema: 'ext' }]);
+  });
+
+  test('asks for no right to make a schema that is there, and says which it may not make', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sqlAsOwner('create schema ext; create extension hstore schema ext');
+    await target.sqlAsOwner('create schema ext; create extension hstore schema ext');
+    await using run = await cloneFor(source, target, { as: 'owner' });
+    await dumpSource(run.options);
+    await copyExtensionsOnly(run.options);
+    const refuse = `revoke create on database ${target.name} from walferry_neon`;
+    await target.sqlAsOwner(refuse);
+
+    await copyExtensionsOnly(run.options);
+
+    await target.sqlAsOwner('drop schema ext cascade');
+    const failure = await failureOf(copyExtensionsOnly(run.options));
+    expect(failure.message).toMatch(
+      /^schema ext: permission denied for database \w+ .*\nextension hstore: schema "ext" does not exist/,
+    );
   });
 });
