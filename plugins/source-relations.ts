@@ -51,13 +51,18 @@ export type Shape = {
   readonly keyPlaces: readonly number[];
 };
 
+/** Remembered names of tables that are not followed: an application may make them without end. */
+const maxUnfollowed = 10_000;
+
 /** All tables of one connection. */
 export class SourceRelations {
   readonly #habits: Habits;
   #tables: SourceTables;
   #followed: Indexed;
   #now: Indexed;
-  #byName = new Map<string, SourceRelation | Unfollowed>();
+  #byName = new Map<string, SourceRelation>();
+  #unfollowed = new Map<string, Unfollowed>();
+  #moved: readonly SourceTable[] | null = null;
 
   constructor(tables: SourceTables, habits: Habits) {
     this.#tables = tables;
@@ -72,6 +77,13 @@ export class SourceRelations {
     this.#tables = tables;
     this.#now = indexed(tables.now);
     this.#byName = new Map();
+    this.#unfollowed = new Map();
+    this.#moved = null;
+  }
+
+  /** How many names are remembered, for tests. */
+  get remembered(): number {
+    return this.#byName.size + this.#unfollowed.size;
   }
 
   /**
@@ -81,34 +93,36 @@ export class SourceRelations {
    */
   find(schema: string, name: string, xid: bigint): SourceRelation | Unfollowed | typeof tablesStale {
     const id = nameOf({ schema, name });
-    const known = this.#byName.get(id);
+    const known = this.#byName.get(id) ?? this.#unfollowed.get(id);
     if (known !== undefined) return known;
     const { seen } = this.#tables;
     const present = this.#now.byName.get(id);
     const named = this.#followed.byName.get(id);
     if (present === undefined && named === undefined && !seesNarrow(seen, xid)) return tablesStale;
     const then = named ?? (present === undefined ? undefined : this.#followed.byOid.get(present.oid));
-    const relation =
-      then === undefined
-        ? new Unfollowed({ schema, name }, present === undefined ? this.#moved() : [], this.#habits)
-        : new SourceRelation(
-            { schema, name },
-            [then, present].filter((one) => one !== undefined),
-            {
-              habits: this.#habits,
-              seen: this.#tables.seen,
-            },
-          );
+    if (then === undefined) {
+      const unfollowed = new Unfollowed(
+        { schema, name },
+        present === undefined ? this.#movedTables() : [],
+        this.#habits,
+      );
+      if (this.#unfollowed.size >= maxUnfollowed) this.#unfollowed.clear();
+      this.#unfollowed.set(id, unfollowed);
+      return unfollowed;
+    }
+    const descriptions = [then, present].filter((one) => one !== undefined);
+    const relation = new SourceRelation({ schema, name }, descriptions, { habits: this.#habits, seen });
     this.#byName.set(id, relation);
     return relation;
   }
 
   /** The followed tables that have another name by now, or are gone. */
-  #moved(): SourceTable[] {
-    return this.#tables.followed.filter((then) => {
+  #movedTables(): readonly SourceTable[] {
+    this.#moved ??= this.#tables.followed.filter((then) => {
       const now = this.#now.byOid.get(then.oid);
       return now === undefined || nameOf(now) !== nameOf(then);
     });
+    return this.#moved;
   }
 
   /** Whether a followed table is printed like this between quotes that are not doubled, as in the server's log. */

@@ -17,6 +17,7 @@ import { tablesStale, type Decoder } from '../../src/model/plugin.js';
 import type { Relation } from '../../src/model/relation.js';
 import type { Cell } from '../../src/model/row.js';
 import type { SourceTables } from '../../src/model/source-table.js';
+import { LayoutsOfTables } from '../known-layouts.js';
 import { readPayload, refuse, refuseLimit, type PayloadPlace } from '../refusal.js';
 import { readServerTime } from '../server-time.js';
 import {
@@ -47,14 +48,10 @@ const messageHead = new RegExp(
 );
 const messageHeadBytes = 100;
 
-/** Old rows leave out what is null, so a wide table may print very many different ones. */
-const maxLayouts = 64;
-
 /** Decodes one connection's payloads. */
 export class TestDecodingDecoder implements Decoder {
   readonly #relations: SourceRelations;
-  /** By table, and apart for old rows: the columns that were printed last, and all that ever were, by their heads. */
-  readonly #layouts = new Map<string, { last: KnownLayout | null; all: Map<string, KnownLayout> }>();
+  readonly #layouts = new LayoutsOfTables<KnownLayout>();
   #xid: bigint | null = null;
   /** The last position inside of the open transaction. */
   #position = 0n as Lsn;
@@ -120,7 +117,7 @@ export class TestDecodingDecoder implements Decoder {
 
   #insert(scanner: TextScanner, lsn: Lsn, xid: bigint, table: SourceRelation | Unfollowed): Decoded {
     if (isBare(scanner)) return this.#refuseBare(scanner, 'an insert', table);
-    const fresh = this.#row(scanner, 'new', table);
+    const fresh = this.#row(scanner, 'fresh', table);
     scanner.end();
     if (!table.followed) return ignore(table, { kind: 'insert', fresh: fresh.layout, old: null }, scanner);
     const shape = table.shape({ kind: 'insert', fresh: fresh.layout, old: null }, xid, scanner.place);
@@ -133,7 +130,7 @@ export class TestDecodingDecoder implements Decoder {
     const old = scanner.take(' old-key:') ? this.#row(scanner, 'old', table) : null;
     if (old !== null) scanner.expect(' new-tuple:');
     if (isBare(scanner)) return this.#refuseBare(scanner, 'an update', table);
-    const fresh = this.#row(scanner, 'new', table);
+    const fresh = this.#row(scanner, 'fresh', table);
     scanner.end();
     const { place } = scanner;
     const printed = { kind: 'update', fresh: fresh.layout, old: old?.layout ?? null } as const;
@@ -216,15 +213,11 @@ export class TestDecodingDecoder implements Decoder {
   }
 
   /** A row: blank, name, type and value, again and again, up to the end or the mark of the new row. */
-  #row(scanner: TextScanner, kind: 'new' | 'old', table: SourceRelation | Unfollowed): PrintedRow {
-    const id = `${kind} ${table.label}`;
-    let layouts = this.#layouts.get(id);
-    if (layouts === undefined) {
-      layouts = { last: null, all: new Map() };
-      this.#layouts.set(id, layouts);
-    }
+  #row(scanner: TextScanner, kind: 'fresh' | 'old', table: SourceRelation | Unfollowed): PrintedRow {
+    const layouts = table.followed ? this.#layouts.of(table, kind) : null;
+    const last = layouts?.last ?? null;
     const start = scanner.at;
-    const known = layouts.last === null ? null : knownRow(scanner, layouts.last);
+    const known = last === null ? null : knownRow(scanner, last);
     if (known !== null) return known;
     scanner.at = start;
     const heads: string[] = [];
@@ -241,14 +234,9 @@ export class TestDecodingDecoder implements Decoder {
       heads.push(scanner.text.slice(from, scanner.at));
       cells.push(scanner.value(type));
     }
-    if (!table.followed) return { layout: { names, typeOids: null }, cells };
+    if (layouts === null) return { layout: { names, typeOids: null }, cells };
     if (new Set(names).size !== names.length) scanner.refuse(`a row of ${table.label} names a column twice`);
-    const all = heads.join('');
-    if (layouts.all.size >= maxLayouts) layouts.all.clear();
-    const layout = layouts.all.get(all) ?? { names, typeOids: null, heads, types };
-    layouts.all.set(all, layout);
-    layouts.last = layout;
-    return { layout, cells };
+    return { layout: layouts.settle(heads, { names, typeOids: null, heads, types }), cells };
   }
 
   #openXid(where: TextScanner | PayloadPlace): bigint {

@@ -29,6 +29,7 @@ import {
 import { tablesStale, type Decoder } from '../../src/model/plugin.js';
 import type { Relation } from '../../src/model/relation.js';
 import type { SourceTables } from '../../src/model/source-table.js';
+import { LayoutsOfTables } from '../known-layouts.js';
 import { readPayload, refuse, refuseLimit, type PayloadPlace } from '../refusal.js';
 import { readServerTime } from '../server-time.js';
 import {
@@ -61,7 +62,6 @@ type PrintedRow = { readonly layout: Layout & KnownLayout; readonly cells: (stri
 /** What stands in front of every change. */
 type Head = { readonly action: string; readonly xid: bigint; readonly lsn: Lsn; readonly time: string };
 
-const maxLayouts = 64;
 const messageMark = '{"action":"M"';
 /** Every byte of the content may be printed as six, behind a head of some hundred. */
 const longestMessagePayload = 6 * longestOwnMessage + 1024;
@@ -76,7 +76,7 @@ export type Wal2jsonDecoderOptions = {
 export class Wal2jsonDecoder implements Decoder {
   readonly #relations: SourceRelations;
   readonly #numbersAsText: boolean;
-  readonly #layouts = new Map<string, { last: KnownLayout | null; all: Map<string, KnownLayout> }>();
+  readonly #layouts = new LayoutsOfTables<KnownLayout>();
   #xid: bigint | null = null;
   #lastTime = '';
   #lastTimeValue: bigint | null = null;
@@ -356,14 +356,11 @@ export class Wal2jsonDecoder implements Decoder {
     scanner.expect(',');
     scanner.member(member);
     scanner.expect('[');
-    const id = `${member} ${table.label}`;
-    let layouts = this.#layouts.get(id);
-    if (layouts === undefined) {
-      layouts = { last: null, all: new Map() };
-      this.#layouts.set(id, layouts);
-    }
+    const rows = member === 'columns' ? 'fresh' : 'old';
+    const layouts = table.followed ? this.#layouts.of(table, rows) : null;
+    const last = layouts?.last ?? null;
     const start = scanner.at;
-    const known = layouts.last === null ? null : this.#knownRow(scanner, layouts.last);
+    const known = last === null ? null : this.#knownRow(scanner, last);
     if (known !== null) return known;
     scanner.at = start;
     const layout: KnownLayout = { names: [], typeOids: [], heads: [] };
@@ -385,16 +382,11 @@ export class Wal2jsonDecoder implements Decoder {
       cells.push(this.#cell(scanner, typeOid));
       scanner.expect('}');
     }
-    if (!table.followed) return { layout, cells };
+    if (layouts === null) return { layout, cells };
     if (new Set(layout.names).size !== layout.names.length) {
       scanner.refuse(`a row of ${table.label} names a column twice`, start);
     }
-    const all = layout.heads.join('');
-    if (layouts.all.size >= maxLayouts) layouts.all.clear();
-    const same = layouts.all.get(all) ?? layout;
-    layouts.all.set(all, same);
-    layouts.last = same;
-    return { layout: same, cells };
+    return { layout: layouts.settle(layout.heads, layout), cells };
   }
 
   /** The row once more with the columns of the row before it; null when they are others. */

@@ -23,6 +23,7 @@ import { knowsPluginOption } from '../postgres/slot.js';
 import { SlotStream, type SlotBatch } from '../postgres/slot-stream.js';
 import { fetchSourceTables } from '../postgres/source-tables.js';
 import type { Acknowledge } from './acknowledge.js';
+import { CatalogSession } from './catalog-session.js';
 import { GroupedSync } from './grouped-sync.js';
 import { Reconnect } from './reconnect.js';
 import { ShutdownWait } from './shutdown-wait.js';
@@ -166,12 +167,13 @@ class ReceiveRun {
   /** Reads one connection. */
   async #oneConnection(): Promise<ConnectionEnd> {
     let stream: SlotStream | null = null;
+    await using catalog = new CatalogSession(() => this.#connect());
     try {
       // Everything written is durable here: what is not would come a second time.
       const startLsn = this.#held();
-      const about = await this.#ask();
+      const about = await this.#ask(catalog);
       stream = await this.#open(startLsn, about);
-      const reached = await this.#read(stream, startLsn, about);
+      const reached = await this.#read(stream, startLsn, { about, catalog });
       return { reached: await this.#writeEnd(reached), failure: null };
     } catch (error) {
       if (this.#options.signal.aborted) await this.#sync.finish();
@@ -183,15 +185,16 @@ class ReceiveRun {
   }
 
   /** What the plugin must know of the source before its stream can be asked for. */
-  async #ask(): Promise<About> {
+  async #ask(catalog: CatalogSession): Promise<About> {
     const { stream, plugin } = this.#options;
     if (plugin.describesTables) return { tables: null, knownOptions: new Set() };
-    await using session = await this.#connect();
-    const knownOptions = new Set<string>();
-    for (const option of plugin.newerOptions) {
-      if (await knowsPluginOption(session, stream.slot, option)) knownOptions.add(option[0]);
-    }
-    return { tables: await this.#fetchTables(session), knownOptions };
+    return catalog.ask(async (session) => {
+      const knownOptions = new Set<string>();
+      for (const option of plugin.newerOptions) {
+        if (await knowsPluginOption(session, stream.slot, option)) knownOptions.add(option[0]);
+      }
+      return { tables: await this.#fetchTables(session), knownOptions };
+    });
   }
 
   #connect(): Promise<Session> {
@@ -229,7 +232,7 @@ class ReceiveRun {
    * Batch after batch until the end position, which is returned. It is asked for once a batch: set anew while that one
    * is written, it is another end position, up to which nothing was received yet.
    */
-  async #read(stream: SlotStream, startLsn: Lsn, about: About): Promise<Lsn> {
+  async #read(stream: SlotStream, startLsn: Lsn, { about, catalog }: Asked): Promise<Lsn> {
     const { plugin, acknowledge, endpos, signal, log } = this.#options;
     const { publications } = this.#options.stream;
     const reader = new StreamReader({
@@ -256,7 +259,7 @@ class ReceiveRun {
       acknowledge.received(reader.position);
       await this.#append(messages);
       while (unread.length > 0) {
-        reader.describe(await this.#fetchTablesAgain());
+        reader.describe(await catalog.ask((session) => this.#fetchTables(session)));
         ({ messages, reached, unread } = reader.read(unread, end, performance.now()));
         acknowledge.received(reader.position);
         await this.#append(messages);
@@ -267,11 +270,6 @@ class ReceiveRun {
       if (shutdown.mustLeave(batch, acknowledge.positions().flushed, performance.now()))
         throw new SourceWaits();
     }
-  }
-
-  async #fetchTablesAgain(): Promise<SourceTables> {
-    await using session = await this.#connect();
-    return this.#fetchTables(session);
   }
 
   /** One write, and an fsync soon when a commit or keepalive went with it. */
@@ -359,6 +357,9 @@ class ReceiveRun {
 
 /** What was asked of the source for one connection. */
 type About = Pick<StreamRequest, 'tables' | 'knownOptions'>;
+
+/** The same, and where more is asked. */
+type Asked = { readonly about: About; readonly catalog: CatalogSession };
 
 /** The end position was reached, or why the connection did not last. */
 type ConnectionEnd =
