@@ -175,9 +175,33 @@ export function entriesOfStage(
   });
 }
 
+/**
+ * The identities of a dump's entries, with those of its shell types, of which the dump does not tell the OIDs: the first
+ * of the two steps in which a type is made whose own functions speak of it.
+ */
+export function withShellTypes(
+  entries: readonly DumpEntry[],
+  identities: readonly (readonly [dumpId: number, identity: string])[],
+): Map<number, string> {
+  const all = new Map(identities);
+  for (const shell of entries.filter(({ kind }) => kind === 'SHELL TYPE')) {
+    // The functions need the shell, and the type needs the functions.
+    const functions = new Set(
+      entries.filter(({ dependencies }) => dependencies.includes(shell.dumpId)).map(({ dumpId }) => dumpId),
+    );
+    const types = entries.filter(
+      ({ kind, dependencies }) => kind === 'TYPE' && dependencies.some((id) => functions.has(id)),
+    );
+    const type = types.find(({ tag }) => tag === shell.tag) ?? types[0];
+    const identity = all.get(type?.dumpId ?? 0);
+    if (identity !== undefined) all.set(shell.dumpId, identity);
+  }
+  return all;
+}
+
 /** What the target holds already, as Postgres identifies objects. */
 export type TargetObjects = {
-  /** `type identity` of every object. */
+  /** `type identity` of every object; `USER MAPPING role SERVER server`. */
   readonly identities: ReadonlySet<string>;
   /** Of every attached partition, its parent: identities both. */
   readonly parents: ReadonlyMap<string, string>;
@@ -212,10 +236,18 @@ export function isPresent(
   // The parent's trigger has made it: the entry only sets its enabled state.
   if (entry.kind === 'TRIGGER' && schema.inheritedTriggers.includes(entry.oid)) return false;
   if (entry.kind === 'DEFAULT' || entry.kind === 'DEFAULT ACL') return false;
+  if (entry.kind === 'USER MAPPING') return isPresentMapping(entry, target);
   const identity = identities.get(entry.dumpId);
+  if (entry.kind === 'SHELL TYPE' && target.identities.has(`shell ${identity}`)) return true;
   if (identity === undefined || !target.identities.has(identity)) return false;
   if (entry.kind !== 'INDEX') return true;
   // An index of something else that has its name: it cannot be made, and that is what must be told.
   const indexed = target.indexed.get(identity);
   return entry.dependencies.some((id) => indexed !== undefined && identities.get(id) === indexed);
+}
+
+/** The tag is `- USER MAPPING role SERVER server owner`, where names may hold blanks. */
+function isPresentMapping({ tag }: DumpEntry, { identities }: TargetObjects): boolean {
+  const words = tag.split(' ').slice(1);
+  return words.some((_, at) => identities.has(words.slice(0, at + 1).join(' ')));
 }

@@ -11,7 +11,7 @@ import type { DumpEntry, RestoreError, RestoreOptions } from '../postgres/dump.j
 import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { loadProblems, recordProblems } from './problems.js';
 import { judgeRestoreErrors } from './restore-errors.js';
-import { isPresent, placeEntries, entriesOfStage } from './restore-plan.js';
+import { isPresent, placeEntries, entriesOfStage, withShellTypes } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
 import { planWaves } from './restore-waves.js';
 import { withSettings } from './sessions.js';
@@ -177,7 +177,7 @@ export async function lookAndRestoreStage(
 /** The stage's entries: those to be restored, and those that the target has. */
 export function splitStage(restore: StageRestore): { wanted: DumpEntry[]; present: DumpEntry[] } {
   const { file, target } = restore;
-  const identities = new Map(file.identities);
+  const identities = withShellTypes(file.entries, file.identities);
   const wanted: DumpEntry[] = [];
   const present: DumpEntry[] = [];
   for (const entry of stageEntries(restore)) {

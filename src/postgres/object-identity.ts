@@ -5,8 +5,14 @@
 import type { Session } from './connect.js';
 import type { DumpEntry } from './dump.js';
 
+/** A shell type is not yet the type of its name. Speaks of an object of this class and OID. */
+const identity = (classOid: string, oid: string) => `
+    case when ${classOid} = 'pg_catalog.pg_type'::regclass
+      and exists (select from pg_catalog.pg_type t where t.oid = ${oid} and not t.typisdefined)
+      then 'shell ' else '' end || i.type || ' ' || i.identity as identity`;
+
 const entryIdentitiesQuery = `
-  select e.id, i.type || ' ' || i.identity as identity
+  select e.id, ${identity('e.class', 'e.object')}
   from unnest($1::int[], $2::oid[], $3::oid[]) as e(id, class, object),
     lateral pg_catalog.pg_identify_object(e.class, e.object, 0) i
   where i.identity is not null`;
@@ -26,12 +32,12 @@ export async function fetchEntryIdentities(
   return new Map(rows.map((row) => [Number(row['id']), row['identity'] ?? '']));
 }
 
-// Catalogs whose rows a dump may make; a shell type is not yet the type. 16384: the first OID that is not the
-// server's own.
-const dumpedCatalogs = [
+// Catalogs whose rows a dump may make, and since which version they are there. An operator that only another one names
+// as its counterpart is not made yet. 16384: the first OID that is not the server's own.
+const dumpedCatalogs: readonly (readonly [catalog: string, condition: string, since?: number])[] = [
   ['pg_class', `relkind not in ('t')`],
   ['pg_proc', 'true'],
-  ['pg_type', 'typisdefined'],
+  ['pg_type', 'true'],
   ['pg_constraint', 'true'],
   ['pg_rewrite', 'true'],
   ['pg_trigger', 'not tgisinternal'],
@@ -39,8 +45,9 @@ const dumpedCatalogs = [
   ['pg_event_trigger', 'true'],
   ['pg_publication', 'true'],
   ['pg_publication_rel', 'true'],
+  ['pg_publication_namespace', 'true', 150_000],
   ['pg_statistic_ext', 'true'],
-  ['pg_operator', 'true'],
+  ['pg_operator', 'oprcode <> 0'],
   ['pg_opclass', 'true'],
   ['pg_opfamily', 'true'],
   ['pg_collation', 'true'],
@@ -55,11 +62,13 @@ const dumpedCatalogs = [
   ['pg_ts_template', 'true'],
   ['pg_foreign_data_wrapper', 'true'],
   ['pg_foreign_server', 'true'],
-] as const;
+];
 
-const identitiesQuery = `
+// A dump does not tell the OIDs of user mappings: they are known by the words of its list.
+const identitiesQuery = (version: number) => `
   with object as (
     ${dumpedCatalogs
+      .filter(([, , since = 0]) => version >= since)
       .map(
         ([catalog, condition]) => `
     select 'pg_catalog.${catalog}'::regclass::oid as class, oid from pg_catalog.${catalog}
@@ -68,9 +77,11 @@ const identitiesQuery = `
       .join(' union all ')}
     union all select 'pg_catalog.pg_namespace'::regclass::oid, oid from pg_catalog.pg_namespace
     union all select 'pg_catalog.pg_extension'::regclass::oid, oid from pg_catalog.pg_extension)
-  select i.type || ' ' || i.identity as identity
+  select ${identity('o.class', 'o.oid')}
   from object o, lateral pg_catalog.pg_identify_object(o.class, o.oid, 0) i
-  where i.identity is not null`;
+  where i.identity is not null
+  union all
+  select 'USER MAPPING ' || usename || ' SERVER ' || srvname from pg_catalog.pg_user_mappings`;
 
 const parentsQuery = `
   select c.type || ' ' || c.identity as child, p.type || ' ' || p.identity as parent
@@ -95,7 +106,7 @@ export async function fetchTargetObjects(target: Session): Promise<{
   parents: Map<string, string>;
   indexed: Map<string, string>;
 }> {
-  const identities = await target.query(identitiesQuery);
+  const identities = await target.query(identitiesQuery(target.serverVersion));
   const parents = await target.query(parentsQuery);
   const indexed = await target.query(indexedQuery);
   return {

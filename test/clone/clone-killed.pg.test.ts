@@ -5,6 +5,7 @@ import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
 import { expectEqual } from '../support/equal.js';
 import { cloneFor } from './clone-for.js';
+import { dumpText } from './dump-text.js';
 
 /** Five tables of different sizes, each with indexes, two with foreign keys. */
 const shop = `
@@ -127,5 +128,53 @@ describe('a clone that is killed and resumed is complete, and copies no finished
         `select attidentity from pg_attribute where attrelid = 'a'::regclass and attname = 'id'`,
       ),
     ).toEqual([{ attidentity: 'a' }]);
+  });
+});
+
+describe('what pg_restore makes in two steps', () => {
+  const schema = `
+    create type amount;
+    create function amount_in(cstring) returns amount language internal immutable strict as 'int4in';
+    create function amount_out(amount) returns cstring language internal immutable strict as 'int4out';
+    create type amount (input = amount_in, output = amount_out, like = integer);
+    create type span;
+    create function span_canonical(span) returns span language internal immutable strict as 'int4range_canonical';
+    create type span as range (subtype = integer, canonical = span_canonical);
+    create type never;
+    create function before(integer, integer) returns boolean language sql immutable as 'select $1 < $2';
+    create function behind(integer, integer) returns boolean language sql immutable as 'select $1 > $2';
+    create operator <# (leftarg = integer, rightarg = integer, function = before, commutator = #>);
+    create operator #> (leftarg = integer, rightarg = integer, function = behind, commutator = <#);
+    create extension postgres_fdw; create server away foreign data wrapper postgres_fdw;
+    create user mapping for postgres server away options (password 'canary');
+    create user mapping for public server away;
+    create schema s; create publication one for tables in schema s;
+    create table t (id integer primary key, during span); insert into t values (1, '[1,3)')`;
+  const firstSteps = `
+    drop type amount cascade; create type amount;
+    drop operator <# (integer, integer), #> (integer, integer);
+    create operator <# (leftarg = integer, rightarg = integer, function = before, commutator = #>)`;
+
+  test.each([
+    ['all of it', ''],
+    ['the first steps', firstSteps],
+  ])('is made once where the target has %s', async (_what, there) => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(schema);
+    await using run = await cloneFor(source, target);
+    expect(await run.cloneAndDie('clone.pre-data:1')).toBe('SIGKILL');
+    if (there !== '') await target.sql(there);
+
+    // The last time there is all of it, what comes behind the rows too.
+    for (const _time of ['resumed', 'again']) {
+      expect((await run.clone({ resume: true })).problems).toEqual([]);
+    }
+
+    expect(run.said).toEqual([]);
+    expect(await dumpText(target)).toBe(await dumpText(source));
+    expect(await target.sql('select 1 <# 2 as before, 1 #> 2 as behind')).toEqual([
+      { before: 't', behind: 'f' },
+    ]);
   });
 });
