@@ -15,6 +15,7 @@ import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { Problem } from './options.js';
 import { attemptStatement } from './problems.js';
+import { planMembership, readMembershipOptions, type Membership } from './role-memberships.js';
 import { openTarget } from './sessions.js';
 
 export type RoleOptions = {
@@ -101,14 +102,7 @@ export type RoleStatement =
       /** SQL of one attribute each, for example `LOGIN`, `CONNECTION LIMIT 3`, `PASSWORD '…'`. */
       readonly attributes: readonly string[];
     }
-  | {
-      readonly kind: 'membership';
-      readonly role: string;
-      readonly member: string;
-      readonly sql: string;
-      /** As whoever runs it, where the grantor cannot be named. */
-      readonly withoutGrantor: string;
-    }
+  | ({ readonly kind: 'membership' } & Membership)
   /** Settings, comments, security labels; `role` is null for a statement about no role. */
   | { readonly kind: 'other'; readonly role: string | null; readonly sql: string };
 
@@ -144,14 +138,16 @@ function readStatement(tokens: readonly string[]): RoleStatement | null {
   }
   if (first === 'ALTER' && second === 'ROLE') return { kind: 'other', role, sql };
   if (first === 'GRANT' && third === 'TO') {
-    const grantor = words.indexOf('GRANTED');
-    const plain = tokens.slice(0, grantor === -1 ? undefined : tokens.indexOf('GRANTED'));
+    const { grantor, options } = readMembershipOptions(words);
+    const plain = tokens.slice(0, grantor === null ? undefined : tokens.indexOf('GRANTED'));
     return {
       kind: 'membership',
       role: readIdentifier(second ?? ''),
       member: readIdentifier(fourth ?? ''),
       sql,
       withoutGrantor: plain.join('').trim(),
+      grantor,
+      options,
     };
   }
   // COMMENT ON ROLE x IS …, SECURITY LABEL … ON ROLE x IS …, GRANT SET ON PARAMETER p TO x
@@ -259,10 +255,35 @@ class RoleReplay {
   }
 
   async #grant(statement: Extract<RoleStatement, { kind: 'membership' }>): Promise<void> {
-    const { role, member, sql, withoutGrantor } = statement;
-    if (![role, member].every((name) => this.#known(name))) return;
-    if ((await attemptStatement(this.#target, sql)) === null) return;
-    await this.#refusable(`role ${member}`, withoutGrantor);
+    const { role, member } = statement;
+    if (!this.#known(member)) return;
+    if (!this.#known(role)) {
+      // One of the server's own, which a newer one has; of any other it was told why it is not there.
+      if (role.startsWith('pg_')) {
+        this.#problem(
+          member,
+          `it is a member of ${role} on the source, which the target does not have`,
+          null,
+        );
+      }
+      return;
+    }
+    const { serverVersion: version } = this.#target;
+    const plan = planMembership(statement, { version, memberInherits: await this.#inherits(member) });
+    if (plan.lost !== null) this.#problem(member, plan.lost, null);
+    let refused: string | null = null;
+    for (const sql of plan.statements) {
+      refused = await attemptStatement(this.#target, sql);
+      if (refused === null) return;
+    }
+    if (refused !== null) this.#problem(member, refused, plan.statements.at(-1) ?? null);
+  }
+
+  async #inherits(role: string): Promise<boolean> {
+    const [row] = await this.#target.query('select rolinherit from pg_catalog.pg_roles where rolname = $1', [
+      role,
+    ]);
+    return row?.['rolinherit'] === 't';
   }
 
   /** `pg_monitor` and its like are on every server; a service's own are left out. */

@@ -55,6 +55,8 @@ GRANT SET ON PARAMETER work_mem TO app;
         member: 'Odd "q"; name',
         sql: 'GRANT app TO "Odd ""q""; name" WITH ADMIN OPTION GRANTED BY postgres',
         withoutGrantor: 'GRANT app TO "Odd ""q""; name" WITH ADMIN OPTION',
+        grantor: 'postgres',
+        options: { admin: true, inherit: null, set: null },
       },
       { kind: 'other', role: 'app', sql: 'GRANT SET ON PARAMETER work_mem TO app' },
     ]);

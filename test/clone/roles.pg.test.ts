@@ -3,11 +3,14 @@ import { readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Log } from '../../src/log.js';
-import { copyRoles } from '../../src/clone/roles.js';
+import { copyRoles, replayRoles } from '../../src/clone/roles.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
+import { useMajors } from '../support/majors.js';
 import { cloneFor } from './clone-for.js';
+
+const majors = useMajors();
 
 // Roles belong to the server, which other tests use too: each test has names of its own, and removes them.
 function roleNames(): { app: string; group: string; boss: string } & AsyncDisposable & {
@@ -171,5 +174,71 @@ describe('roles', () => {
       expect(await readFile(path.join(folder, file), 'latin1')).not.toMatch(/SCRAM-SHA|canary/);
     }
     for (const database of [source, target]) await database.sql(`drop table t`);
+  });
+});
+
+describe('memberships with options of their own', () => {
+  const letters = ['a', 'b', 'c', 'd', 'e'];
+
+  /** As pg_dumpall prints them for a source from 16 on. */
+  function scriptOf({ group, boss, mark }: { group: string; boss: string; mark: string }): string {
+    const role = (name: string, inherits: boolean) =>
+      `CREATE ROLE ${name}; ALTER ROLE ${name} WITH NOSUPERUSER ${inherits ? 'INHERIT' : 'NOINHERIT'} NOLOGIN;`;
+    return `${role(group, true)} ${role(boss, true)}
+      ${letters.map((letter) => role(`${letter}_${mark}`, letter < 'd')).join('\n')}
+      GRANT ${group} TO ${boss} WITH ADMIN OPTION, INHERIT TRUE GRANTED BY postgres;
+      GRANT ${group} TO a_${mark} WITH INHERIT TRUE GRANTED BY ${boss};
+      GRANT ${group} TO b_${mark} WITH INHERIT FALSE GRANTED BY ${boss};
+      GRANT ${group} TO c_${mark} WITH INHERIT TRUE, SET FALSE GRANTED BY "not ""there""";
+      GRANT ${group} TO d_${mark} WITH INHERIT FALSE GRANTED BY ${boss};
+      GRANT ${group} TO e_${mark} WITH ADMIN OPTION, INHERIT TRUE GRANTED BY ${boss};
+      GRANT pg_nobody_has_it TO a_${mark} WITH INHERIT TRUE GRANTED BY postgres;`;
+  }
+
+  async function replay(database: TestDatabase, columns: string) {
+    const mark = randomBytes(4).toString('hex');
+    const [group, boss] = [`group_${mark}`, `boss_${mark}`];
+    const run = options(database, database, 'superuser');
+    try {
+      const problems = await replayRoles(scriptOf({ group, boss, mark }), run.options);
+      const rows = await database.sql(`
+        select left(pg_get_userbyid(member), 1) as member, ${columns}, pg_get_userbyid(grantor) = '${boss}' as of_boss
+        from pg_auth_members where roleid = '${group}'::regrole and member <> '${boss}'::regrole order by 1`);
+      return {
+        rows: rows.map((row) => Object.values(row).join(' ')),
+        problems: problems.map(({ object, message, sql }) => [object.replace(`_${mark}`, ''), message, sql]),
+      };
+    } finally {
+      const members = letters.map((letter) => `${letter}_${mark}`).join(', ');
+      await database.sql(
+        `drop role if exists ${members}; drop role if exists ${boss}; drop role if exists ${group}`,
+      );
+    }
+  }
+
+  test('are what they were on a target that has them, by another grantor where theirs is not there', async (context) => {
+    const server = await majors.server(context, 16, 'target');
+    await using target = await createDatabase('target', { server });
+
+    const { rows, problems } = await replay(target, 'admin_option, inherit_option, set_option');
+
+    expect(rows).toEqual(['a f t t t', 'b f f t t', 'c f t f f', 'd f f t t', 'e t t t t']);
+    expect(problems).toEqual([
+      ['role a', 'it is a member of pg_nobody_has_it on the source, which the target does not have', null],
+    ]);
+  });
+
+  test('give no more on an older target than on the source, and what is lost is told', async () => {
+    await using target = await createDatabase('target');
+
+    const { rows, problems } = await replay(target, 'admin_option');
+
+    expect(rows).toEqual(['a f t', 'd f t', 'e t t']);
+    expect(problems).toEqual([
+      ['role b', expect.stringMatching(/not made a member .* WITH INHERIT FALSE/), null],
+      ['role c', expect.stringMatching(/not made a member .* WITH SET FALSE/), null],
+      ['role e', expect.stringMatching(/has to SET ROLE/), null],
+      ['role a', expect.stringContaining('pg_nobody_has_it'), null],
+    ]);
   });
 });
