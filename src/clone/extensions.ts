@@ -10,8 +10,6 @@ import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from '../postgres/connect.js';
 import { joinCopy } from '../postgres/copy.js';
-import type { DumpEntry } from '../postgres/dump.js';
-import { catalogOids } from '../postgres/dump.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { configurationTask, fetchDoneTasks, recordDoneTask } from '../postgres/task-table.js';
 import type { Problem, RestoreChoices } from './options.js';
@@ -252,27 +250,6 @@ const extensionSchemasQuery = `
 /** OIDs of the schemas in which there is nothing but what extensions brought. */
 export async function fetchExtensionSchemas(source: Session): Promise<Set<number>> {
   return new Set((await source.query(extensionSchemasQuery)).map((row) => Number(row['oid'])));
-}
-
-/** Dump ids of what --skip-extensions, --skip-ext-comments and --skip-collations leave out. Pure. */
-export function skippedEntries(
-  entries: readonly DumpEntry[],
-  choices: Pick<RestoreChoices, 'skipExtensions' | 'skipExtensionComments' | 'skipCollations'>,
-  extensionSchemas: ReadonlySet<number>,
-): number[] {
-  const extensions = new Set(
-    entries.filter((entry) => entry.catalogOid === catalogOids.extension).map((entry) => entry.dumpId),
-  );
-  const isSkipped = (entry: DumpEntry) => {
-    const skipExtensions = choices.skipExtensions === true;
-    if (skipExtensions && extensions.has(entry.dumpId)) return true;
-    if (skipExtensions && entry.catalogOid === catalogOids.namespace) return extensionSchemas.has(entry.oid);
-    if (skipExtensions || choices.skipExtensionComments === true) {
-      if (entry.kind === 'COMMENT' && entry.dependencies.some((id) => extensions.has(id))) return true;
-    }
-    return choices.skipCollations === true && entry.kind === 'COLLATION';
-  };
-  return entries.filter(isSkipped).map(({ dumpId }) => dumpId);
 }
 
 const schemaThereQuery = 'select from pg_catalog.pg_namespace where nspname = $1';

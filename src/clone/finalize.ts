@@ -34,17 +34,20 @@ import { lookAndRestoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { HeldSession, openTarget } from './sessions.js';
+import { withoutSkipped } from './skipped.js';
 import { stepLabels } from './summary.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
 
 /** What a run that has made the copy itself knows already: to load it once more would be to hold it twice. */
 export type KnownClone = { readonly file: SchemaFile; readonly plan: ClonePlan };
 
-async function loadClone(directory: string): Promise<KnownClone> {
-  const file = await loadSchemaFile(directory);
-  if (file === null) {
+async function loadClone(work: TargetWork): Promise<KnownClone> {
+  const { directory } = work;
+  const loaded = await loadSchemaFile(directory);
+  if (loaded === null) {
     throw new Failure('work-directory-broken', `${directory} does not hold the schema of a clone`);
   }
+  const file = withoutSkipped(loaded, work);
   return { file, plan: planClone(file.schema, new Set(file.withoutRows)) };
 }
 
@@ -57,7 +60,7 @@ export async function finalizeTarget(
   known?: KnownClone,
 ): Promise<{ readonly problems: Problem[] }> {
   const began = performance.now();
-  const { file, plan } = known ?? (await loadClone(work.directory));
+  const { file, plan } = known ?? (await loadClone(work));
   const failures = new Failures({ failFast: work.failFast, log: work.log, signal: work.signal });
   await using held = new HeldSession(
     async () =>

@@ -27,7 +27,7 @@ import type { ObjectFilter } from '../filter/decide.js';
 import { keptSequencesOf } from '../filter/scope.js';
 import { fetchDatabaseProperties } from './database-properties.js';
 import { fetchCitusTables } from './extension-hooks.js';
-import { expectExtensions, fetchExtensions, fetchExtensionSchemas, skippedEntries } from './extensions.js';
+import { expectExtensions, fetchExtensions, fetchExtensionSchemas } from './extensions.js';
 import { expectKeysHoldInParts } from './published-keys.js';
 import { expectReadableLargeObjects } from './large-objects.js';
 import type { CloneOptions } from './options.js';
@@ -38,6 +38,7 @@ import type { ProgressTeller } from './progress.js';
 import { loadSchemaFile, saveSchemaFile, schemaPaths } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { openInSnapshot } from './sessions.js';
+import { skipChoices, withoutSkipped } from './skipped.js';
 import { lendTarget } from './spare-target.js';
 import { withSplits } from './split-schema.js';
 import { stepLabels } from './summary.js';
@@ -56,11 +57,13 @@ export async function prepareSchema(
   progress: ProgressTeller,
 ): Promise<SchemaFile> {
   const stored = options.resume ? await loadSchemaFile(options.directory) : null;
-  if (stored !== null && stored.snapshot === options.snapshot) return stored;
-  if (stored !== null && options.notConsistent === true) return stored;
-  if (stored !== null && options.generation !== undefined) return stored;
-  // Once every row is there the snapshot has done its work.
-  if (stored !== null && done.has(copyPhaseTask)) return stored;
+  const isCurrent = (file: SchemaFile) =>
+    file.snapshot === options.snapshot ||
+    options.notConsistent === true ||
+    options.generation !== undefined ||
+    // Once every row is there the snapshot has done its work.
+    done.has(copyPhaseTask);
+  if (stored !== null && isCurrent(stored)) return withoutSkipped(stored, options);
   if (done.size > 0) {
     throw new Failure(
       'snapshot-lost',
@@ -105,22 +108,22 @@ export async function prepareSchema(
     const identities = await fetchEntryIdentities(source, entries);
     const extensionSchemas = await fetchExtensionSchemas(source);
     failpoint('clone.dumped');
-    return saveSchemaFile(options.directory, {
+    const file = await saveSchemaFile(options.directory, {
       snapshot: options.snapshot,
       ...(await whatItSees(source, options)),
       schema,
       entries,
       identities: [...identities],
-      leftOut: [
-        ...(filter === null ? [] : leftOutEntries(entries, filter)),
-        ...skippedEntries(entries, options, extensionSchemas),
-      ],
+      leftOut: filter === null ? [] : leftOutEntries(entries, filter),
+      skipped: skipChoices(options),
+      extensionSchemas: [...extensionSchemas],
       withoutRows: [
         ...(filter === null ? [] : tablesWithoutRows(schema, filter)),
         ...unreadableOnStandby(source, schema, options),
       ],
       ...others,
     });
+    return withoutSkipped(file, options);
   });
 }
 
@@ -167,8 +170,8 @@ async function readSchema(source: Session, options: SchemaOptions): Promise<Read
   }
   return {
     ...read,
-    extensions: options.skipExtensions === true ? [] : extensions,
-    properties: options.skipDatabaseProperties === true ? [] : await fetchDatabaseProperties(source),
+    extensions,
+    properties: await fetchDatabaseProperties(source),
     citusTables: await fetchCitusTables(source, extensions),
   };
 }

@@ -10,6 +10,7 @@ import { entryLabel, type DumpEntry } from '../postgres/dump.js';
 import { planClone } from './plan.js';
 import { placeEntries } from './restore-plan.js';
 import { loadSchemaFile, schemaPaths } from './schema-file.js';
+import { withoutSkipped } from './skipped.js';
 
 /** A line of `pg_restore --list`. */
 export function listLine(entry: DumpEntry): string {
@@ -30,7 +31,7 @@ export async function writeRestoreLists(directory: string): Promise<string[]> {
     ownIndexes: plan.ownIndexes,
     ownConstraints: plan.ownConstraints,
     ownPublications: new Set(),
-    leftOut: new Set(file.leftOut),
+    leftOut: new Set(withoutSkipped(file, {}).leftOut),
   });
   const isRestored = (entry: DumpEntry) => placements.get(entry.dumpId)?.kind === 'restore';
   const halves = [

@@ -10,6 +10,7 @@ import type { SourceSchema } from '../postgres/schema.js';
 import type { DatabaseProperty } from './database-properties.js';
 import type { CitusTable } from './extension-hooks.js';
 import type { ExtensionFacts } from './extensions.js';
+import type { SkipChoices } from './skipped.js';
 
 /** Grows by one with every change of the file. */
 const fileVersion = 3;
@@ -25,14 +26,18 @@ export type SchemaFile = {
   /** The dump's entries, and the identities of their objects by dump id. */
   readonly entries: readonly DumpEntry[];
   readonly identities: readonly (readonly [dumpId: number, identity: string])[];
-  /** Dump ids of entries that a filter or an option leaves out. */
+  /** Dump ids of entries that a filter leaves out. */
   readonly leftOut: readonly number[];
   /** OIDs of tables that are made and not filled. */
   readonly withoutRows: readonly number[];
-  /** Those that are copied. */
+  /** Those that a filter leaves. */
   readonly extensions: readonly ExtensionFacts[];
   readonly properties: readonly DatabaseProperty[];
   readonly citusTables: readonly CitusTable[];
+  /** What options of the dump leave out besides: see skipped.ts. Absent in files of before, which hold nothing of it. */
+  readonly skipped?: SkipChoices;
+  /** OIDs of the schemas in which there is nothing but what extensions brought. */
+  readonly extensionSchemas?: readonly number[];
 };
 
 /** `<work directory>/schema` and the files in it. */

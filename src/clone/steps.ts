@@ -4,6 +4,7 @@
  * read and dumped by the first step that needs it) and from the target: a step that is run again does what is left.
  */
 import { Failure } from '../failure.js';
+import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchDoneTasks, forgetDoneTasksLike } from '../postgres/task-table.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { copyEverything, preDataTask, restoreBeforeChanges, restorePreData, storePlan } from './clone.js';
@@ -23,6 +24,7 @@ import { expectKeysHoldInParts } from './published-keys.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { openInSnapshot, openTarget } from './sessions.js';
+import { withoutSkipped } from './skipped.js';
 import { withSplits } from './split-schema.js';
 import { emptyTables, fetchRowTarget } from './row-target.js';
 
@@ -37,13 +39,17 @@ export async function holdsSchema(directory: string): Promise<boolean> {
   return (await loadSchemaFile(directory)) !== null;
 }
 
-async function requireSchema(directory: string): Promise<{ file: SchemaFile; plan: ClonePlan }> {
+/** With all that options left out of it, which a step may ask for anew. */
+async function requireWhole(directory: string): Promise<SchemaFile> {
   const file = await loadSchemaFile(directory);
-  if (file === null) {
-    throw new Failure('work-directory-broken', `${directory} does not hold a dump of the source's schema`, {
-      remedy: 'Run `walferry dump schema` with this --dir first, or give --source too.',
-    });
-  }
+  if (file !== null) return file;
+  throw new Failure('work-directory-broken', `${directory} does not hold a dump of the source's schema`, {
+    remedy: 'Run `walferry dump schema` with this --dir first, or give --source too.',
+  });
+}
+
+async function requireSchema(work: TargetWork): Promise<{ file: SchemaFile; plan: ClonePlan }> {
+  const file = withoutSkipped(await requireWhole(work.directory), work);
   return { file, plan: planClone(file.schema, new Set(file.withoutRows)) };
 }
 
@@ -52,19 +58,23 @@ function withoutSource(
   work: TargetWork,
   choices: Pick<CloneOptions, 'resume' | 'dropIfExists' | 'onBegin'>,
 ): CloneOptions {
-  return { ...work, ...choices, source: work.target, snapshot: '', follow: false, skipLargeObjects: true };
+  const nothingOfIt = { snapshot: '', follow: false, skipLargeObjects: true, roles: null };
+  return { ...work, ...choices, source: work.target, ...nothingOfIt };
 }
 
 /**
  * Restores what rows need. `resume` trusts what the target's task table says; without it, the source's tables must not
- * be there. Large objects are left to `copyLargeObjectsOnly`, since only it reads from the source.
+ * be there. Large objects are left to `copyLargeObjectsOnly`. `source`: whose roles are copied, where that is asked for
+ * and it is given.
  */
 export async function restorePreDataOnly(
   work: TargetWork,
+  source: Conninfo | null,
   choices: Pick<CloneOptions, 'resume' | 'dropIfExists' | 'onBegin'>,
 ): Promise<void> {
-  const { file, plan } = await requireSchema(work.directory);
-  const options = withoutSource(work, choices);
+  const { file, plan } = await requireSchema(work);
+  const alone = withoutSource(work, choices);
+  const options = source === null ? alone : { ...alone, source, roles: work.roles };
   const done = await doneTasks(work, choices.resume);
   if (done.has(preDataTask)) {
     work.log.info('pre-data is on the target already: nothing to do');
@@ -82,7 +92,7 @@ async function doneTasks(work: TargetWork, trusted: boolean): ReturnType<typeof 
 /** Everything behind the rows: what of the indexes and constraints is not there yet, then pg_restore's part. */
 export async function restorePostDataOnly(work: TargetWork): Promise<void> {
   await buildIndexes(work, 'indexes and constraints');
-  const { file, plan } = await requireSchema(work.directory);
+  const { file, plan } = await requireSchema(work);
   await restoreBeforeChanges(withoutSource(work, { resume: true, dropIfExists: false }), file, plan);
   await finalizeTarget(work);
 }
@@ -92,7 +102,7 @@ export async function buildIndexes(
   work: TargetWork,
   what: 'indexes and constraints' | 'constraints',
 ): Promise<void> {
-  const { file, plan } = await requireSchema(work.directory);
+  const { file, plan } = await requireSchema(work);
   const options = { ...withoutSource(work, { resume: true, dropIfExists: false }), skipVacuum: true };
   const tables = plan.tables.map((table) => ({
     ...table,
@@ -127,7 +137,7 @@ function isBegun(done: ReadonlyMap<string, unknown>, pattern: string): boolean {
  */
 export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsChoices): Promise<void> {
   if (!options.resume) await chooseRows(options);
-  const { file, plan } = await requireSchema(options.directory);
+  const { file, plan } = await requireSchema(options);
   const progress = new ProgressTeller(options.onProgress);
   const done = await doneTasks(options, options.resume);
   if (done.has(copyPhaseTask) && !andTheRest) {
@@ -171,7 +181,7 @@ export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsCh
  */
 async function chooseRows(options: CloneOptions): Promise<void> {
   const { split = null, published = [] } = options;
-  const { file } = await requireSchema(options.directory);
+  const file = await requireWhole(options.directory);
   if (split === null && published.length === 0 && (file.schema.parts ?? []).length === 0) return;
   await using source = await openInSnapshot(options.source, options.snapshot, 'step', options);
   const schema = { ...(await withSplits(source, file.schema, split)), parts: published };
@@ -183,7 +193,7 @@ async function chooseRows(options: CloneOptions): Promise<void> {
 export async function copyLargeObjectsOnly(given: CloneOptions): Promise<void> {
   // This is what the command is for.
   const options = { ...given, skipLargeObjects: false };
-  const { file } = await requireSchema(options.directory);
+  const { file } = await requireSchema(options);
   const done = await doneTasks(options, options.resume);
   if (!file.schema.largeObjects) {
     options.log.info('the source has no large objects');
@@ -204,7 +214,8 @@ export async function copyLargeObjectsOnly(given: CloneOptions): Promise<void> {
  * else, by a role that may. Throws `target-statement` with all that was refused.
  */
 export async function copyExtensionsOnly(options: CloneOptions): Promise<void> {
-  const { file } = await requireSchema(options.directory);
+  // Those that the dump was made without are what this step is for.
+  const file = await requireWhole(options.directory);
   await doneTasks(options, true);
   await using target = await openTarget(options.target, 'extensions', options);
   if (!options.resume) await forgetDoneTasksLike(target, options.key, [extensionTasks]);

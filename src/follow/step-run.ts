@@ -320,7 +320,7 @@ class StepRun {
   }
 
   async #preData(key: StreamKey): Promise<void> {
-    const { dropIfExists } = this.#options;
+    const { dropIfExists, source } = this.#options;
     const resume = this.#isGoingOn('pre-data');
     await this.#schema(key, false);
     await this.#expectTwoDatabases();
@@ -329,7 +329,7 @@ class StepRun {
       startPhase(this.#catalog, 'pre-data');
     };
     const choices = { resume, dropIfExists, onBegin };
-    await restorePreDataOnly(this.#work(key), choices);
+    await restorePreDataOnly(this.#work(key), source, choices);
     endPhase(this.#catalog, 'pre-data');
   }
 

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { propertyMoment, propertyStatement, whyNotCarried } from '../../src/clone/database-properties.js';
 import { citusStatements } from '../../src/clone/extension-hooks.js';
-import { orderByReferences, skippedEntries } from '../../src/clone/extensions.js';
+import { orderByReferences } from '../../src/clone/extensions.js';
 import { propertySteps } from '../../src/clone/large-objects.js';
 import { printProblems } from '../../src/clone/problems.js';
 import { isServiceRole, readRoleScript } from '../../src/clone/roles.js';
+import { skippedEntries } from '../../src/clone/skipped.js';
 
 describe('the script of pg_dumpall', () => {
   test('is read statement by statement, whatever names, passwords and comments hold', () => {

@@ -15,6 +15,8 @@ export const command: Command = {
     'index-jobs',
     'restore-jobs',
     'drop-if-exists',
+    'roles',
+    'no-role-passwords',
     ...restoreOptions,
     'skip-extensions',
     'skip-ext-comments',

@@ -6,7 +6,17 @@ export const command: Command = {
   path: 'restore pre-data',
   group: 'R',
   summary: 'restore what rows need: schemas, types, functions, tables',
-  options: ['source', 'target', 'dir', 'restore-jobs', 'drop-if-exists', ...restoreOptions, ...goOnOptions],
+  options: [
+    'source',
+    'target',
+    'dir',
+    'restore-jobs',
+    'drop-if-exists',
+    ...restoreOptions,
+    'skip-extensions',
+    'skip-ext-comments',
+    ...goOnOptions,
+  ],
   needs: ['target'],
   run: (context) => runStepCommand('restore pre-data', context),
 };

@@ -6,7 +6,17 @@ export const command: Command = {
   path: 'restore schema',
   group: 'R',
   summary: 'restore the schema that dump schema left in the work directory',
-  options: ['source', 'target', 'dir', 'restore-jobs', 'drop-if-exists', ...restoreOptions, ...goOnOptions],
+  options: [
+    'source',
+    'target',
+    'dir',
+    'restore-jobs',
+    'drop-if-exists',
+    ...restoreOptions,
+    'skip-extensions',
+    'skip-ext-comments',
+    ...goOnOptions,
+  ],
   needs: ['target'],
   run: (context) => runStepCommand('restore schema', context),
 };
