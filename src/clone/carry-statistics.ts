@@ -146,6 +146,7 @@ export class StatisticsCarrier implements AsyncDisposable {
         this.#source ??= await openSource(options.source, 'statistics', {
           log: options.log,
           signal: this.#signal,
+          dispensable: true,
         });
         this.#sortedAlike ??= (await fetchSortOrder(this.#source)) === (await fetchSortOrder(target));
         return await fetchStatistics(

@@ -32,7 +32,7 @@ import {
 } from '../postgres/task-table.js';
 import type { DoneTask } from '../postgres/task-table.js';
 import { runCopyPhase } from './copy-phase.js';
-import type { CopyPhase } from './copy-phase.js';
+import type { CopyPhase, WhenCopied } from './copy-phase.js';
 import type { Failures } from './failures.js';
 import { finalizeTarget, relaxAlwaysIdentities } from './finalize.js';
 import { analyzeParents } from './analyze.js';
@@ -304,7 +304,8 @@ export async function copyEverything(
 ): Promise<void> {
   const { schema } = file;
   const { done, present } = await lookUpCopied(options, plan);
-  const afterTables = (failures: Failures) => copyLargeObjects(options, file, failures);
+  const afterTables = (failures: Failures, when: WhenCopied) =>
+    copyLargeObjects(options, file, failures, when);
   await runCopyPhase({ options, schema, plan, progress, done, present, afterTables });
   if (done.has(copyPhaseTask)) return;
   await copyConfigurationRows(options, file);

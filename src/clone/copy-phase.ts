@@ -35,9 +35,14 @@ export type CopyPhase = {
   /** The target's tables, by qualified name. */
   readonly targets: ReadonlyMap<string, CopyTarget>;
   readonly format: FormatChoice;
-  /** What else is copied by table workers' connections, when they are free; adds to the failures itself. */
-  readonly afterTables?: (failures: Failures) => Promise<void>;
+  /**
+   * What else is copied by table workers' connections, when they are free; adds to the failures itself. False where there
+   * was no connection after all, and it is to be done when the indexes are there: then it waits for one.
+   */
+  readonly afterTables?: (failures: Failures, when: WhenCopied) => Promise<boolean>;
 };
+
+export type WhenCopied = 'beside indexes' | 'alone';
 
 /** What the caller knows of the phase; the rest is looked up on the target. */
 export type CopyPhaseInput = Omit<CopyPhase, 'targets' | 'format'>;
@@ -50,14 +55,16 @@ export async function runCopyPhase(input: CopyPhaseInput): Promise<void> {
   const failures = new Failures({ failFast: options.failFast, log: options.log, signal: options.signal });
   const recorder = new TaskRecorder(options.catalog);
   const indexWork = new IndexWork(phase, failures, recorder);
+  let others = true;
   try {
     await Promise.all([
       runTableWorkers(phase, failures, recorder, (tables) => indexWork.tablesAreIn(tables))
-        .then(() => phase.afterTables?.(failures))
+        .then(async () => (others = (await phase.afterTables?.(failures, 'beside indexes')) ?? true))
         .finally(() => indexWork.noMoreTables())
         .then(() => indexWork.help(options.jobs.table)),
       indexWork.run(),
     ]);
+    if (!others) await phase.afterTables?.(failures, 'alone');
   } finally {
     recorder.flush();
   }

@@ -20,6 +20,7 @@ import { failpoint } from '../failpoint.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
 import { analyzeViews } from './analyze.js';
 import { setDatabaseProperties } from './database-properties.js';
 import { resumeTimescale } from './extension-hooks.js';
@@ -29,7 +30,7 @@ import { alwaysIdentities, planClone, planForeignKeys } from './plan.js';
 import type { ClonePlan, ForeignKeyPlan } from './plan.js';
 import { loadProblems, recordProblems } from './problems.js';
 import type { RestoreStage } from './restore-plan.js';
-import { FewerConnections, hasNoConnection } from './retry.js';
+import { FewerConnections } from './retry.js';
 import { lookAndRestoreStage } from './restore-stage.js';
 import { loadSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
@@ -242,7 +243,12 @@ async function validateForeignKeys(
     validateAll(() => Promise.resolve(target)),
     runWorkers(Math.max(helpers, 0), async () => {
       await using held = new HeldSession(
-        () => openTarget(work.target, 'validate', { log: work.log, signal: failures.signal }),
+        () =>
+          openTarget(work.target, 'validate', {
+            log: work.log,
+            signal: failures.signal,
+            dispensable: true,
+          }),
         failures.signal,
       );
       try {

@@ -11,6 +11,7 @@ import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
 import { analyzeOnlyFrom } from './analyze.js';
 import { StatisticsCarrier } from './carry-statistics.js';
 import type { CopyPhase } from './copy-phase.js';
@@ -19,7 +20,7 @@ import { isFrozen, isLarge, maintenanceWorkMemKb } from './plan.js';
 import type { FinishingStep, IndexPlan, TablePlan } from './plan.js';
 import { fetchPresentIndexes } from './present-indexes.js';
 import { attemptAlone, recordProblems } from './problems.js';
-import { attempts, FewerConnections, hasNoConnection, isConnectionLost, pauseBefore } from './retry.js';
+import { attempts, FewerConnections, isConnectionLost, pauseBefore } from './retry.js';
 import { HeldSession, openBulkTarget } from './sessions.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
 
@@ -156,7 +157,11 @@ export class IndexWork {
 
   async #openSession(): Promise<Session> {
     const { target, log, jobs } = this.#phase.options;
-    const session = await openBulkTarget(target, 'index', { log, signal: this.#failures.signal });
+    const session = await openBulkTarget(target, 'index', {
+      log,
+      signal: this.#failures.signal,
+      dispensable: true,
+    });
     await setMaintenanceMemory(session, jobs.index);
     return session;
   }

@@ -5,17 +5,22 @@
 import { addTiming } from '../catalog/timings.js';
 import type { Session } from '../postgres/connect.js';
 import { fetchDoneTasks, recordDoneTask } from '../postgres/task-table.js';
+import { asFailure } from '../failure.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
+import type { WhenCopied } from './copy-phase.js';
 import type { Failures } from './failures.js';
 import {
   clearLargeObjects,
   fetchLargeObjectRefusal,
   LargeObjectWork,
   refusedLargeObjects,
+  type LargeObjectSessions,
 } from './large-objects.js';
 import type { CloneOptions } from './options.js';
 import { recordProblems } from './problems.js';
 import type { SchemaFile } from './schema-file.js';
-import { HeldSession, openBulkTarget, openInSnapshot, openTarget } from './sessions.js';
+import { FewerConnections } from './retry.js';
+import { HeldSession, openBulkTarget, openInSnapshot } from './sessions.js';
 import { stepLabels } from './summary.js';
 import { runWorkers } from './work-queue.js';
 
@@ -37,24 +42,38 @@ export async function prepareLargeObjects(
   await clearLargeObjects(source, target, options.dropIfExists);
 }
 
-/** Copies what is left of them. What fails is added to the failures. */
+/**
+ * Copies what is left of them. What fails is added to the failures. False when there was no connection for it beside
+ * those of the index workers.
+ */
 export async function copyLargeObjects(
   options: CloneOptions,
   file: SchemaFile,
   failures: Failures,
-): Promise<void> {
-  if (!isWanted(options, file)) return;
+  when: WhenCopied = 'alone',
+): Promise<boolean> {
+  if (!isWanted(options, file)) return true;
   try {
-    await copyAll(options, failures);
+    await copyAll(options, failures, when);
   } catch (error) {
+    if (when === 'beside indexes' && hasNoConnection(error)) {
+      new FewerConnections(options.log).say(asFailure(error));
+      return false;
+    }
     failures.add(error);
   }
+  return true;
 }
 
-async function copyAll(options: CloneOptions, failures: Failures): Promise<void> {
+async function copyAll(options: CloneOptions, failures: Failures, when: WhenCopied): Promise<void> {
   const { log, key, directory, snapshot } = options;
-  const open = { log, signal: failures.signal };
-  await using target = await openTarget(options.target, 'large objects', open);
+  const open = { log, signal: failures.signal, dispensable: when === 'beside indexes' };
+  // The first worker's pair of sessions does all that is not copying: one of each is enough.
+  await using bulk = new HeldSession(
+    () => openBulkTarget(options.target, 'large objects', open),
+    failures.signal,
+  );
+  const target = await bulk.get();
   if ((await fetchDoneTasks(target, key)).has(phaseTask)) return;
   const refusal = await fetchLargeObjectRefusal(target);
   if (refusal !== null) {
@@ -68,28 +87,33 @@ async function copyAll(options: CloneOptions, failures: Failures): Promise<void>
     failures.signal,
   );
   const work = await LargeObjectWork.plan(await source.get(), target, { ...options, onBytes: () => {} });
-  // The first worker takes over the session that made the plan.
   const workers = Math.max(1, Math.min(options.largeObjectJobs ?? jobsUnlessTold, options.jobs.table));
-  let first = true;
+  const fewer = new FewerConnections(log);
   let failed = false;
-  await runWorkers(workers, async () => {
-    await using own = new HeldSession(
-      () => openInSnapshot(options.source, snapshot, 'large objects', open),
-      failures.signal,
-    );
-    await using bulk = new HeldSession(
-      () => openBulkTarget(options.target, 'large objects', open),
-      failures.signal,
-    );
-    const sessions = { source: first ? source : own, target: bulk };
-    first = false;
+  const copy = async (sessions: LargeObjectSessions, dispensable: boolean) => {
     try {
-      await work.work(sessions, failures.signal);
+      await work.work(sessions, failures.signal, { dispensable });
     } catch (error) {
+      if (dispensable && hasNoConnection(error)) return fewer.say(asFailure(error));
       failed = true;
       failures.add(error);
     }
-  });
+  };
+  await Promise.all([
+    copy({ source, target: bulk }, false),
+    runWorkers(workers - 1, async () => {
+      const own = { ...open, dispensable: true };
+      await using others = new HeldSession(
+        () => openInSnapshot(options.source, snapshot, 'large objects', own),
+        failures.signal,
+      );
+      await using theirs = new HeldSession(
+        () => openBulkTarget(options.target, 'large objects', own),
+        failures.signal,
+      );
+      await copy({ source: others, target: theirs }, true);
+    }),
+  ]);
   const { objects, bytes } = work.copied;
   addTiming(options.catalog, {
     step: stepLabels.largeObjects,
@@ -99,7 +123,10 @@ async function copyAll(options: CloneOptions, failures: Failures): Promise<void>
     concurrency: workers,
   });
   if (failed || failures.signal.aborted) return;
-  recordProblems(directory, await work.finish(await source.get(), target));
-  await recordDoneTask(target, key, { name: phaseTask, bytes, rows: objects });
+  const last = await bulk.get();
+  recordProblems(directory, await work.finish(await source.get(), last));
+  // A commit that waits for the disk, after those that did not.
+  await last.query('reset synchronous_commit');
+  await recordDoneTask(last, key, { name: phaseTask, bytes, rows: objects });
   log.info(`Copied ${objects} large objects`, { bytes });
 }

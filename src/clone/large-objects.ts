@@ -33,6 +33,7 @@ import {
 } from '../postgres/large-object.js';
 import type { LargeObjectProperties, LargeObjectRange, LargeObjectSize } from '../postgres/large-object.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
 import { fetchDoneTasks, recordDoneTask } from '../postgres/task-table.js';
 import type { Problem, RestoreChoices } from './options.js';
 import { attemptStatement, serverSentence } from './problems.js';
@@ -161,8 +162,15 @@ export class LargeObjectWork {
     return new LargeObjectWork(options, ranges, new Set(done.keys()));
   }
 
-  /** One worker: takes piece after piece until none is left. Throws what it could not do. */
-  async work(sessions: LargeObjectSessions, signal: AbortSignal): Promise<void> {
+  /**
+   * One worker: takes piece after piece until none is left. Throws what it could not do; when it is dispensable, and there
+   * is no connection for it, others do that.
+   */
+  async work(
+    sessions: LargeObjectSessions,
+    signal: AbortSignal,
+    { dispensable }: { readonly dispensable: boolean },
+  ): Promise<void> {
     const stop = () => this.#pieces.close();
     signal.addEventListener('abort', stop);
     try {
@@ -170,6 +178,9 @@ export class LargeObjectWork {
         throwIfStopped(signal);
         try {
           await this.#copyAndRetry(piece, sessions, signal);
+        } catch (error) {
+          if (dispensable && hasNoConnection(error)) this.#push(piece);
+          throw error;
         } finally {
           this.#open -= 1;
           if (this.#open === 0) this.#pieces.close();

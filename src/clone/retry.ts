@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asFailure, type Failure, type FailureCode, type Side } from '../failure.js';
 import type { Log } from '../log.js';
-import { sqlState } from '../postgres/sqlstate.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
 
 export const attempts = 5;
 const pauseMs = 500;
@@ -20,11 +20,6 @@ const connectionCodes: ReadonlySet<FailureCode> = new Set([
 /** Whether the connection is what failed. */
 export function isConnectionLost(failure: Failure): boolean {
   return connectionCodes.has(failure.code);
-}
-
-/** Whether a server has no connection left (SQLSTATE 53300), for us or for anybody. */
-export function hasNoConnection(error: unknown): boolean {
-  return sqlState(error) === '53300';
 }
 
 /** Half a second, and twice as long each time. Ends early when the signal is set. */

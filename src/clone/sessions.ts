@@ -8,12 +8,15 @@ import { connect } from '../postgres/connect.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { importSnapshot } from '../postgres/snapshot.js';
+import { refusedForMs } from '../postgres/too-many-connections.js';
 
 type OpenOptions = {
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
   /** For COPY out of it. */
   readonly bulk?: boolean | undefined;
+  /** One of several at the same work, or not needed: where there is no connection for it, the run goes on without. */
+  readonly dispensable?: boolean | undefined;
 };
 
 // A server that notices only at the next read that we are gone would finish an index build for nobody, under locks
@@ -24,7 +27,7 @@ async function open(
   conninfo: Conninfo,
   side: 'source' | 'target',
   name: string,
-  { log, signal, bulk }: OpenOptions,
+  { log, signal, bulk, dispensable = false }: OpenOptions,
 ): Promise<Session> {
   throwIfStopped(signal);
   const session = await connect(conninfo, {
@@ -32,6 +35,7 @@ async function open(
     applicationName: `walferry ${name}`,
     log,
     bulk,
+    refusedForMs: dispensable ? 0 : refusedForMs,
     // What a user's own CHECK constraints and index expressions see is the database's own time zone.
     timeZone: side === 'source' ? 'UTC' : 'server',
     ...(signal === undefined ? {} : { signal }),
@@ -95,7 +99,7 @@ export async function withSettings(
     options: [...(target.options === null ? [] : [target.options]), ...words].join(' '),
   };
   try {
-    await using session = await openTarget(asked, 'clone', options);
+    await using session = await openTarget(asked, 'clone', { ...options, dispensable: true });
     const rows = await session.query(settingsQuery, [`{${[...settings.keys()].join(',')}}`]);
     const taken = rows.filter(({ name, value }) => settings.get(name ?? '') === value);
     return taken.length === settings.size ? asked : target;

@@ -12,6 +12,7 @@ import { silentLog } from '../log.js';
 import type { Session } from '../postgres/connect.js';
 import type { CopyResult } from '../postgres/copy-exchange.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
 import { restWhileBraked } from './brake.js';
 import type { CopyPhase } from './copy-phase.js';
 import { copyPart, copyTogether, expectEmpty, type CopySessions, type CopyWays } from './copy-table.js';
@@ -19,7 +20,7 @@ import type { Failures } from './failures.js';
 import { chooseFormat } from './plan.js';
 import type { CopyFormat, PartPlan, TablePlan } from './plan.js';
 import { planPieces, type CopyPiece } from './pieces.js';
-import { FewerConnections, hasNoConnection, isConnectionLost, retrying } from './retry.js';
+import { FewerConnections, isConnectionLost, retrying } from './retry.js';
 import { HeldSession, openBulkTarget, openInSnapshot } from './sessions.js';
 import { WalWriterCalls } from './wal-writer.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
@@ -66,7 +67,7 @@ class TableWork {
     this.#walWriter = new WalWriterCalls({
       open: (end) => {
         const signal = AbortSignal.any([failures.signal, end]);
-        return openBulkTarget(target, 'wal', { log: silentLog, signal });
+        return openBulkTarget(target, 'wal', { log: silentLog, signal, dispensable: true });
       },
       jobs,
       log,
@@ -239,13 +240,14 @@ class TableWorker {
     const { source, target, snapshot, log } = work.phase.options;
     const { signal } = work.failures;
     this.#work = work;
+    const open = { log, signal, dispensable: true };
     const bytes = work.phase.schema.encoding === 'SQL_ASCII';
     this.#source = new HeldSession(async () => {
-      const session = await openInSnapshot(source, snapshot, 'copy', { log, signal, bulk: true });
+      const session = await openInSnapshot(source, snapshot, 'copy', { ...open, bulk: true });
       return bytes ? await asBytes(session, `'SQL_ASCII'`) : session;
     }, signal);
     this.#target = new HeldSession(async () => {
-      const session = await openBulkTarget(target, 'copy', { log, signal });
+      const session = await openBulkTarget(target, 'copy', open);
       return bytes ? await asBytes(session, 'pg_catalog.getdatabaseencoding()') : session;
     }, signal);
   }

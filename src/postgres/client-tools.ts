@@ -8,10 +8,12 @@ import os from 'node:os';
 import { basename, delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Failure, throwIfStopped, type Side } from '../failure.js';
 import type { Log } from '../log.js';
 import { clientEnvironment, type Conninfo } from './connection-string.js';
+import { refusedForMs, saysNoConnection } from './too-many-connections.js';
 
 export type ClientTool = 'pg_dump' | 'pg_restore' | 'pg_dumpall';
 
@@ -170,12 +172,32 @@ const maxOutputCharacters = 64 * 1024 * 1024;
 /** pg_dump and pg_restore end their own workers at SIGTERM; one that does not within this time is killed. */
 const killAfterMs = 5000;
 
+/** As long as a session's login is tried again, with pauses in between. */
+const pauseWhenRefusedMs = 2000;
+
 /**
- * Runs a client program to its end. Its words go to the log line by line. Resolves whatever the exit status is: pg_restore
+ * Runs a client program to its end; one for which the server has no connection is started again, for a while. Its words go to the log line by line. Resolves whatever the exit status is: pg_restore
  * has one for "some statements failed", about which the caller decides; {@link clientToolFailure} makes the Failure.
  * Rejects with `stopped`, `client-tools-missing` or `client-tools-old`.
  */
 export async function runClientTool(options: RunClientTool): Promise<ClientToolResult> {
+  const { tool, side, log, signal } = options;
+  const until = Date.now() + refusedForMs;
+  let said = false;
+  for (;;) {
+    const result = await runOnce(options);
+    if (result.code === 0 || !saysNoConnection(result.stderr) || Date.now() > until) return result;
+    if (!said)
+      log.warn(
+        `the ${side} has no connection for ${tool}: it waits for one, ${refusedForMs / 1000} s at most`,
+      );
+    said = true;
+    await sleep(pauseWhenRefusedMs, undefined, signal === undefined ? {} : { signal }).catch(() => {});
+    throwIfStopped(signal);
+  }
+}
+
+async function runOnce(options: RunClientTool): Promise<ClientToolResult> {
   const { tool, conninfo, signal } = options;
   throwIfStopped(signal);
   const { directory } =
@@ -306,6 +328,7 @@ class ErrorRelay {
   }
 
   #levelOf(words: string): Level {
+    if (saysNoConnection(this.#prefix + words)) return 'notice';
     if (words.startsWith('error: ')) return this.#errorsAs;
     if (words.startsWith('warning: ')) return this.#errorsAs === 'notice' ? 'notice' : 'warn';
     // These belong to the line before them.

@@ -16,6 +16,7 @@ import { pooledHostProblem } from './connect-pooled-host.js';
 import type { Conninfo } from './connection-string.js';
 import { errorKind, isNoTls, loginFailure, nodeCode, sqlState } from './sqlstate.js';
 import { loadTlsOptions, tlsTries } from './tls.js';
+import { hasNoConnection } from './too-many-connections.js';
 
 export { Session, type Backend, type RunResult, type TextRow } from './connect-session.js';
 
@@ -30,6 +31,8 @@ export type ConnectOptions = {
    * container and still tells a typing mistake soon. 0 tries once.
    */
   readonly retryForMs?: number | undefined;
+  /** How long a server that has no connection left is asked again, in milliseconds; 0 unless told. */
+  readonly refusedForMs?: number | undefined;
   readonly log?: Log | undefined;
   /** A walsender connection (`replication=database`). */
   readonly replication?: boolean | undefined;
@@ -57,7 +60,7 @@ const reminderMs = 30_000;
  * `…-rights`, or `stopped`.
  */
 export async function connect(conninfo: Conninfo, options: ConnectOptions): Promise<Session> {
-  const { side, signal, retryForMs = defaultRetryForMs, log = silentLog } = options;
+  const { side, signal, log = silentLog } = options;
   const pooled = pooledHostProblem(conninfo);
   if (pooled !== null) {
     throw new Failure(`${side}-setup`, `${side}: ${pooled.problem}`, { remedy: pooled.remedy });
@@ -72,14 +75,14 @@ export async function connect(conninfo: Conninfo, options: ConnectOptions): Prom
       if (tries > 1) log.info(`connected to the ${side} after ${tries} attempts`, { side, attempts: tries });
       return result;
     }
-    const elapsed = Date.now() - started;
-    if (!waitingMayHelp(result) || elapsed >= retryForMs) throw result;
+    const leftMs = waitsForMs(result, options) - (Date.now() - started);
+    if (leftMs <= 0) throw result;
     if (Date.now() >= nextReminder) {
-      log.warn(`${result.message}; trying again for ${Math.ceil((retryForMs - elapsed) / 1000)} s`, { side });
+      log.warn(`${result.message}; trying again for ${Math.ceil(leftMs / 1000)} s`, { side });
       nextReminder = Date.now() + reminderMs;
     }
     pauseMs = nextPauseMs(pauseMs, pauses, Math.random());
-    await pause(Math.min(pauseMs, retryForMs - elapsed), signal);
+    await pause(Math.min(pauseMs, leftMs), signal);
   }
 }
 
@@ -89,6 +92,15 @@ async function pause(milliseconds: number, signal: AbortSignal | undefined): Pro
   } catch {
     throwIfStopped(signal);
   }
+}
+
+/** How long a login that failed like this is tried again. */
+function waitsForMs(
+  failure: Failure,
+  { retryForMs = defaultRetryForMs, refusedForMs = 0 }: ConnectOptions,
+): number {
+  if (hasNoConnection(failure)) return refusedForMs;
+  return waitingMayHelp(failure) ? retryForMs : 0;
 }
 
 /** Whether a server may be there in a moment. An unknown host name or a forbidden socket stays what it is. */

@@ -90,6 +90,32 @@ test('a target with no connection to spare has its foreign keys validated by the
   expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
 });
 
+test('a target that has no connection for pg_restore is waited for', async () => {
+  await using place = await bounded({ source: jobs.table + 2, target: 1 });
+  await using process = walferry([...place.args, '--skip-check'], { env: place.env });
+
+  await process.waitForOutput(/the target has no connection for pg_restore: it waits/);
+  const enough = jobs.table + jobs.index + 2;
+  await place.target.sql(`alter role ${place.owners.target} connection limit ${enough}`);
+  const exit = await process.exit;
+
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(exit.stderr).not.toContain('ERROR');
+  expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
+});
+
+test('large objects are copied by as many as get a connection, or after the indexes', async () => {
+  await using place = await bounded({ source: jobs.table + 2, target: 2 });
+  await place.source.sqlAsOwner(`select lo_from_bytea(0, convert_to(repeat(md5(n::text), 20000), 'UTF8'))
+    from generate_series(1, 12) n`);
+  await using process = walferry(place.args, { env: place.env });
+  const exit = await process.exit;
+
+  expect(exit.code, exit.stderr).toBe(0);
+  const contents = 'select count(*), sum(length(lo_get(oid))) from pg_largeobject_metadata';
+  expect(await place.target.sql(contents)).toEqual(await place.source.sql(contents));
+});
+
 test('--all-databases has no more than one of them has', async () => {
   const one = { table: 1, index: 1 };
   await using place = await bounded({ source: one.table + 2, target: one.table + one.index + 2 }, one);

@@ -6,7 +6,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clusterUri } from '../../scripts/clusters/cluster.js';
 import { asFailure, Failure, type FailureCode, type Side } from '../../src/failure.js';
-import type { Log } from '../../src/log.js';
+import { silentLog, type Log } from '../../src/log.js';
 import { connect, type ConnectOptions } from '../../src/postgres/connect.js';
 import { readConninfo, type Conninfo } from '../../src/postgres/connection-string.js';
 import { fetchIsInRecovery } from '../../src/postgres/server-facts.js';
@@ -566,4 +566,30 @@ describe('a server that is not there yet', () => {
     expect((await whilePausing).code).toBe('stopped');
     expect((await failureOf(silentUri(), { signal: controller.signal })).code).toBe('stopped');
   });
+});
+
+test('a server that has no connection left is asked again for as long as was said, and not at all unless told', async () => {
+  await using database = await createDatabase('target');
+  const name = `${database.name}_crowd`;
+  await database.sql(
+    `create role ${name} login password '${canary.replaceAll("'", "''")}' connection limit 0`,
+  );
+  try {
+    const conninfo = read(sharedUri('target', { database: database.name, user: name, password: canary }));
+    expect(sqlState(await failureOf(conninfo))).toBe('53300');
+    const began = Date.now();
+    const late = await failureOf(conninfo, { refusedForMs: 300 });
+    expect([sqlState(late), Date.now() - began >= 300]).toEqual(['53300', true]);
+
+    const said: string[] = [];
+    const log: Log = { ...silentLog, warn: (message) => said.push(message) };
+    const opening = open(conninfo, { side: 'target', refusedForMs: 60_000, log });
+    await until('it says that it waits', () => Promise.resolve(said.length > 0));
+    await database.sql(`alter role ${name} connection limit 1`);
+    await using session = await opening;
+    expect(session.lost).toBeNull();
+    expect(said).toEqual([expect.stringMatching(/too many connections .*; trying again for 60 s/)]);
+  } finally {
+    await database.sql(`drop role ${name}`);
+  }
 });
