@@ -1,6 +1,10 @@
 /**
  * Comparing a piece while changes flow: at a moment (moments.ts), then again where it differs, until every row is equal
  * at some moment, proven to differ (settling.ts), or has changed at every look.
+ *
+ * No row escapes: its key decides which bucket it is in (checksum.ts), whatever is written to it. Where a bucket is
+ * equal, all keys of it are, at the first moment. Of a bucket that differs every key is read, at a later moment: equal
+ * then, or a candidate. A row of a table without a key is its own key: written, it is another row.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Side } from '../failure.js';
@@ -62,8 +66,8 @@ export async function compareMoving(
     if (!candidates.complete) {
       // Statistics said too little: by the rows that were counted the buckets are small enough to be looked into.
       const needed = bucketsFor(Math.max(rowsIn(source), rowsIn(target)));
-      if (needed > unit.buckets) {
-        unit = { ...unit, buckets: needed };
+      if (needed > unit.buckets.count) {
+        unit = { ...unit, buckets: { ...unit.buckets, count: needed } };
         attempt -= 1;
         continue;
       }

@@ -7,6 +7,8 @@
  * 2. order   Ranges of a column that both sides have an index on, whose order is the same on every server (numbers,
  *            times, uuid; never text: its collation may differ), and in whose order the rows lie about. The same
  *            rows are in the same piece on both sides: each piece is compared for itself, at a position of its own.
+ *            A column of the key before others: by one of these a row that is written may go from a piece that is not
+ *            read yet to one that was. That it was written is noted all the same, so nothing is proven of it (proofs.ts).
  * 3. whole   Everything else.
  */
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
@@ -23,7 +25,7 @@ export const wholeTable: Piece = { source: null, target: null };
 /** What decides about cutting, of one side. */
 export type CutFacts = Pick<
   ListedTable,
-  'pages' | 'bytes' | 'heap' | 'orders' | 'partitioned' | 'columns'
+  'pages' | 'bytes' | 'heap' | 'key' | 'orders' | 'partitioned' | 'columns'
 > & {
   readonly serverVersion: number;
 };
@@ -63,7 +65,9 @@ export function chooseOrder(source: CutFacts, target: CutFacts): CutOrder | null
     correlation !== null && Math.abs(correlation) >= inOrder;
   const typeOf = (facts: CutFacts, name: string) =>
     facts.columns.find((column) => column.name === name)?.type;
-  for (const order of source.orders.filter(lies)) {
+  const ofKey = ({ column }: { readonly column: string }) => source.key?.includes(column) === true;
+  const orders = source.orders.filter(lies);
+  for (const order of [...orders.filter(ofKey), ...orders.filter((one) => !ofKey(one))]) {
     const other = target.orders.filter(lies).find(({ column }) => column === order.column);
     const type = typeOf(source, order.column);
     if (other === undefined || type === undefined || type !== typeOf(target, order.column)) continue;

@@ -8,6 +8,7 @@ import {
   foundRowsSql,
   rowsSql,
   sumsSql,
+  type Buckets,
   type BucketSums,
   type ReadScope,
   type RowHash,
@@ -21,7 +22,11 @@ import { addSums, keyCondition, type HashedRow } from './rows.js';
 export type ReadTable = Extract<PlannedTable, { readonly kind: 'read' }>;
 
 /** What is read in one go, at one moment of a side: the pieces one after the other. */
-export type Unit = { readonly table: ReadTable; readonly pieces: readonly Piece[]; readonly buckets: number };
+export type Unit = {
+  readonly table: ReadTable;
+  readonly pieces: readonly Piece[];
+  readonly buckets: Buckets;
+};
 
 /** Reads tables with one kind of hash. */
 export class TableReader {

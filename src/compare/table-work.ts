@@ -3,7 +3,7 @@ import type { Side } from '../failure.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import { fetchBounds } from './bounds.js';
-import { contentsOf, type BucketSums } from './checksum.js';
+import { contentsOf, type Buckets, type BucketSums } from './checksum.js';
 import { judge, type ListedTable, type TableComparison, type TableContents } from './comparison.js';
 import { describeDifferingRows, findDifferingRows } from './differing.js';
 import type { Moments } from './moments.js';
@@ -40,8 +40,13 @@ export async function cut(
   };
   const count = piecesOf(facts.source, facts.target, options.pieceBytes ?? pieceBytes);
   const named = moving || options.depth === 'rows';
+  const bucketsOf = (rows: number): Buckets => ({
+    count: named ? bucketsFor(rows) : 1,
+    // The rows of differing buckets are read at later moments, when they may have been written.
+    by: moving ? table.source.key : null,
+  });
   const units = (parts: readonly (readonly Piece[])[]) => {
-    const buckets = named ? bucketsFor(rowsOf(table) / parts.length) : 1;
+    const buckets = bucketsOf(rowsOf(table) / parts.length);
     return parts.map((pieces): Unit => ({ table, pieces, buckets }));
   };
   if (count === 1) return units([[wholeTable]]);
@@ -57,7 +62,7 @@ export async function cut(
   const pieces = onSource.map((condition, at) => ({ source: condition, target: onTarget[at] ?? null }));
   if (moving) return units([pieces]);
   // One number of buckets for all, since their sums are added up.
-  const buckets = named ? bucketsFor(rowsOf(table)) : 1;
+  const buckets = bucketsOf(rowsOf(table));
   return pieces.map((piece) => ({ table, pieces: [piece], buckets }));
 }
 
@@ -116,7 +121,7 @@ export class TableWork {
       return { source: onSource, target: onTarget };
     };
     const pieces = this.units.flatMap((unit) => unit.pieces);
-    const unit = { table, pieces, buckets: this.units[0]?.buckets ?? 1 };
+    const unit = { table, pieces, buckets: this.units[0]?.buckets ?? { count: 1, by: null } };
     const found = await findDifferingRows(both, reader, unit, sums);
     const rows = await describeDifferingRows(both, reader, table, found);
     return { schema, name, source, target, difference, rows };

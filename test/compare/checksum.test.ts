@@ -32,10 +32,10 @@ test('names are quoted, and a tree is read with its partitions', () => {
     hash: { kind: 'hashtext' },
     condition: null,
   };
-  const alone = sumsSql(scope, 1);
+  const alone = sumsSql(scope, { count: 1, by: null });
   expect(alone).toContain('from only "S"."a ""b""" as t');
   expect(alone).toContain('t."c""d"');
-  expect(sumsSql({ ...scope, tree: true }, 1)).toContain('from "S"."a ""b""" as t');
+  expect(sumsSql({ ...scope, tree: true }, { count: 1, by: null })).toContain('from "S"."a ""b""" as t');
 });
 
 test('the checksum of a side is made from its sums, however many there are', () => {

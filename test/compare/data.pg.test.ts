@@ -487,14 +487,16 @@ describe('the run', () => {
   test('a large table is read by parallel workers where the server has them', async () => {
     await using source = await createDatabase('source');
     await source.sql('create table t (a int, b text)');
-    for (const [kind, buckets] of [
-      ['hashtext', 1],
-      ['hashtext', 1024],
-      ['sha256', 1],
+    for (const [kind, count, by] of [
+      ['hashtext', 1, null],
+      ['hashtext', 1024, null],
+      ['hashtext', 1024, ['a']],
+      ['sha256', 1, null],
+      ['sha256', 1024, ['a', 'b']],
     ] as const) {
       const hash = kind === 'hashtext' ? { kind } : { kind, encoding: 'UTF8' as const };
       const plan = await source.sql(`set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
-        set min_parallel_table_scan_size = 0; explain (verbose) ${sumsSql({ table: { schema: 'public', name: 't' }, columns: ['a', 'b'], tree: false, hash, condition: null }, buckets)}`);
+        set min_parallel_table_scan_size = 0; explain (verbose) ${sumsSql({ table: { schema: 'public', name: 't' }, columns: ['a', 'b'], tree: false, hash, condition: null }, { count, by })}`);
       const text = plan.map((row) => row['QUERY PLAN']).join('\n');
       expect(text).toContain('Parallel Seq Scan');
       // The text of a row is computed below the hashes, once.
