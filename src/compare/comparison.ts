@@ -305,10 +305,11 @@ export function differenceSentence(table: TableComparison): string {
   if (difference.kind === 'undecided') {
     return `${label} is not known to be equal: more of its rows may differ than could be looked at while it was written; compare again, at the latest when nobody writes any more`;
   }
-  const onSource = `${table.source?.rows} rows on the source`;
-  if (table.moving !== undefined && table.rows !== undefined) {
+  // Counts of two moments say nothing; and where rows alone were looked at there are none.
+  if (table.rows !== undefined && (table.moving !== undefined || table.source === null)) {
     return `${label} differs: ${rowsPhrase(table.rows)}`;
   }
+  const onSource = `${table.source?.rows} rows on the source`;
   const rows = table.rows === undefined ? '' : `: ${rowsPhrase(table.rows)}`;
   if (difference.kind === 'rows') {
     return `${label} has ${onSource} and ${table.target?.rows} on the target${rows}`;

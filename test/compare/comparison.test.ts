@@ -180,6 +180,15 @@ describe('the verdict', () => {
       compared('t', { difference: { kind: 'columns', missing: ['a'], extra: ['b', 'c'] } }),
       'public.t has other columns: the target lacks "a" and has "b", "c" besides',
     ],
+    [
+      compared('t', {
+        source: null,
+        target: null,
+        difference: { kind: 'values' },
+        rows: { key: ['id'], missing: 0, extra: 0, different: 1, complete: true, shown: [] },
+      }),
+      'public.t differs: 1 with other values',
+    ],
   ])('%o is said as %s', (table, sentence) => {
     expect(differenceSentence(table)).toBe(sentence);
   });
