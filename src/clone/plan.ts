@@ -221,11 +221,22 @@ function addConstraint(
   table: string,
 ): string {
   const add = `alter table only ${table} add constraint ${quoteIdentifier(constraint.name)}`;
-  if (isMadeByConstraint(index)) return `${add} ${constraint.definition}`;
+  if (isMadeByConstraint(index)) return `${add} ${withStorage(index, constraint)}`;
   const type = constraint.type === 'primary' ? 'primary key' : 'unique';
   const deferrable = constraint.deferrable ? ' deferrable' : '';
   const deferred = constraint.deferred ? ' initially deferred' : '';
   return `${add} ${type} using index ${quoteIdentifier(index.name)}${deferrable}${deferred}`;
+}
+
+/** pg_get_constraintdef tells the storage parameters of an exclusion constraint, and not those of a key. */
+function withStorage(
+  { storage = null }: IndexFacts,
+  { type, definition, deferrable, deferred }: NonNullable<IndexFacts['constraint']>,
+): string {
+  const whole = definition ?? '';
+  if (type === 'exclusion' || storage === null) return whole;
+  const end = `${deferrable ? ' DEFERRABLE' : ''}${deferred ? ' INITIALLY DEFERRED' : ''}`;
+  return `${whole.slice(0, whole.length - end.length)} with (${storage})${end}`;
 }
 
 function remarksOn(schema: SourceSchema): string[] {

@@ -58,6 +58,8 @@ export type IndexFacts = {
   readonly valid: boolean;
   /** Null for the database's default. */
   readonly tablespace: string | null;
+  /** Its storage parameters, as they stand inside of WITH (…); null where it has none. */
+  readonly storage?: string | null;
   readonly clustered: boolean;
   readonly replicaIdentity: boolean;
   /** Statistics targets of the index's own (expression) columns. */
@@ -199,6 +201,8 @@ const indexesQuery = (size: string) => `
     ${size} as bytes,
     pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
     i.indisvalid and i.indisready and i.indislive as valid,
+    (select pg_catalog.string_agg(pg_catalog.quote_ident(o.option_name) || '=' || pg_catalog.quote_literal(o.option_value), ', ')
+      from pg_catalog.pg_options_to_table(x.reloptions) o) as storage,
     ts.spcname as tablespace, i.indisclustered as clustered, i.indisreplident as replica_identity,
     k.oid as constraint_oid, k.conname as constraint_name, k.contype as constraint_type,
     pg_catalog.pg_get_constraintdef(k.oid) as constraint_definition,
@@ -232,6 +236,7 @@ async function fetchIndexes(session: Session, { estimateSizes = false }): Promis
     definition: row['definition'] ?? null,
     valid: flag(row, 'valid'),
     tablespace: row['tablespace'] ?? null,
+    storage: row['storage'] ?? null,
     clustered: flag(row, 'clustered'),
     replicaIdentity: flag(row, 'replica_identity'),
     statistics: readStatistics(row['statistics'] ?? null),

@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { readFile, stat } from 'node:fs/promises';
 import { finalizeTarget } from '../../src/clone/clone.js';
 import { describeClone } from '../../src/clone/describe.js';
+import { planClone } from '../../src/clone/plan.js';
 import { loadProblems, refusedSqlFile } from '../../src/clone/problems.js';
+import { connect } from '../../src/postgres/connect.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
+import { fetchSourceSchema } from '../../src/postgres/schema.js';
 import { createDatabase } from '../support/databases.js';
 import type { TestDatabase } from '../support/databases.js';
 import { useMajors } from '../support/majors.js';
@@ -412,6 +416,29 @@ test('what is dropped with an extension on the source is dropped with it on the 
   expect(
     await target.sql("select indexrelid::regclass as name from pg_index where indrelid = 't'::regclass"),
   ).toHaveLength(4);
+});
+
+test('a key without overlaps has its storage parameters', async (context) => {
+  await using database = await createDatabase('target', {
+    server: await majors.server(context, 18, 'target'),
+  });
+  await database.sql(`create extension btree_gist;
+    create table stay (room integer, during daterange, who text, constraint "one ""each" primary key
+      (room, during without overlaps) include (who) with (fillfactor = 70, buffering = off) deferrable initially deferred)`);
+  const definition = `select pg_get_indexdef(indexrelid) as index, pg_get_constraintdef(k.oid) as key
+    from pg_index join pg_constraint k on k.conindid = indexrelid where indrelid = 'stay'::regclass`;
+  const before = await database.sql(definition);
+  expect(before[0]?.['index']).toContain('fillfactor');
+  await using session = await connect(readConninfo(database.uri, {}), {
+    side: 'source',
+    applicationName: 'test',
+  });
+
+  const [stay] = planClone(await fetchSourceSchema(session)).tables;
+
+  await database.sql('alter table stay drop constraint "one ""each"');
+  for (const { sql } of stay?.finishing ?? []) await database.sql(sql);
+  expect(await database.sql(definition)).toEqual(before);
 });
 
 test('a plan counts every index: those of keys and of exclusion constraints too', async () => {
