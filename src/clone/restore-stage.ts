@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Failure, throwIfStopped } from '../failure.js';
 import type { Session } from '../postgres/connect.js';
 import { locateClientTools } from '../postgres/client-tools.js';
-import { restoreEntries, scriptEntries } from '../postgres/dump.js';
+import { entryLabel, restoreEntries, scriptEntries } from '../postgres/dump.js';
 import type { DumpEntry, RestoreError, RestoreOptions } from '../postgres/dump.js';
 import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { loadProblems, recordProblems } from './problems.js';
@@ -60,7 +60,7 @@ export async function restoreStage(given: StageRestore): Promise<Problem[]> {
   const { problems, fatal } = judgeRestoreErrors(
     errors,
     new Map(file.entries.map((one) => [one.dumpId, one])),
-    new Set(loadProblems(work.directory).map(({ object }) => object)),
+    new Set([...loadProblems(work.directory).map(({ object }) => object), ...leftOutExtensions(file)]),
   );
   recordProblems(work.directory, problems);
   // Where the run ends for what a table needs, the reason may be among what was only refused.
@@ -94,6 +94,12 @@ async function withoutTimeout({ work, file, targetVersion }: StageRestore): Prom
   if (tools.version >= transactionTimeoutFrom) return work;
   const target = await withSettings(work.target, new Map([['transaction_timeout', '0']]), work);
   return { ...work, target };
+}
+
+/** Extensions that a filter or an option leaves out: what depends on one, and can be done without, is told. */
+function leftOutExtensions({ entries, leftOut }: SchemaFile): string[] {
+  const out = new Set(leftOut);
+  return entries.filter(({ kind, dumpId }) => kind === 'EXTENSION' && out.has(dumpId)).map(entryLabel);
 }
 
 /** In one transaction: each may lock a table, and a server has room for some thousands of locks. */

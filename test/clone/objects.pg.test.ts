@@ -5,6 +5,7 @@ import { finalizeTarget } from '../../src/clone/clone.js';
 import { describeClone } from '../../src/clone/describe.js';
 import { planClone } from '../../src/clone/plan.js';
 import { loadProblems, refusedSqlFile } from '../../src/clone/problems.js';
+import { readFilters } from '../../src/filter/parse.js';
 import { connect } from '../../src/postgres/connect.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { fetchSourceSchema } from '../../src/postgres/schema.js';
@@ -416,6 +417,24 @@ test('what is dropped with an extension on the source is dropped with it on the 
   expect(
     await target.sql("select indexrelid::regclass as name from pg_index where indrelid = 't'::regclass"),
   ).toHaveLength(4);
+});
+
+test('what depends on an extension that is left out is told, and the rest is made', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await source.sql(`create extension citext; create table t (id integer primary key); insert into t values (1);
+    create function noted() returns trigger language plpgsql as 'begin return new; end';
+    create trigger note before insert on t for each row execute function noted();
+    alter function noted() depends on extension citext; alter index t_pkey depends on extension citext`);
+  await using run = await cloneFor(source, target);
+
+  const { problems } = await run.clone({
+    filters: readFilters('[exclude-extension]\ncitext', 'filters.ini'),
+  });
+
+  const told = problems.filter(({ message }) => message.includes('citext')).map(({ object }) => object);
+  expect(told.toSorted()).toEqual(['FUNCTION public noted() postgres', 'index public.t_pkey']);
+  expect(await target.sql('select id from t')).toEqual([{ id: '1' }]);
 });
 
 test('a key without overlaps has its storage parameters', async (context) => {
