@@ -78,6 +78,11 @@ export type ApplyResult = {
   readonly applied: Lsn;
 };
 
+type Rows = Awaited<ReturnType<WireSession['query']>>;
+
+/** Rows of the position, and of what was copied later: null where that is known. */
+type Standing = { readonly position: Rows; readonly generations: Rows | null };
+
 const defaultRetryForMs = 60_000;
 const longestPauseMs = 5000;
 const quietMs = 1000;
@@ -109,6 +114,8 @@ class Applier {
   /** Opened by the caller, and not used yet. */
   #given: Session | null;
   #session: WireSession | null = null;
+  /** What a new session was asked behind the lock, until it is read. */
+  #standing: Promise<Standing> | null = null;
   /** The session before, while its backend may still work through what it was sent. */
   #lostBackend: Backend | null = null;
   /** Which start of which server the session is on, and which one the position was last read from. */
@@ -154,11 +161,10 @@ class Applier {
     try {
       this.#clock.throwIfStopping();
       const session = await this.#connected();
-      // One round trip for both.
-      const [position, copiedLater] = await Promise.all([
-        this.#position(session),
-        this.#fetchCopiedLater(session),
-      ]);
+      const { position: rows, generations } = await (this.#standing ?? this.#askStanding(session));
+      this.#standing = null;
+      const position = this.#takePosition(rows);
+      const copiedLater = this.#takeGenerations(generations);
       source = await this.#options.openSource(position);
       reading = new Reading({
         session,
@@ -185,10 +191,22 @@ class Applier {
     }
   }
 
-  async #fetchCopiedLater(session: WireSession): Promise<CopiedLater | null> {
-    if (this.#copiedLater !== undefined) return this.#copiedLater;
-    const rows = await session.query(generationsQuery, streamKeyParameters(this.#options.key));
-    return (this.#copiedLater = rows.length === 0 ? null : new CopiedLater(readGenerations(rows)));
+  /** One round trip for both. */
+  async #askStanding(session: WireSession): Promise<Standing> {
+    const parameters = streamKeyParameters(this.#options.key);
+    const [position, generations] = await Promise.all([
+      session.query(positionQuery, parameters),
+      this.#copiedLater === undefined ? session.query(generationsQuery, parameters) : null,
+    ]);
+    return { position, generations };
+  }
+
+  #takeGenerations(rows: Standing['generations']): CopiedLater | null {
+    if (this.#copiedLater === undefined) {
+      const isOne = rows === null || rows.length === 0;
+      this.#copiedLater = isOne ? null : new CopiedLater(readGenerations(rows));
+    }
+    return this.#copiedLater;
   }
 
   #progressed(applied: Lsn): void {
@@ -216,14 +234,18 @@ class Applier {
     this.#session = session;
     await this.#endLostBackend(session);
     const forMs = this.#options.lockForMs ?? lockForMs;
-    // One round trip for all, where the lock is free.
-    const [[row]] = await Promise.all([
+    // One round trip for all, where the lock is free. What stands behind it is asked when nobody else applies any more.
+    const asked = [
       session.query(serverStartQuery),
       session.run(sessionSettings),
       this.#replicaRole ? session.run(replicaRoleSetting) : null,
-      takeStreamLock(session, this.#options.key, { forMs, signal, log }),
-    ]);
+    ] as const;
+    const locked = takeStreamLock(session, this.#options.key, { forMs, signal, log });
+    const standing = this.#askStanding(session);
+    standing.catch(() => {});
+    const [wasFree, [row]] = await Promise.all([locked, ...asked]);
     this.#serverStartedAt = row?.[0] ?? '';
+    this.#standing = wasFree ? standing : null;
     return session;
   }
 
@@ -242,10 +264,9 @@ class Applier {
     this.#lostBackend = null;
   }
 
-  /** Reads the position row, and whether it stands where this applier left it (DESIGN 3.3). */
-  async #position(session: WireSession): Promise<Lsn> {
+  /** Where the position row stands, and whether that is where this applier left it (DESIGN 3.3). */
+  #takePosition([row]: Standing['position']): Lsn {
     const { key } = this.#options;
-    const [row] = await session.query(positionQuery, streamKeyParameters(key));
     const text = row?.[0] ?? null;
     if (text === null) {
       throw new Failure('target-setup', `target: there is no position of the stream "${key.stream}"`, {
@@ -352,6 +373,7 @@ class Applier {
   }
 
   #disconnect(): void {
+    this.#standing = null;
     if (this.#session === null) return;
     this.#lostBackend = this.#session.backend;
     this.#session.close();

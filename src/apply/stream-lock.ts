@@ -33,18 +33,21 @@ export type StreamLockOptions = {
 const pauseMs = 100;
 const saidAfterMs = 1000;
 
-/** Takes the lock. Throws `position-moved` when another session keeps it, `stopped`. */
+/**
+ * Takes the lock; returns whether it was free, so that what was asked right behind the first try is of a time when it was
+ * ours. Throws `position-moved` when another session keeps it, `stopped`.
+ */
 export async function takeStreamLock(
   session: WireSession,
   key: StreamKey,
   { forMs, signal, log }: StreamLockOptions,
-): Promise<void> {
+): Promise<boolean> {
   const began = performance.now();
   let isSaid = false;
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     const [row] = await session.query(tryQuery, streamKeyParameters(key));
     const holders = row?.[0] ?? null;
-    if (holders === null) return;
+    if (holders === null) return isFirst;
     const waitedMs = performance.now() - began;
     const who = holders === '' ? 'another session' : `another session (process ${holders} of the server)`;
     if (waitedMs >= forMs) {

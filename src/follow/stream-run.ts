@@ -14,7 +14,6 @@ import type { Log } from '../log.js';
 import { formatLsn, laterLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Plugin, PluginName } from '../model/plugin.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { fetchCopiedThrough } from '../postgres/generation.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
@@ -30,8 +29,8 @@ import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
-import { checkSlot, expectBehind, fetchApplied } from './stream-standing.js';
-import { askApplier, TargetAhead } from './target-ahead.js';
+import { checkSlot, expectBehind, fetchStanding } from './stream-standing.js';
+import { askThrough, TargetAhead } from './target-ahead.js';
 import { together } from './together.js';
 import { TouchTracker } from './touch-tracker.js';
 
@@ -105,7 +104,8 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
     const onceDurable = watch.sentinel.flushLsn;
     const session = target === null ? null : await connectApplier(target, { log, signal });
     if (session !== null) ahead = new TargetAhead(session);
-    const applied = session === null ? watch.sentinel.replayLsn : await fetchApplied(session, stream);
+    const standing = session === null ? null : await fetchStanding(session, stream);
+    const applied = standing?.applied ?? watch.sentinel.replayLsn;
     if (!options.appliesAtOnce) await ahead?.close();
     const writer = source === null ? null : await openWriter(options, onceDurable);
     // Of files that another process received it is not known here how far they must go.
@@ -118,7 +118,9 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
         writer === null
           ? Infinity
           : await journalCap(tuning.maxJournalBytes, journalDirectory, writer.bytes, log);
-      return new StreamRun(options, { watch, writer, applied, capBytes: cap, ahead });
+      // While tables are copied there may be a later one.
+      const through = options.appliesAtOnce ? (standing?.through ?? null) : null;
+      return new StreamRun(options, { watch, writer, applied, through, capBytes: cap, ahead });
     } catch (error) {
       await writer?.close();
       throw error;
@@ -135,6 +137,8 @@ type Opened = {
   readonly watch: SentinelWatch;
   readonly writer: JournalWriter | null;
   readonly applied: Lsn;
+  /** Behind the last snapshot that tables were copied from, where none is copied any more; else null. */
+  readonly through: Lsn | null;
   readonly capBytes: number;
   readonly ahead: TargetAhead | null;
 };
@@ -183,6 +187,7 @@ export class StreamRun {
   #touches: TouchTracker | null = null;
   readonly #spare: SpareTarget;
   readonly #ahead: TargetAhead | null;
+  readonly #through: Lsn | null;
   #source: Lsn;
   /** The end of the last whole transaction in the files. */
   #lastCommit: Lsn;
@@ -190,9 +195,10 @@ export class StreamRun {
   #pruning: Promise<void> | null = null;
   #pruneTroubled = false;
 
-  constructor(options: StreamRunOptions, { watch, writer, applied, capBytes, ahead }: Opened) {
+  constructor(options: StreamRunOptions, { watch, writer, applied, through, capBytes, ahead }: Opened) {
     this.#options = options;
     this.#ahead = ahead;
+    this.#through = through;
     this.#spare = options.spare ?? new SpareTarget();
     this.#capBytes = capBytes;
     this.watch = watch;
@@ -370,20 +376,23 @@ export class StreamRun {
   /** Returns the end position that was reached; null at the end of the files. */
   async #applyToEnd(target: Conninfo, signal: AbortSignal): Promise<Lsn | null> {
     const { stream, log } = this.#options;
-    const { session, answer: through } = await askApplier(this.#ahead, { target, log, signal }, (one) =>
-      fetchCopiedThrough(one, stream.key),
-    );
+    const { session, through } = await askThrough(this.#ahead, this.#through, {
+      target,
+      key: stream.key,
+      log,
+      signal,
+    });
     const endpos = new LastAsked(() => expectBehind(this.watch.endpos(), through));
     try {
       if (endposReached(endpos.ask(), this.#applied)) {
         log.info(
           `Current endpos ${formatLsn(endpos.last)} was previously reached at ${formatLsn(this.#applied)}`,
         );
-        await session.close();
+        await session?.close();
         return endpos.last;
       }
     } catch (error) {
-      await session.close();
+      await session?.close();
       throw error;
     }
     log.info(`applying changes from ${formatLsn(this.#applied)} on`, { stream: stream.key.stream });

@@ -5,8 +5,11 @@
  */
 import { connectApplier } from '../apply/apply.js';
 import type { Log } from '../log.js';
+import type { Lsn } from '../model/lsn.js';
+import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchCopiedThrough } from '../postgres/generation.js';
 
 /** A run that is to apply has received its first changes by then. */
 const keptForMs = 10_000;
@@ -53,4 +56,15 @@ export async function askApplier<Answer>(
       if (!again) throw error;
     }
   }
+}
+
+/** Behind the last snapshot of the copy, and the session that is open for the applier; null where none is any more. */
+export async function askThrough(
+  ahead: TargetAhead | null,
+  known: Lsn | null,
+  where: Parameters<typeof askApplier>[1] & { readonly key: StreamKey },
+): Promise<{ readonly session: Session | null; readonly through: Lsn }> {
+  if (known !== null) return { session: ahead?.take() ?? null, through: known };
+  const { session, answer } = await askApplier(ahead, where, (one) => fetchCopiedThrough(one, where.key));
+  return { session, through: answer };
 }

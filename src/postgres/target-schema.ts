@@ -11,7 +11,7 @@ import { Failure } from '../failure.js';
 import type { Session } from './connect.js';
 
 /** Grows by one with every change of the tables below. */
-const targetSchemaVersion = 2;
+export const targetSchemaVersion = 2;
 
 /** Any number that no other program is likely to lock: the bytes of `walferry`. */
 const lockKey = '8602275950298821241';
