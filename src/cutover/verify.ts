@@ -15,7 +15,7 @@ import {
 import { compareData } from '../compare/data.js';
 import { openComparison } from '../compare/opening.js';
 import type { CompareDataOptions } from '../compare/options.js';
-import { filesOf } from '../compare/proofs.js';
+import { filesOf, forgetProofs } from '../compare/proofs.js';
 import type { SessionsAhead } from '../compare/sides.js';
 import { compareTouched, judgeTouched } from '../compare/touched.js';
 import { asFailure, type Failure } from '../failure.js';
@@ -93,6 +93,8 @@ function leftOut({ unlogged = [] }: DataComparison, log: Log): string {
 async function differenceOf(comparison: DataComparison, options: VerifyOptions): Promise<Failure | null> {
   const different = comparison.tables.filter(({ difference }) => difference !== null);
   if (different.length === 0) return null;
+  // An earlier proof would let the next cutover pass over what this one has found.
+  forgetProofs(options.directory, different);
   const unnamed = different.filter(({ rows }) => rows === undefined);
   const looked = unnamed.length === 0 ? [] : await searchRows(comparison, unnamed, options);
   const again = new Map(looked.map((table) => [relationLabel(table), table]));
