@@ -13,8 +13,8 @@ export type ListedTable = TableName & {
   readonly oid: string;
   /** A partitioned table holds no rows itself; its leaves are listed as well. */
   readonly partitioned: boolean;
-  /** The OID of the partitioned table at the top, for a partition; else null. */
-  readonly root: string | null;
+  /** OIDs of the tables whose rows are this one's as well: it is a partition of them or inherits from them. */
+  readonly above: readonly string[];
   readonly columns: readonly ListedColumn[];
   /** Blocks of the heap, and bytes with TOAST, when it was last vacuumed or analysed. */
   readonly pages: number;
@@ -79,8 +79,8 @@ export type ComparisonPlan = {
   readonly tables: readonly PlannedTable[];
   /** Tables that only the target has. */
   readonly onlyOnTarget: readonly TableName[];
-  /** Of these, partitions of a table that both have: what they hold is in the table, and not on the source. */
-  readonly extraPartitions: readonly TableName[];
+  /** Of these, partitions and heirs of a table that both have: what they hold is in it too, and not on the source. */
+  readonly extraChildren: readonly TableName[];
 };
 
 /** What one side holds of a table: both are computed by its server. */
@@ -172,10 +172,11 @@ export type DataComparison = {
  * Pairs the tables of both sides by name.
  *
  * Case 1: a partitioned table on both sides. Its leaves are tables of their own and compared one by one.
- * Case 2: partitioned on one side, an ordinary table on the other. The rows of the whole tree are compared with the
- *         table's, and the leaves are not looked at.
+ * Case 2: partitioned on one side, an ordinary table (or a leaf) on the other. The rows of the whole tree are compared
+ *         with the table's, and the leaves are not looked at. So also where both are partitions of one table.
  * Case 3: an ordinary table (or a leaf) on both sides: compared.
- * Case 4: on one side only. A partition of Case 1 that only the target has must be empty.
+ * Case 4: on one side only. A partition of Case 1 that only the target has must be empty, and so must a table that
+ *         inherits there from one that both sides have.
  *
  * `only` restricts the plan to these tables of the source; one that the source does not have is a `usage` failure.
  * `partOf` says of which tables a part is moved: other columns are not compared, nor other rows of the source. The
@@ -205,7 +206,7 @@ export function planComparison(
   noteTrees('source', source, targetByName);
   noteTrees('target', target, sourceByName);
   const insideTree = (side: string, table: ListedTable) =>
-    table.root !== null && trees.has(side + table.root) && !trees.has(side + table.oid);
+    table.above.some((oid) => trees.has(side + oid)) && !trees.has(side + table.oid);
 
   const tables: PlannedTable[] = [];
   for (const table of source) {
@@ -223,16 +224,17 @@ export function planComparison(
       !insideTree('target', table),
   );
   const targetByOid = new Map(target.map((table) => [table.oid, table]));
-  const isOfBoth = ({ root }: ListedTable) => {
-    const tree = root === null ? undefined : targetByOid.get(root);
-    return tree !== undefined && sourceByName.get(keyOf(tree))?.partitioned === true;
-  };
+  const isOfBoth = ({ above }: ListedTable) =>
+    above.some((oid) => {
+      const parent = targetByOid.get(oid);
+      return parent !== undefined && sourceByName.has(keyOf(parent));
+    });
   const named = (some: readonly ListedTable[]) =>
     some.map(({ schema, name }) => ({ schema, name })).toSorted(compareNames);
   return {
     tables: tables.toSorted(compareNames),
     onlyOnTarget: named(onlyOnTarget),
-    extraPartitions: named(onlyOnTarget.filter(isOfBoth)),
+    extraChildren: named(onlyOnTarget.filter(isOfBoth)),
   };
 }
 

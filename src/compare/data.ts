@@ -18,7 +18,7 @@ import { silentLog } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 import type { DataComparison, PlannedTable, TableComparison } from './comparison.js';
-import { compareExtraPartitions, withoutDiffering } from './extra-partitions.js';
+import { compareExtraChildren, withoutDiffering } from './extra-children.js';
 import { Moments, TargetPosition } from './moments.js';
 import { compareMoving, type MovingOutcome } from './moving.js';
 import { openComparison, type OpenComparison } from './opening.js';
@@ -92,7 +92,7 @@ async function compareWith(
     proofs?.close();
   }
 
-  const extra = await compareExtraPartitions(first.target, plan);
+  const extra = await compareExtraChildren(first.target, plan);
   const tables = [...plan.tables.map((table) => progress.results.get(table) ?? unread(table)), ...extra];
   const different = tables.filter(({ difference }) => difference !== null);
   if ((options.directory ?? null) !== null) forgetProofs(options.directory ?? '', different);

@@ -24,7 +24,11 @@ const listSql = `
   )
   select n.nspname as schema, c.relname as name, c.oid::text as oid,
          case when c.relkind = 'p' then 'yes' else 'no' end as partitioned,
-         case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid::text end as root,
+         case when exists (select from pg_catalog.pg_inherits i where i.inhrelid = c.oid) then
+           (with recursive above as (
+              select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid
+              union select i.inhparent from pg_catalog.pg_inherits i join above a on a.inhparent = i.inhrelid
+            ) select pg_catalog.json_agg(a.inhparent::text)::text from above a) end as above,
          greatest(c.relpages, 0) as pages,
          (greatest(c.relpages, 0)
            + coalesce((select greatest(o.relpages, 0) from pg_catalog.pg_class o where o.oid = c.reltoastrelid), 0))
@@ -78,7 +82,7 @@ export async function listTables(session: Session): Promise<ListedTable[]> {
     name: row['name'] ?? '',
     oid: row['oid'] ?? '',
     partitioned: row['partitioned'] === 'yes',
-    root: row['root'] ?? null,
+    above: JSON.parse(row['above'] ?? '[]') as string[],
     columns: JSON.parse(row['columns'] ?? '[]') as ListedColumn[],
     pages: Number(row['pages']),
     bytes: Number(row['bytes']),

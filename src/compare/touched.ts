@@ -18,7 +18,7 @@ import type { Session } from '../postgres/connect.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import type { DataComparison, ListedTable, TableComparison, TableName } from './comparison.js';
 import { compareData } from './data.js';
-import { compareExtraPartitions, withoutDiffering } from './extra-partitions.js';
+import { compareExtraChildren, withoutDiffering } from './extra-children.js';
 import { openComparison } from './opening.js';
 import type { CompareDataOptions } from './options.js';
 import { describeDifferingRows } from './differing.js';
@@ -122,7 +122,7 @@ export async function compareTouched(options: CompareTouchedOptions): Promise<To
       whole,
       some,
       results,
-      extra: await compareExtraPartitions(comparison.first.target, comparison.plan),
+      extra: await compareExtraChildren(comparison.first.target, comparison.plan),
       unlogged: comparison.unlogged,
     };
   });

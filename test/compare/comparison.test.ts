@@ -20,7 +20,7 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
     name,
     oid: String(nextOid++),
     partitioned: false,
-    root: null,
+    above: [],
     columns: [column('id')],
     pages: 0,
     bytes: 0,
@@ -100,8 +100,13 @@ describe('the plan', () => {
   test('of a partitioned table on both sides the leaves are compared, one by one', () => {
     const side = () => {
       const root = table('root', { partitioned: true });
-      const middle = table('middle', { partitioned: true, root: root.oid });
-      return [root, middle, table('leaf1', { root: root.oid }), table('leaf2', { root: root.oid })];
+      const middle = table('middle', { partitioned: true, above: [root.oid] });
+      return [
+        root,
+        middle,
+        table('leaf1', { above: [root.oid] }),
+        table('leaf2', { above: [middle.oid, root.oid] }),
+      ];
     };
     const plan = planComparison(side(), side());
     expect(names(plan.tables)).toEqual(['leaf1', 'leaf2']);
@@ -111,7 +116,7 @@ describe('the plan', () => {
   test('a leaf that the target lacks is missing', () => {
     const root = table('root', { partitioned: true });
     const plan = planComparison(
-      [root, table('leaf', { root: root.oid })],
+      [root, table('leaf', { above: [root.oid] })],
       [table('root', { partitioned: true })],
     );
     expect(plan.tables).toMatchObject([{ kind: 'missing', name: 'leaf' }]);
@@ -119,15 +124,57 @@ describe('the plan', () => {
 
   test('partitioned on the target only: the whole tree against the table, leaves are neither missing nor extra', () => {
     const root = table('t', { partitioned: true });
-    const plan = planComparison([table('t')], [root, table('t_1', { root: root.oid })]);
+    const plan = planComparison([table('t')], [root, table('t_1', { above: [root.oid] })]);
     expect(plan.tables).toMatchObject([{ kind: 'read', name: 't', sourceTree: false, targetTree: true }]);
     expect(plan.onlyOnTarget).toEqual([]);
   });
 
   test('partitioned on the source only: the same the other way round', () => {
     const root = table('t', { partitioned: true });
-    const plan = planComparison([root, table('t_1', { root: root.oid })], [table('t')]);
+    const plan = planComparison([root, table('t_1', { above: [root.oid] })], [table('t')]);
     expect(plan.tables).toMatchObject([{ kind: 'read', name: 't', sourceTree: true, targetTree: false }]);
+  });
+
+  test.each(['source', 'target'] as const)(
+    'a partition that is partitioned itself on the %s only is compared with its whole tree',
+    (side) => {
+      const trees = {
+        deep: (() => {
+          const root = table('t', { partitioned: true });
+          const middle = table('t_1', { partitioned: true, above: [root.oid] });
+          return [root, middle, table('t_1_a', { above: [middle.oid, root.oid] })];
+        })(),
+        flat: (() => {
+          const root = table('t', { partitioned: true });
+          return [root, table('t_1', { above: [root.oid] })];
+        })(),
+      };
+      const onSource = side === 'source';
+      const plan = onSource ? planComparison(trees.deep, trees.flat) : planComparison(trees.flat, trees.deep);
+      expect(plan.tables).toMatchObject([
+        { kind: 'read', name: 't_1', sourceTree: onSource, targetTree: !onSource },
+      ]);
+      expect(plan.tables).toHaveLength(1);
+      expect(plan.onlyOnTarget).toEqual([]);
+    },
+  );
+
+  test('of the tables that only the target has, those below one of both sides are told apart', () => {
+    const [root, parent, other] = [table('root', { partitioned: true }), table('parent'), table('other')];
+    const grandchild = table('grandchild', { above: ['1', parent.oid] });
+    const plan = planComparison(
+      [table('root', { partitioned: true }), table('parent')],
+      [
+        root,
+        parent,
+        other,
+        table('root_1', { above: [root.oid] }),
+        grandchild,
+        table('others_child', { above: [other.oid] }),
+      ],
+    );
+    expect(names(plan.onlyOnTarget)).toEqual(['grandchild', 'other', 'others_child', 'root_1']);
+    expect(names(plan.extraChildren)).toEqual(['grandchild', 'root_1']);
   });
 
   test('a plan for some tables looks at no others', () => {

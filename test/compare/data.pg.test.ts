@@ -416,6 +416,43 @@ describe('what is compared', () => {
     expect((await compare(source, target)).onlyOnTarget).toEqual([]);
   });
 
+  test('so are rows in a table that inherits there, at any depth, from one that both have', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    const setup = 'create table parent (id int); insert into parent values (1);';
+    await source.sql(setup);
+    await target.sql(
+      `${setup} create table child () inherits (parent); create table grandchild () inherits (child)`,
+    );
+    expect(await differences(source, target)).toEqual({});
+    await target.sql('insert into grandchild values (2)');
+    expect(await differences(source, target)).toEqual({ grandchild: 'rows' });
+    expect((await compare(source, target)).onlyOnTarget).toEqual([{ schema: 'public', name: 'child' }]);
+  });
+
+  test('a partition that is partitioned itself on one side only is compared with its whole tree', async () => {
+    await using one = await createDatabase('source');
+    await using other = await createDatabase('target');
+    const root = 'create table t (id int) partition by range (id);';
+    await one.sql(
+      `${root} create table t_1 partition of t for values from (0) to (10); insert into t values (1), (7)`,
+    );
+    await other.sql(`${root} create table t_1 partition of t for values from (0) to (10) partition by range (id);
+      create table t_1_a partition of t_1 for values from (0) to (5);
+      create table t_1_b partition of t_1 for values from (5) to (10); insert into t values (1), (7)`);
+    for (const [source, target] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      expect(await compare(source, target)).toMatchObject({
+        tables: [{ name: 't_1', difference: null, source: { rows: 2n }, target: { rows: 2n } }],
+        onlyOnTarget: [],
+      });
+    }
+    await other.sql('update t set id = 8 where id = 7');
+    expect(await differences(one, other)).toEqual({ t_1: 'values' });
+  });
+
   test('a table that is partitioned on the target only is compared with the whole tree', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');

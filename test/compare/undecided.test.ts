@@ -72,7 +72,7 @@ describe('buckets too large to be looked into', () => {
     name: 't',
     oid: '1',
     partitioned: false,
-    root: null,
+    above: [],
     columns: [],
     pages: 0,
     bytes: 0,

@@ -1,16 +1,19 @@
-/** Partitions that only the target has, of a table that both sides have: rows in them are rows that the source lacks. */
+/**
+ * Partitions and inheriting tables that only the target has, of a table that both sides have: whoever reads that one
+ * sees their rows, which the source lacks.
+ */
 import { relationLabel } from '../model/relation.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { ComparisonPlan, TableComparison } from './comparison.js';
 
 /** Those that hold rows, as differences. */
-export async function compareExtraPartitions(
+export async function compareExtraChildren(
   target: Session,
-  { extraPartitions }: Pick<ComparisonPlan, 'extraPartitions'>,
+  { extraChildren }: Pick<ComparisonPlan, 'extraChildren'>,
 ): Promise<TableComparison[]> {
   const differing: TableComparison[] = [];
-  for (const { schema, name } of extraPartitions) {
+  for (const { schema, name } of extraChildren) {
     const count = `select count(*)::text as rows from only ${quoteQualified(schema, name)}`;
     const [row] = await target.query(count, [], `could not read ${relationLabel({ schema, name })}`);
     const rows = BigInt(row?.['rows'] ?? 0);
@@ -27,7 +30,7 @@ export async function compareExtraPartitions(
   return differing;
 }
 
-/** Told as a difference, such a partition is not told as one that only the target has. */
+/** Told as a difference, such a table is not told as one that only the target has. */
 export function withoutDiffering(
   { onlyOnTarget }: Pick<ComparisonPlan, 'onlyOnTarget'>,
   differing: readonly TableComparison[],
