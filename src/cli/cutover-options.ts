@@ -12,6 +12,7 @@ export function cutoverOptions(
     source: context.source(),
     target: context.target(),
     directory: settings.directory,
+    journalDirectory: settings.journalDirectory,
     request,
     choices,
     hooks,

@@ -1,7 +1,7 @@
 /**
- * The proof that nobody writes any more, by position: the slot itself is asked, without moving it, which transactions
- * changed rows and ended behind the end position. What it says of tables that are not followed does not count. It needs no
- * more rights than following.
+ * The proof that nobody writes any more, by position: the transform files (taken-writes.ts) and then the slot itself are
+ * asked, without moving it, which transactions changed rows and ended behind the end position. What they say of tables
+ * that are not followed does not count. It needs no more rights than following.
  *
  * It can be asked while nobody reads from the slot: the run that follows has left it at the end position.
  */
@@ -14,6 +14,7 @@ import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session, TextRow } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { readTakenWrites } from './taken-writes.js';
 
 /** What was found behind the end position. */
 export type LateWrites = {
@@ -35,7 +36,7 @@ type Dialect = {
   readonly readNames: (named: string) => readonly TableName[];
 };
 
-type TableName = { readonly schema: string; readonly name: string };
+export type TableName = { readonly schema: string; readonly name: string };
 
 /** What is asked of the stream. */
 export type PeekedStream = Pick<StreamRecord, 'slot' | 'plugin' | 'publications'>;
@@ -125,19 +126,18 @@ const extensionTables = `
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
    where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype = 'e' and c.relkind in ('r', 'p')`;
 
-/** Of tables that are followed. One that cannot be named is. */
-async function ofFollowed(
-  session: Session,
-  rows: readonly TextRow[],
-  { readNames }: Dialect,
-  keeps: Keeps,
-): Promise<LateWrites> {
-  if (rows.length === 0) return { transactions: 0, changes: 0, tables: [] };
+type IsFollowed = (table: TableName) => boolean;
+
+async function fetchFollowed(session: Session, keeps: Keeps): Promise<IsFollowed> {
   const labels = (await session.query(extensionTables)).map((row) =>
     relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
   );
   const leftOut = new Set(labels);
-  const isFollowed = (table: TableName) => keeps(table) && !leftOut.has(relationLabel(table));
+  return (table) => keeps(table) && !leftOut.has(relationLabel(table));
+}
+
+/** Of tables that are followed. One that cannot be named is. */
+function ofFollowed(rows: readonly TextRow[], { readNames }: Dialect, isFollowed: IsFollowed): LateWrites {
   const late = rows
     .map((row) => {
       const named = row['named'] ?? null;
@@ -165,17 +165,20 @@ const lookEveryMs = 20;
 
 export type LateWritesQuestion = {
   readonly stream: PeekedStream;
+  /** Where the run has its transform files. */
+  readonly journalDirectory: string;
   readonly endpos: Lsn;
   /** The tables that are copied and followed. */
   readonly keeps: Keeps;
   readonly signal: AbortSignal;
 };
 
-/** Asks the slot. Throws what the server says; `slot-busy` when somebody reads from it all the time. */
-export async function fetchLateWrites(
-  session: Session,
-  { stream, endpos, keeps, signal }: LateWritesQuestion,
-): Promise<LateWrites> {
+/** Asks both. Throws what the server says; `slot-busy` when somebody reads from it all the time. */
+export async function fetchLateWrites(session: Session, question: LateWritesQuestion): Promise<LateWrites> {
+  const { stream, endpos, keeps, signal } = question;
+  const isFollowed = await fetchFollowed(session, keeps);
+  const taken = await readTakenWrites({ ...question, isFollowed });
+  if (taken.transactions > 0) return taken;
   const dialect = dialectOf(stream);
   const query = lateQuery(dialect);
   await session.query(flushLocally);
@@ -186,7 +189,7 @@ export async function fetchLateWrites(
     throwIfStopped(signal);
     try {
       const rows = await session.query(query, values, 'could not look for late writes');
-      return await ofFollowed(session, rows, dialect, keeps);
+      return ofFollowed(rows, dialect, isFollowed);
     } catch (error) {
       if (sqlState(error) !== '55006' || Date.now() > until) throw error;
       await sleep(lookEveryMs);

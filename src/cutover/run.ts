@@ -70,6 +70,8 @@ export type CutoverOptions = {
   readonly source: Conninfo;
   readonly target: Conninfo;
   readonly directory: string;
+  /** Where its transform files lie. */
+  readonly journalDirectory: string;
   readonly request: CutoverRequest;
   readonly choices: GivenChoices;
   readonly hooks: CutoverHooks;
@@ -391,7 +393,8 @@ class Cutover implements AsyncDisposable {
     this.#pause.waitingFor = 'the slot is asked for late writes';
     const endpos = this.#endpos();
     const keeps = keptTables(this.#catalog) ?? (() => true);
-    const question = { stream: this.#stream, endpos, keeps, signal: this.#pause.signal };
+    const { journalDirectory } = this.#options;
+    const question = { stream: this.#stream, journalDirectory, endpos, keeps, signal: this.#pause.signal };
     const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
     if (failure !== null) throw failure;
     return 'none';
