@@ -11,7 +11,7 @@ import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Catalog } from './database.js';
 import { isLocked, lockPath } from './lock.js';
 import { loadSentinel, setEndpos } from './sentinel.js';
-import { reopenPhases } from './setup.js';
+import { reopenEnd } from './setup.js';
 
 /**
  *   running     the cutover may be anywhere between its checks and its verification; the run that follows waits at the
@@ -180,6 +180,25 @@ export function setCutoverEndpos(catalog: Catalog, endpos: Lsn): void {
     .immediate();
 }
 
+/**
+ * Sets the end position for somebody else, `zeroLsn` takes it back. Throws `cutover-unfinished` while it is a cutover's:
+ * what that proves, and what it would undo, stands on its own one.
+ */
+export function setEndposByHand(catalog: Catalog, endpos: Lsn): void {
+  catalog.database
+    .transaction(() => {
+      const state = loadCutoverHold(catalog)?.state;
+      const isBusy = state === 'running' || state === 'finalizing' || state === 'undoing';
+      if (isBusy && loadSentinel(catalog)?.endpos !== endpos) {
+        throw new Failure('cutover-unfinished', 'a cutover is at work, and the end position is its own', {
+          remedy: 'Wait until it has ended; one that was killed is undone with `walferry cutover --abort`.',
+        });
+      }
+      setEndpos(catalog, endpos);
+    })
+    .immediate();
+}
+
 /** The run that follows waits at this end position. */
 export function recordDrained(catalog: Catalog, endpos: Lsn): void {
   catalog.database.prepare('update cutover set drained = ?').run(formatLsn(endpos));
@@ -196,7 +215,7 @@ export function takeCutoverBack(catalog: Catalog): void {
       const endpos = loadCutoverHold(catalog)?.endpos ?? null;
       if (endpos === null || loadSentinel(catalog)?.endpos !== endpos) return;
       setEndpos(catalog, zeroLsn);
-      reopenPhases(catalog, ['drain', 'sequences', 'writable', 'finalize']);
+      reopenEnd(catalog);
     })
     .immediate();
 }

@@ -92,3 +92,8 @@ export function reopenPhases(catalog: Catalog, names: readonly PhaseName[]): voi
   const forget = catalog.database.prepare('delete from phase where name = ?');
   for (const name of names) forget.run(name);
 }
+
+/** What was done behind an end position is to be done again: it was taken back, or moved. */
+export function reopenEnd(catalog: Catalog): void {
+  reopenPhases(catalog, ['drain', 'sequences', 'writable', 'finalize']);
+}

@@ -15,7 +15,8 @@ import { lookup } from 'node:dns/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
-import { requireSentinel, setApply, setEndpos, setStartpos } from '../catalog/sentinel.js';
+import { setEndposByHand } from '../catalog/cutover.js';
+import { requireSentinel, setApply, setStartpos } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog, requireCatalogToRead } from '../catalog/work-directory.js';
 import { asFailure, Failure } from '../failure.js';
@@ -285,7 +286,7 @@ export class ControlServer implements AsyncDisposable {
     return withCatalog(requireCatalog(this.#options.directory), (catalog) => {
       requireSentinel(catalog);
       if ('endpos' in change) {
-        setEndpos(catalog, change.endpos);
+        setEndposByHand(catalog, change.endpos);
         log.info(`remote control: endpos is ${formatLsn(change.endpos)}`);
       } else if ('startpos' in change) {
         setStartpos(catalog, change.startpos);

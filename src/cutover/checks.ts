@@ -23,6 +23,7 @@ import type { FoundGrant } from './grants.js';
 import {
   describePrepared,
   describeSessions,
+  fetchAppliers,
   fetchPrepared,
   fetchSubscriptions,
   fetchWritersOfAll,
@@ -55,6 +56,8 @@ export type CheckFacts = {
   readonly unreadableSequences: readonly string[];
   /** Enabled subscriptions of the source database. */
   readonly subscriptions: readonly string[];
+  /** Sessions by which another run of walferry follows into the source. */
+  readonly appliers: readonly string[];
   /** Members of pg_write_all_data. */
   readonly writersOfAll: readonly string[];
   /** Whether the source holds large objects that are copied. */
@@ -100,6 +103,7 @@ type FactsHere =
   | 'standby'
   | 'prepared'
   | 'subscriptions'
+  | 'appliers'
   | 'writersOfAll';
 
 export async function fetchCheckFacts(
@@ -122,6 +126,7 @@ export async function fetchCheckFacts(
     standby: row?.['standby'] === 'true',
     prepared: await fetchPrepared(session),
     subscriptions: await fetchSubscriptions(session),
+    appliers: await fetchAppliers(session),
     writersOfAll: await fetchWritersOfAll(session),
     ...known,
   };
@@ -191,6 +196,11 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       facts.subscriptions.length === 0,
       'nothing is replicated into the source',
       `subscriptions write to the source whatever is frozen: ${facts.subscriptions.map((name) => `alter subscription ${quoteIdentifier(name)} disable`).join('; ')}`,
+    ),
+    must(
+      facts.appliers.length === 0,
+      'no other run of walferry follows into the source',
+      `another run of walferry follows into the source (process ${facts.appliers.join(', ')} of the server): what it still receives would be on the source alone; cut over to the source first, or end that run`,
     ),
     must(
       facts.unreadableSequences.length === 0,

@@ -44,6 +44,7 @@ import { SpareTarget } from '../clone/spare-target.js';
 import { SessionsAhead } from '../compare/sides.js';
 import { asFailure, Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
+import type { Keeps } from '../filter/scope.js';
 import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
 import { formatLsn, zeroLsn } from '../model/lsn.js';
@@ -64,7 +65,7 @@ import { Steps } from './steps.js';
 import { sayHowToFollow, undoCutover } from './undo.js';
 import { validateLater } from './validation.js';
 import { prove, verify, type VerifyOptions } from './verify.js';
-import { untilApplied, untilDrained, untilQuiet, untilWritable } from './waits.js';
+import { untilApplied, untilDrained, untilQuiet, untilReleased, untilWritable } from './waits.js';
 
 export type CutoverOptions = {
   readonly source: Conninfo;
@@ -177,7 +178,7 @@ class Cutover implements AsyncDisposable {
     }
     log.info(`writes on the source will be stopped by --freeze ${choices.freeze}`);
     beginCutover(this.#catalog, { ...choices, run: runKind(this.#catalog) });
-    await this.#undoneOnFailure(() => this.#run('running', session));
+    await this.#undoneOnFailure(session, () => this.#run('running', session));
   }
 
   /** `schemas`: what else was found, to be said with the rest; null where all of it was said before. */
@@ -240,11 +241,11 @@ class Cutover implements AsyncDisposable {
       });
     }
     await using session = await openStreamSource(source, this.#stream, { log, signal });
-    await this.#undoneOnFailure(() => this.#run(from, session));
+    await this.#undoneOnFailure(session, () => this.#run(from, session));
   }
 
   async abort(): Promise<void> {
-    await this.#undo();
+    await this.#undo(null);
     await this.#onUndo();
     sayHowToFollow(this.#catalog, this.#options.log);
   }
@@ -264,7 +265,11 @@ class Cutover implements AsyncDisposable {
         failpoint('cutover.verified');
         setCutoverState(this.#catalog, 'finalizing');
         failpoint('cutover.finalizing');
-      } else this.#pause.begin(this.#choices.maxPauseMs);
+      } else {
+        this.#pause.begin(this.#choices.maxPauseMs);
+        // Somebody may have let the source write since, by hand: what was written is found behind the end position.
+        await this.#freeze(session);
+      }
       await this.#setSequences(session);
       await this.#complete();
       await this.#steps.do('still-quiet', () => this.#expectStillQuiet(session));
@@ -298,7 +303,7 @@ class Cutover implements AsyncDisposable {
     this.#pause.waitingFor = 'writes on the source are being stopped';
     await this.#steps.do('freeze', async () => {
       const facts = await fetchFreezeFacts(session);
-      const keeps = keptTables(catalog) ?? (() => true);
+      const keeps = this.#keeps();
       const keepsSequence = keptSequences(catalog);
       const earlier = this.#record().freeze;
       const done = await freeze(kind, { session, catalog, facts, keeps, keepsSequence, log }, earlier);
@@ -392,7 +397,7 @@ class Cutover implements AsyncDisposable {
   async #expectNoLateWrites(session: Session): Promise<string> {
     this.#pause.waitingFor = 'the slot is asked for late writes';
     const endpos = this.#endpos();
-    const keeps = keptTables(this.#catalog) ?? (() => true);
+    const keeps = this.#keeps();
     const { journalDirectory } = this.#options;
     const question = { stream: this.#stream, journalDirectory, endpos, keeps, signal: this.#pause.signal };
     const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
@@ -406,6 +411,7 @@ class Cutover implements AsyncDisposable {
       this.#pause.waitingFor = 'sessions that have been there since before the freeze are ended';
       await endStragglers(session, this.#frozenAtMs, this.#options.log);
     }
+    await untilReleased(session, this.#choices.freeze, this.#keeps(), this.#pause);
     const none = await this.#expectNoLateWrites(session);
     this.#pause.waitingFor = 'the sequences are read again';
     const moved = await setMovedSequences(this.#sequenceWork(session), this.#sequences);
@@ -439,7 +445,7 @@ class Cutover implements AsyncDisposable {
   }
 
   /** Undoes everything when `work` fails before the application may write to the target. */
-  async #undoneOnFailure(work: () => Promise<void>): Promise<void> {
+  async #undoneOnFailure(session: Session, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
@@ -451,7 +457,7 @@ class Cutover implements AsyncDisposable {
       }
       this.#options.log.error(`cutover: ${cause.message.split('\n')[0]}`);
       try {
-        await this.#undo();
+        await this.#undo(session);
       } catch (undoing) {
         throw new Failure(
           'cutover-unfinished',
@@ -478,9 +484,10 @@ class Cutover implements AsyncDisposable {
     return was ? 'the source is read-only, as it was before' : 'the source takes writes as before';
   }
 
-  async #undo(): Promise<void> {
+  async #undo(session: Session | null): Promise<void> {
     const { source, log } = this.#options;
-    await undoCutover({ source, catalog: this.#catalog, stream: this.#stream, steps: this.#steps, log });
+    const [catalog, stream, steps] = [this.#catalog, this.#stream, this.#steps];
+    await undoCutover({ source, catalog, stream, session, steps, log });
     writeReport(this.#catalog, log);
   }
 
@@ -515,6 +522,11 @@ class Cutover implements AsyncDisposable {
       signal,
     });
     return '';
+  }
+
+  /** The tables that are copied and followed. */
+  #keeps(): Keeps {
+    return keptTables(this.#catalog) ?? (() => true);
   }
 
   #record(): CutoverRecord {

@@ -2,6 +2,7 @@
  * Other people's sessions in the source database. Whom they belong to, whether they hold a transaction id (that is, have
  * written) and which locks they hold, every role may see; what they do, only their owner and pg_read_all_stats.
  */
+import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 
 export type OtherSession = {
@@ -20,7 +21,8 @@ export type OtherSession = {
 
 /**
  * Not ours: the sessions of walferry itself have an application name that begins with it, and neither they nor a
- * walsender write rows. A session that borrows the name is spared here, and found out by what it writes.
+ * walsender write rows. Only an applier does, and an applier here is one of another run, which follows into this source. A
+ * session that borrows a name is spared here, and found out by what it writes.
  *
  * A statement takes the lock to write before it is asked for its privileges, and keeps it until its transaction ends. So
  * one that was let through before a freeze holds it now, also while it has found no row yet (and has no transaction id).
@@ -41,7 +43,7 @@ const sessionsQuery = `
     cross join (select rolsuper from pg_catalog.pg_roles where rolname = current_user) me
    where a.datname = pg_catalog.current_database() and a.pid <> pg_catalog.pg_backend_pid()
      and a.usesysid is not null
-     and coalesce(a.application_name, '') not like 'walferry%'
+     and (coalesce(a.application_name, '') not like 'walferry%' or a.application_name = 'walferry apply')
      and not exists (select from pg_catalog.pg_stat_replication w where w.pid = a.pid)
    order by a.pid`;
 
@@ -71,6 +73,62 @@ export async function endSessions(session: Session, sessions: readonly OtherSess
     'could not end the sessions of the application',
   );
   return rows.map((row) => row['pid'] ?? '');
+}
+
+/** Somebody who may still commit rows of a followed table: a session, or a transaction that is prepared. */
+export type Writer = {
+  readonly schema: string;
+  readonly name: string;
+  /** Null: prepared. */
+  readonly pid: string | null;
+  /** For people. */
+  readonly who: string;
+};
+
+/**
+ * By the locks that a change takes and keeps until its transaction ends: of what was written in it everybody may see
+ * these, and in a transaction that is read-only they cannot be had. A prepared transaction keeps them without a process.
+ */
+const writersOfTablesQuery = `
+  select distinct n.nspname as schema, c.relname as name, l.pid::text as pid, coalesce(
+           (select pg_catalog.concat('the prepared transaction ', p.gid, ' (of ', p.owner, ')')
+              from pg_catalog.pg_locks x join pg_catalog.pg_prepared_xacts p on p.transaction = x.transactionid
+             where l.pid is null and x.pid is null and x.virtualtransaction = l.virtualtransaction limit 1),
+           pg_catalog.concat('session ', l.pid, ' (', coalesce(nullif(a.application_name, ''), 'without a name'),
+             ' as ', a.usename, ')')) as who
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_class c on c.oid = l.relation
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+   where l.locktype = 'relation' and l.granted
+     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+     and c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
+     and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+   order by 1, 2, 3`;
+
+/** Everybody who has written to these tables, or is about to, in a transaction that has not ended. */
+export async function fetchWriters(
+  session: Session,
+  keeps: (table: { schema: string; name: string }) => boolean,
+): Promise<Writer[]> {
+  const rows = await session.query(writersOfTablesQuery, [], 'could not look for open transactions');
+  return rows
+    .map((row) => ({
+      schema: row['schema'] ?? '',
+      name: row['name'] ?? '',
+      pid: row['pid'] ?? null,
+      who: row['who'] ?? '',
+    }))
+    .filter(keeps);
+}
+
+const appliersQuery = `
+  select pid::text as pid from pg_catalog.pg_stat_activity
+   where datname = pg_catalog.current_database() and application_name = 'walferry apply' order by 1`;
+
+/** Sessions by which another run of walferry follows into this database. */
+export async function fetchAppliers(session: Session): Promise<string[]> {
+  return (await session.query(appliersQuery)).map((row) => row['pid'] ?? '');
 }
 
 const preparedQuery = `
@@ -114,6 +172,13 @@ export function describePrepared(prepared: readonly { gid: string; owner: string
 
 /** So many are named; the rest is counted. */
 const named = 5;
+
+/** `session 12 (app as shop) in public.sale and 4 more`. */
+export function describeWriters(writers: readonly Writer[]): string {
+  const shown = writers.slice(0, named).map(({ who, ...table }) => `${who} in ${relationLabel(table)}`);
+  const rest = writers.length - shown.length;
+  return shown.join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+}
 
 /** `12 (app as shop), 13 (cron as postgres) and 4 more`. */
 export function describeSessions(sessions: readonly OtherSession[]): string {

@@ -1,9 +1,13 @@
 /** The way back: the stream goes on, the source takes writes again. May be interrupted anywhere, and done again. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadCutover, setCutoverState, takeCutoverBack } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import type { StreamRecord } from '../catalog/stream.js';
+import { hasNoConnection } from '../clone/retry.js';
+import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import type { Log } from '../log.js';
+import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { isFollowed, runKind } from './checks.js';
 import { planUndo } from './decisions.js';
@@ -13,11 +17,15 @@ import type { Steps } from './steps.js';
 
 /** How long an undo tries to reach the source: it is what the application waits for. */
 const retryForMs = 60_000;
+const retryEveryMs = 200;
+const sessionTries = 3;
 
 export type UndoWork = {
   readonly source: Conninfo;
   readonly catalog: Catalog;
   readonly stream: StreamRecord;
+  /** The session of the cutover that failed; null where it is another process that undoes it. */
+  readonly session: Session | null;
   readonly steps: Steps;
   readonly log: Log;
 };
@@ -26,7 +34,8 @@ export type UndoWork = {
  * First the end position, which costs nothing, then the source; the source also when the end position could not be taken
  * back, which is thrown then. Not under any signal of the run.
  */
-export async function undoCutover({ source, catalog, stream, steps, log }: UndoWork): Promise<void> {
+export async function undoCutover(work: UndoWork): Promise<void> {
+  const { catalog, steps, log } = work;
   await steps.do('undo', async () => {
     const record = loadCutover(catalog);
     if (record === null) return 'nothing to be undone';
@@ -35,15 +44,43 @@ export async function undoCutover({ source, catalog, stream, steps, log }: UndoW
       if (plan.takeBack) takeCutoverBack(catalog);
       failpoint('cutover.taken-back');
     } finally {
-      if (plan.unfreeze !== null) {
-        await using session = await openStreamSource(source, stream, { log, retryForMs });
-        await unfreeze(plan.unfreeze, session, log);
-      }
+      const record = plan.unfreeze;
+      if (record !== null) await onSource(work, (session) => unfreeze(record, session, log));
     }
     failpoint('cutover.unfrozen');
     setCutoverState(catalog, 'undone');
     return '';
   });
+}
+
+/**
+ * With the session that is there: an application that comes back in a crowd may have taken every connection. Else with a
+ * new one, as soon as there is room for it.
+ */
+async function onSource(
+  { source, stream, session, log }: UndoWork,
+  undo: (session: Session) => Promise<void>,
+): Promise<void> {
+  for (let tries = 1; session !== null && session.lost === null && tries <= sessionTries; tries += 1) {
+    try {
+      // What was under way when the cutover failed.
+      await session.query('rollback');
+      return await undo(session);
+    } catch (error) {
+      // That was cancelled, perhaps a moment too late.
+      log.notice(`undoing again: ${asFailure(error).message.split('\n')[0]}`);
+    }
+  }
+  const until = Date.now() + retryForMs;
+  for (;;) {
+    try {
+      await using another = await openStreamSource(source, stream, { log, retryForMs });
+      return await undo(another);
+    } catch (error) {
+      if (!hasNoConnection(error) || Date.now() > until) throw error;
+      await sleep(retryEveryMs);
+    }
+  }
 }
 
 /** A run that ended meanwhile has to be started again by somebody. */

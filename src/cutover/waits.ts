@@ -12,12 +12,15 @@ import type { FreezeKind } from './choices.js';
 import { isFollowed } from './checks.js';
 import { drainFailure, judgeDrain, judgeFinalize, type FinalizeView } from './decisions.js';
 import type { Pause } from './pause.js';
+import type { Keeps } from '../filter/scope.js';
 import {
   describePrepared,
   describeSessions,
+  describeWriters,
   endSessions,
   fetchOtherSessions,
   fetchPrepared,
+  fetchWriters,
 } from './sessions.js';
 
 /** Each look is a query of a millisecond, or a read of the catalog. */
@@ -38,6 +41,31 @@ export async function untilQuiet(session: Session, kind: FreezeKind, pause: Paus
         ? `these sessions still write: ${describeSessions(writing)}`
         : `these prepared transactions are open: ${describePrepared(prepared)}`;
     if (kind === 'read-only') await endSessions(session, writing);
+    await pause.wait(lookEveryMs);
+  }
+}
+
+/**
+ * Until nobody has written to a followed table in a transaction that has not ended: what it commits after the slot was
+ * asked would be on the source alone. Under `read-only` the sessions that may be ended are.
+ */
+export async function untilReleased(
+  session: Session,
+  kind: FreezeKind,
+  keeps: Keeps,
+  pause: Pause,
+): Promise<void> {
+  for (;;) {
+    const writers = await fetchWriters(session, keeps);
+    if (writers.length === 0) return;
+    pause.waitingFor = `this is not committed yet: ${describeWriters(writers)}`;
+    if (kind === 'read-only') {
+      const pids = new Set(writers.map(({ pid }) => pid));
+      await endSessions(
+        session,
+        (await fetchOtherSessions(session)).filter(({ pid }) => pids.has(pid)),
+      );
+    }
     await pause.wait(lookEveryMs);
   }
 }

@@ -15,7 +15,15 @@ import { loadCutoverHold } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
 import { requireSentinel, setApply } from '../catalog/sentinel.js';
-import { endPhase, loadSetup, phaseDone, phaseStarted, saveSetup, startPhase } from '../catalog/setup.js';
+import {
+  endPhase,
+  loadSetup,
+  phaseDone,
+  phaseStarted,
+  reopenEnd,
+  saveSetup,
+  startPhase,
+} from '../catalog/setup.js';
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { decideRun, directoryState, type RunRequest } from '../catalog/work-directory.js';
 import { cloneDatabase, finalizeTarget, setSequences } from '../clone/clone.js';
@@ -258,6 +266,8 @@ class CloneRun {
       const summary = await this.#completeTarget();
       if (summary !== null) return summary;
       this.#options.log.info('the cutover was taken back: the stream goes on');
+      // Whoever has taken it back has seen to that; but for an end position that was set by hand nobody has.
+      reopenEnd(this.#catalog);
     }
   }
 

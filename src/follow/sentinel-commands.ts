@@ -3,7 +3,8 @@
  * call opens the catalog of a work directory for a moment. Looking never makes anything.
  */
 import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { requireSentinel, setApply, setEndpos, setStartpos, setupSentinel } from '../catalog/sentinel.js';
+import { setEndposByHand } from '../catalog/cutover.js';
+import { requireSentinel, setApply, setStartpos, setupSentinel } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog, requireCatalogToRead } from '../catalog/work-directory.js';
 import { markSource } from '../control/mark.js';
@@ -70,7 +71,7 @@ export async function setSentinel(place: SentinelPlace, change: SentinelChange):
     return;
   }
   withCatalog(requireCatalog(place.directory), (catalog) => {
-    if ('endpos' in change) setEndpos(catalog, change.endpos);
+    if ('endpos' in change) setEndposByHand(catalog, change.endpos);
     else if ('startpos' in change) setStartpos(catalog, change.startpos);
     else setApply(catalog, change.apply);
   });

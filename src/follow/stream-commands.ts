@@ -4,7 +4,7 @@
 import { rm } from 'node:fs/promises';
 import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { takeLocks, type LockName } from '../catalog/lock.js';
-import { setEndpos } from '../catalog/sentinel.js';
+import { setEndposByHand } from '../catalog/cutover.js';
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { planControl, type ControlChoices } from '../control/server.js';
@@ -89,7 +89,7 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
         const { created } = await setupStream({ ...options, source, catalog, choices });
         await created?.close();
       }
-      if (endpos !== null) setEndpos(catalog, endpos);
+      if (endpos !== null) setEndposByHand(catalog, endpos);
       await using _control = await openControl({ ...options, plan });
       const stream = requireStream(catalog);
       const role = target === null ? 'receive' : source === null ? 'apply' : 'follow';

@@ -12,7 +12,8 @@
  * 4 and 5, the position row is made when the stream is set up the next time.
  */
 import type { Catalog } from '../catalog/database.js';
-import { loadSentinel, setEndpos, setupSentinel } from '../catalog/sentinel.js';
+import { setEndposByHand } from '../catalog/cutover.js';
+import { loadSentinel, setupSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone, reopenPhases, startPhase } from '../catalog/setup.js';
 import {
   deleteStream,
@@ -100,7 +101,7 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
       // What the slot sends must be what was looked at before it was there.
       await expectSameParts({ ...options, stream: setup.stream, keeps: keptTables(catalog.directory) });
     }
-    if (choices.endpos !== null) setEndpos(catalog, choices.endpos);
+    if (choices.endpos !== null) setEndposByHand(catalog, choices.endpos);
     if (options.target !== null)
       await setupTarget(options.target, catalog, setup.stream, log, options.signal);
     return setup;

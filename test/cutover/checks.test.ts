@@ -28,6 +28,7 @@ const ready: CheckFacts = {
   unreadableSequences: [],
   subscriptions: [],
   writersOfAll: [],
+  appliers: [],
   largeObjects: false,
   configuration: [],
   prepared: [],
@@ -47,6 +48,11 @@ describe('what blocks', () => {
       'a sequence that cannot be read',
       { unreadableSequences: ['public.ticket'] },
       /sequences public\.ticket/,
+    ],
+    [
+      'another run that follows into the source',
+      { appliers: ['4711'] },
+      /follows into the source \(process 4711/,
     ],
     [
       'what is replicated into the source',
