@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadCutover, setCutoverState, takeCutoverBack } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import type { StreamRecord } from '../catalog/stream.js';
-import { hasNoConnection } from '../clone/retry.js';
+import { hasNoConnection } from '../postgres/too-many-connections.js';
 import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import type { Log } from '../log.js';
