@@ -108,6 +108,7 @@ export class ObjectFilter {
     }
     for (const [oid, rule] of schemas)
       this.#add({ classOid: namespaceClass, oid }, { rule, on: null, part: false });
+    this.#leaveOutKeysToParts();
     const sequences = new Set(facts.sequences.map(({ oid }) => keyOf({ classOid: relationClass, oid })));
     this.#follow([...this.#leftOut.keys()], sequences);
     this.#leaveOutSequences(sequences);
@@ -119,6 +120,25 @@ export class ObjectFilter {
     for (const { oid, name } of facts.schemas) {
       // Something that stays needs a schema to be in, whatever was said of the schema.
       if (this.#keptSchemas.has(name)) this.#leftOut.delete(keyOf({ classOid: namespaceClass, oid }));
+    }
+  }
+
+  /** Foreign keys that point at a partitioned key of which a part is left out: it is not valid, and cannot be pointed at. */
+  #leaveOutKeysToParts(): void {
+    const { facts, indexes, relations, byOid } = this.#selection;
+    for (const { oid, table, above } of facts.indexes) {
+      const rule = indexes.get(oid);
+      if (rule === undefined || relations.has(table)) continue;
+      for (const index of above.map((one) => keyOf({ classOid: relationClass, oid: one }))) {
+        for (const { object } of this.#dependents.get(index) ?? []) {
+          // The key's own constraint needs its index, and the index it.
+          const ofIndex = (this.#dependents.get(keyOf(object)) ?? []).some(
+            (one) => keyOf(one.object) === index,
+          );
+          if (object.classOid !== constraintClass || ofIndex) continue;
+          this.#add(object, { rule, on: byOid.get(table) ?? null, part: false });
+        }
+      }
     }
   }
 

@@ -162,6 +162,7 @@ export class Selection {
   roots(): Roots {
     const relation = (oid: number) => ({ classOid: relationClass, oid });
     const constraints = new Map(this.facts.indexes.map((index) => [index.oid, index.constraintOid]));
+    const above = new Set(this.facts.indexes.flatMap((index) => index.above));
     const rowless = [...this.withoutRows.keys()];
     return {
       objects: [
@@ -172,6 +173,7 @@ export class Selection {
           const itself = relation(oid);
           return constraint === null ? [itself] : [itself, { classOid: constraintClass, oid: constraint }];
         }),
+        ...[...above].map(relation),
       ],
       withoutRows: [...new Set(rowless.flatMap((oid) => [oid, ...this.#above(oid)]))].map(relation),
     };

@@ -59,6 +59,9 @@ export type FilterIndex = {
   readonly name: string;
   /** The constraint that it is made for. */
   readonly constraintOid: number | null;
+  readonly table: number;
+  /** The partitioned indexes that it is a part of, and that are not valid without it. */
+  readonly above: readonly number[];
 };
 
 /** What the source holds, as far as the rules need it, and what of it each rule matches (OIDs, by its position). */

@@ -56,7 +56,10 @@ const relationMatchesQuery = `
 const indexMatchesQuery = `
   select r.position, c.oid, n.nspname as schema, c.relname as name,
     (select k.oid from pg_catalog.pg_constraint k
-      where k.conindid = c.oid and k.contype in ('p', 'u', 'x') and k.conrelid = i.indrelid) as constraint_oid
+      where k.conindid = c.oid and k.contype in ('p', 'u', 'x') and k.conrelid = i.indrelid) as constraint_oid,
+    i.indrelid as table_oid,
+    (select pg_catalog.string_agg(a.relid::pg_catalog.oid::text, ',')
+      from pg_catalog.pg_partition_ancestors(c.oid) a where a.relid <> c.oid) as above
   from ${rulesRelation}
   join pg_catalog.pg_namespace n on ${schemaMatches}
   join pg_catalog.pg_class c on c.relnamespace = n.oid and ${classMatches}
@@ -208,7 +211,7 @@ export async function fetchFilterFacts(session: Session, rules: readonly FilterR
     sequences: sequences.map((row) => ({
       ...readName(row),
       owner: readOid(row['owner']),
-      usedBy: (row['used_by'] ?? '').split(',').filter(Boolean).map(Number),
+      usedBy: readOids(row['used_by']),
     })),
     extensions: extensions.map(readName),
   };
@@ -219,11 +222,20 @@ function readName(row: TextRow): { oid: number; schema: string; name: string } {
 }
 
 function readIndex(row: TextRow): FilterIndex {
-  return { ...readName(row), constraintOid: readOid(row['constraint_oid']) };
+  return {
+    ...readName(row),
+    constraintOid: readOid(row['constraint_oid']),
+    table: Number(row['table_oid']),
+    above: readOids(row['above']),
+  };
 }
 
 function readOid(text: string | null | undefined): number | null {
   return text === null || text === undefined ? null : Number(text);
+}
+
+function readOids(text: string | null | undefined): number[] {
+  return (text ?? '').split(',').filter(Boolean).map(Number);
 }
 
 function rulesJson(rules: readonly (readonly [number, FilterRule])[]): string {

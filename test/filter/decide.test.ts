@@ -71,7 +71,7 @@ function facts(
     { oid: 100, name: 'app' },
     { oid: 101, name: 'audit' },
   ];
-  const indexes = [{ oid: 80, schema: 'app', name: 'orders_pkey', constraintOid: 81 }];
+  const indexes = [{ oid: 80, schema: 'app', name: 'orders_pkey', constraintOid: 81, table: 2, above: [] }];
   const named = (
     name: string | null,
     list: readonly { oid: number; name: string; schema?: string }[],
@@ -224,6 +224,24 @@ test('an index goes with its constraint, and what needs it', () => {
   const filter = decideObjects(given.file.rules, given.facts, [...dependencies, key]);
   expect([80, 2].map((oid) => filter.decideIndex(oid).kept)).toEqual([false, true]);
   expect([81, 51, 50].map((oid) => filter.decideConstraint(oid).kept)).toEqual([false, false, true]);
+});
+
+test('a foreign key to a partitioned key goes with a part of it, the key itself stays', () => {
+  const given = facts('[exclude-index]\napp.orders_pkey');
+  const [part] = given.facts.indexes;
+  if (part === undefined) throw new Error('no index');
+  const parts = { ...given.facts, indexes: [{ ...part, above: [90] }] };
+  const roots = chooseRoots(given.file.rules, parts);
+  expect(roots.objects).toContainEqual(object(relationClass, 90));
+  const filter = decideObjects(given.file.rules, parts, [
+    ...dependencies,
+    needs([constraintClass, 91], [relationClass, 90]),
+    needs([relationClass, 90], [constraintClass, 91], { part: true }),
+    needs([constraintClass, 52], [relationClass, 90]),
+  ]);
+  expect([80, 90].map((oid) => filter.decideIndex(oid).kept)).toEqual([false, true]);
+  expect([81, 91, 52].map((oid) => filter.decideConstraint(oid).kept)).toEqual([false, true, false]);
+  expect(filter.decideConstraint(52).rule).toMatch(/^depends on app\.orders \(line 2, \[exclude-index\]/);
 });
 
 test('what falls with a table is listed, its parts are not', () => {
