@@ -8,11 +8,12 @@ import type { ObjectFilter } from '../filter/decide.js';
 import { resolveFilter } from '../filter/resolve.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import { quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { DumpEntry } from '../postgres/dump.js';
 import { fetchDependencies, fetchFilterFacts, fetchObjectNames } from '../postgres/filter-facts.js';
 import type { SourceSchema } from '../postgres/schema.js';
+import { fetchBrokenKeys } from './held-keys.js';
 
 /**
  * Resolves a filter on a session with an open transaction, and says what it finds. Throws `usage` and
@@ -89,50 +90,29 @@ export function dumpExclusions(
   return { schemas, tables: unreadable.map((table) => quoteQualified(table.schema, table.name)) };
 }
 
-const keysQuery = `
-  select k.conname as name, n.nspname as schema, c.relname as table, k.conrelid as oid, k.confrelid as referenced,
-    (select pg_catalog.json_agg(a.attname order by a.attnum)::text
-      from pg_catalog.pg_attribute a where a.attrelid = k.conrelid and a.attnum = any (k.conkey)) as columns
-  from pg_catalog.pg_constraint k
-  join pg_catalog.pg_class c on c.oid = k.conrelid
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where k.contype = 'f' and k.conparentid = 0 and k.convalidated and k.conrelid <> k.confrelid
-    and k.confrelid = any ($1::oid[])
-  order by k.oid`;
-
 /**
  * A foreign key of rows that are copied to rows that are not would fail after the last row: it is said before the
  * first. Throws `filter-mismatch` with all of them. The session is in the snapshot.
  */
 export async function expectKeysHold(
   session: Session,
-  schema: Pick<SourceSchema, 'tables'>,
+  { tables }: Pick<SourceSchema, 'tables'>,
   file: FilterFile,
   filter: ObjectFilter,
 ): Promise<void> {
-  const rowless = tablesWithoutRows(schema, filter);
-  if (rowless.length === 0) return;
-  const rows = await session.query(keysQuery, [`{${rowless.join(',')}}`]);
-  const labels = new Map(schema.tables.map((table) => [table.oid, relationLabel(table)]));
-  const broken: string[] = [];
-  for (const row of rows) {
-    const decision = filter.decideRelation(Number(row['oid']));
-    if (!decision.schema || !decision.data) continue;
-    const table = { schema: row['schema'] ?? '', name: row['table'] ?? '' };
-    const columns = (JSON.parse(row['columns'] ?? '[]') as string[]).map(quoteIdentifier);
-    const [held] = await session.query(
-      `select exists (select from ${quoteQualified(table.schema, table.name)}
-         where ${columns.map((column) => `${column} is not null`).join(' and ')}) as held`,
-      [],
-      `could not look for rows of ${relationLabel(table)}`,
-    );
-    if (held?.['held'] !== 't') continue;
-    const to = labels.get(Number(row['referenced'])) ?? '';
-    broken.push(
-      `foreign key ${row['name']} of ${relationLabel(table)} cannot hold: its rows point at ${to}, whose rows are not copied`,
-    );
-  }
-  if (broken.length === 0) return;
+  const keys = await fetchBrokenKeys(session, {
+    tables,
+    isKept: (oid) => filter.decideConstraint(oid).kept,
+    rowsOf: ({ oid }) => (filter.decideRelation(oid).data ? 'all' : 'none'),
+  });
+  if (keys.length === 0) return;
+  const broken = keys.map(({ name, child, parent, whole }) => {
+    const at = relationLabel(parent);
+    const where = whole
+      ? `its rows point at ${at}, whose rows`
+      : `rows of it point at partitions of ${at} that`;
+    return `foreign key ${name} of ${relationLabel(child)} cannot hold: ${where} are not copied`;
+  });
   throw new Failure(
     'filter-mismatch',
     [`the filters of ${file.file} do not fit the source`, ...broken].join('\n'),

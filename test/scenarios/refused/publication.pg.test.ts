@@ -115,3 +115,23 @@ test('a foreign key to rows that are not published is refused before anything is
   const narrow = await runToEnd(migration, [...command, 'narrow', '--plan']);
   expect([narrow.code, narrow.stderr]).toEqual([12, expect.stringContaining('foreign key thing_tag_fkey')]);
 });
+
+test('so is one to a partitioned table of which a part is published', async () => {
+  const seats = `${schema}
+    insert into q values (1), (2); create table seat (id int primary key, q int references q);
+    insert into seat values (1, 1), (2, 2)`;
+  await using migration = await openMigration({ schema: seats });
+  await migration.source.sqlAsOwner(
+    'create publication odd for table q where (id = 1), seat with (publish_via_partition_root)',
+  );
+  const command = ['clone', '--follow', '--plan', ...streamOptions(migration), '--publication', 'odd'];
+  const refused = await runToEnd(migration, command);
+  expect([refused.code, refused.stderr]).toEqual([
+    12,
+    expect.stringContaining('rows that are published point at rows of public.q that are not'),
+  ]);
+
+  await migration.source.sqlAsOwner('delete from seat where q = 2');
+  const planned = await runToEnd(migration, command);
+  expect(planned.code, planned.stderr).toBe(0);
+});
