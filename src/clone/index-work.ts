@@ -156,13 +156,15 @@ export class IndexWork {
   }
 
   async #openSession(): Promise<Session> {
-    const { target, log, jobs } = this.#phase.options;
+    const { target, log, jobs, noTablespaces } = this.#phase.options;
     const session = await openBulkTarget(target, 'index', {
       log,
       signal: this.#failures.signal,
       dispensable: true,
     });
     await setMaintenanceMemory(session, jobs.index);
+    // As pg_restore does for tables: what names no tablespace is in the database's own, whatever its settings say.
+    if (!noTablespaces) await session.query(`set default_tablespace to ''`);
     return session;
   }
 
@@ -309,7 +311,7 @@ export class IndexWork {
     try {
       await build();
     } finally {
-      if (session.lost === null) await session.query('reset default_tablespace');
+      if (session.lost === null) await session.query(`set default_tablespace to ''`);
     }
   }
 

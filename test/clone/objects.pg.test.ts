@@ -505,6 +505,8 @@ describe('tablespaces', () => {
           constraint stay_elsewhere exclude using gist (during with -|-));
         create index stay_by_range on stay (during) tablespace ${name};
         insert into stay values (1, '[1,2)'), (2, '[5,6)')`);
+      // What names none is in the database's own, as its table is.
+      await target.sql(`alter database ${target.name} set default_tablespace = ${name}`);
       await using run = await cloneFor(source, target);
 
       const summary = await run.clone();
@@ -518,8 +520,9 @@ describe('tablespaces', () => {
       ]);
       expect(await target.sql(placed)).toEqual(spaces);
     } finally {
+      await target.sql(`alter database ${target.name} reset default_tablespace`);
       for (const { sql } of [source, target]) {
-        await sql('drop table if exists stay');
+        await sql('drop table if exists stay; drop schema if exists walferry cascade');
         await sql(`drop tablespace ${name}`);
       }
     }
