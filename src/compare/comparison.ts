@@ -16,6 +16,8 @@ export type ListedTable = TableName & {
   /** OIDs of the tables whose rows are this one's as well: it is a partition of them or inherits from them. */
   readonly above: readonly string[];
   readonly columns: readonly ListedColumn[];
+  /** Another one once the table has had another name, or has joined or left a publication. */
+  readonly history: string;
   /** Blocks of the heap, and bytes with TOAST, when it was last vacuumed or analysed. */
   readonly pages: number;
   readonly bytes: number;

@@ -38,13 +38,15 @@ const publishedSql = `
 
 /**
  * Which files hold a table on both sides, and which columns are in them: a proof counts only as long as these are the
- * same, and the types of users too: a label that is renamed is another value in every row. A table that is rewritten (ALTER TABLE, VACUUM FULL) gets another file, and the stream tells nothing of it. A
- * column that is added with a default gives every row a value without that (`default now()`: another one on each side).
+ * same, and the types of users too: a label that is renamed is another value in every row. A table that is rewritten
+ * (ALTER TABLE, VACUUM FULL) gets another file, and the stream tells nothing of it. A column that is added with a
+ * default gives every row a value without that (`default now()`: another one on each side). And the table must have been
+ * under its name, and in its publications, all the while: else what was written to it is not noted under its name.
  */
 export function filesOf({ source, target }: Pick<ReadTable, Side>): string {
   const columns = ({ columns: all }: ListedTable) =>
     all.map(({ name, number, type, inside, generated }) => [number, name, type, inside, generated]);
-  const both = JSON.stringify([columns(source), columns(target)]);
+  const both = JSON.stringify([columns(source), columns(target), source.history, target.history]);
   return `${source.file} ${target.file} ${createHash('sha256').update(both).digest('hex')}`;
 }
 

@@ -4,15 +4,24 @@ import { mayBeNull } from '../postgres/nullable.js';
 import type { Session } from '../postgres/connect.js';
 import type { ListedColumn, ListedTable } from './comparison.js';
 
+/** Publications FOR TABLES IN SCHEMA. */
+const schemaMembersSql = `
+  union all select s.pnpubid, s.oid from pg_catalog.pg_publication_namespace s where s.pnnspid = n.oid`;
+const schemaMembersVersion = 150_000;
+
 // Sizes are those of the last VACUUM or ANALYZE: to ask for a file's size is to wait for whoever has locked the table.
 // They decide how a table is cut, and nothing else.
 //
 // Of a key that identifies rows: the primary key first, then the narrowest one. Of an order to cut a table by: an index
 // that begins with a column whose order is the same on every server, and in whose order the rows lie.
 //
+// What was written to a table while it had another name is noted under that, and nothing while no publication had it. So
+// `history` changes when it gets a name or a schema (then its type does too, which stays as it is when privileges are
+// granted), when its schema does, and when it, or a table above it, is put into a publication or taken out of one.
+//
 // A label that is renamed, or an attribute that is added, changes what values of these types print without a row being
 // written: all types of users together, since one may be inside of another.
-const listSql = `
+const listSql = (schemaMembers: string) => `
   with types as materialized (
     select pg_catalog.hashtextextended(coalesce(pg_catalog.string_agg(u.text, ';' order by u.oid, u.nth), ''), 0)::text as hash
       from (select e.enumtypid as oid, e.enumsortorder as nth, pg_catalog.quote_literal(e.enumlabel) as text
@@ -29,6 +38,16 @@ const listSql = `
               select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = c.oid
               union select i.inhparent from pg_catalog.pg_inherits i join above a on a.inhparent = i.inhrelid
             ) select pg_catalog.json_agg(a.inhparent::text)::text from above a) end as above,
+         pg_catalog.concat_ws(' ', n.xmin, (select y.xmin from pg_catalog.pg_type y where y.oid = c.reltype),
+           (select pg_catalog.string_agg(pg_catalog.concat_ws('/', p.oid, p.xmin, m.entry), ' ' order by p.oid, m.entry)
+              from (select a.oid as publication, null::pg_catalog.oid as entry
+                      from pg_catalog.pg_publication a where a.puballtables
+                    union all
+                    select r.prpubid, r.oid from pg_catalog.pg_publication_rel r
+                     where r.prrelid = any (array(select t.relid::pg_catalog.oid
+                       from pg_catalog.pg_partition_ancestors(c.oid) t) || c.oid)
+                    ${schemaMembers}) as m
+              join pg_catalog.pg_publication p on p.oid = m.publication)) as history,
          greatest(c.relpages, 0) as pages,
          (greatest(c.relpages, 0)
            + coalesce((select greatest(o.relpages, 0) from pg_catalog.pg_class o where o.oid = c.reltoastrelid), 0))
@@ -76,7 +95,8 @@ const listSql = `
 
 /** All tables with rows of their own, and the partitioned ones above them. */
 export async function listTables(session: Session): Promise<ListedTable[]> {
-  const rows = await session.query(listSql, [], `reading the tables of the ${session.side} failed`);
+  const sql = listSql(session.serverVersion >= schemaMembersVersion ? schemaMembersSql : '');
+  const rows = await session.query(sql, [], `reading the tables of the ${session.side} failed`);
   return rows.map((row) => ({
     schema: row['schema'] ?? '',
     name: row['name'] ?? '',
@@ -84,6 +104,7 @@ export async function listTables(session: Session): Promise<ListedTable[]> {
     partitioned: row['partitioned'] === 'yes',
     above: JSON.parse(row['above'] ?? '[]') as string[],
     columns: JSON.parse(row['columns'] ?? '[]') as ListedColumn[],
+    history: row['history'] ?? '',
     pages: Number(row['pages']),
     bytes: Number(row['bytes']),
     estimatedRows: Number(row['estimated_rows']),

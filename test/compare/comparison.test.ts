@@ -21,6 +21,7 @@ function table(name: string, given: Partial<ListedTable> = {}): ListedTable {
     oid: String(nextOid++),
     partitioned: false,
     above: [],
+    history: '',
     columns: [column('id')],
     pages: 0,
     bytes: 0,

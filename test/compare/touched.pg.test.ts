@@ -156,6 +156,39 @@ test('only rows that were written since a table was proven are read again, and a
     expect(Object.keys(differing(renamed))).toEqual(['quiet']);
     await target.sql(`alter type mood rename value 'glad' to 'merry'`);
 
+    // And one that went by another name for a while: what was written to it then is noted under that.
+    await proving();
+    for (const side of [source, target]) await side.sql('alter table quiet rename to other');
+    await source.sql(`update other set a = 'written' where id = 7`);
+    await level(migration);
+    await target.sql(`update other set a = 'wrong' where id = 7`);
+    for (const side of [source, target]) await side.sql('alter table other rename to quiet');
+    const named = await lastPass(given);
+    expect(named.reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
+    expect(Object.keys(differing(named))).toEqual(['quiet']);
+    await target.sql(`update quiet set a = 'written' where id = 7`);
+
+    // And one that the publication was without for a while: what was written to it then is in no stream.
+    await proving();
+    const [published] = await source.sql(
+      `select quote_ident(p.pubname) as name from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+        where r.prrelid = 'quiet'::regclass`,
+    );
+    const publication = published?.['name'] ?? '';
+    await source.sql(`alter publication ${publication} drop table quiet`);
+    await source.sql(`update quiet set a = 'unheard of' where id = 8`);
+    await source.sql(`alter publication ${publication} add table quiet`);
+    await level(migration);
+    const unheard = await lastPass(given);
+    expect(unheard.reused).toEqual({ untouched: 2, rows: 0, whole: 3 });
+    expect(Object.keys(differing(unheard))).toEqual(['quiet']);
+    await target.sql(`update quiet set a = 'unheard of' where id = 8`);
+
+    // Privileges that come and go, as in a cutover, make no difference.
+    await proving();
+    await source.sql('grant insert on busy, quiet to public; revoke insert on busy, quiet from public');
+    expect((await lastPass(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });
+
     // And once the process was killed in the middle, nobody knows what it wrote last.
     await proving();
     expect((await lastPass(given)).reused).toEqual({ untouched: 3, rows: 0, whole: 2 });

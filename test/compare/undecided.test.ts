@@ -73,6 +73,7 @@ describe('buckets too large to be looked into', () => {
     oid: '1',
     partitioned: false,
     above: [],
+    history: '',
     columns: [],
     pages: 0,
     bytes: 0,
