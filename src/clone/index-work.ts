@@ -20,7 +20,7 @@ import { isFrozen, isLarge, maintenanceWorkMemKb } from './plan.js';
 import type { FinishingStep, IndexPlan, TablePlan } from './plan.js';
 import { fetchPresentIndexes } from './present-indexes.js';
 import { attemptAlone, recordProblems } from './problems.js';
-import { attempts, FewerConnections, isConnectionLost, pauseBefore } from './retry.js';
+import { FewerConnections, isConnectionLost, Patience, pauseBefore } from './retry.js';
 import { HeldSession, openBulkTarget } from './sessions.js';
 import { runWorkers, WorkQueue } from './work-queue.js';
 
@@ -170,6 +170,7 @@ export class IndexWork {
 
   /** False when this worker is to end, because there is no connection for it. */
   async #work(piece: IndexPiece, held: HeldSession): Promise<boolean> {
+    const patience = new Patience();
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.#do(piece, await held.get());
@@ -187,10 +188,9 @@ export class IndexWork {
         }
         // The only worker waits for what table workers leave.
         const waits = refused && this.#tablesToCome;
-        const again = waits || refused || isConnectionLost(failure);
-        if (again && !this.#failures.signal.aborted && (waits || attempt < attempts)) {
+        if (!this.#failures.signal.aborted && (waits || patience.allows(failure))) {
           this.#phase.options.log.warn(`${failure.message}; trying again`, { attempt });
-          await pauseBefore(Math.min(attempt, attempts), this.#failures.signal);
+          await pauseBefore(attempt, this.#failures.signal);
           continue;
         }
         this.#fail(failure, piece);

@@ -67,13 +67,15 @@ export async function copyLargeObjects(
 
 async function copyAll(options: CloneOptions, failures: Failures, when: WhenCopied): Promise<void> {
   const { log, key, directory, snapshot } = options;
-  const open = { log, signal: failures.signal, dispensable: when === 'beside indexes' };
+  const open = { log, signal: failures.signal };
   // The first worker's pair of sessions does all that is not copying: one of each is enough.
+  let dispensable = when === 'beside indexes';
   await using bulk = new HeldSession(
-    () => openBulkTarget(options.target, 'large objects', open),
+    () => openBulkTarget(options.target, 'large objects', { ...open, dispensable }),
     failures.signal,
   );
   const target = await bulk.get();
+  dispensable = false;
   if ((await fetchDoneTasks(target, key)).has(phaseTask)) return;
   const refusal = await fetchLargeObjectRefusal(target);
   if (refusal !== null) {
@@ -90,17 +92,17 @@ async function copyAll(options: CloneOptions, failures: Failures, when: WhenCopi
   const workers = Math.max(1, Math.min(options.largeObjectJobs ?? jobsUnlessTold, options.jobs.table));
   const fewer = new FewerConnections(log);
   let failed = false;
-  const copy = async (sessions: LargeObjectSessions, dispensable: boolean) => {
+  const copy = async (sessions: LargeObjectSessions, worker: { readonly dispensable: boolean }) => {
     try {
-      await work.work(sessions, failures.signal, { dispensable });
+      await work.work(sessions, failures.signal, worker);
     } catch (error) {
-      if (dispensable && hasNoConnection(error)) return fewer.say(asFailure(error));
+      if (worker.dispensable && hasNoConnection(error)) return fewer.say(asFailure(error));
       failed = true;
       failures.add(error);
     }
   };
   await Promise.all([
-    copy({ source, target: bulk }, false),
+    copy({ source, target: bulk }, { dispensable }),
     runWorkers(workers - 1, async () => {
       const own = { ...open, dispensable: true };
       await using others = new HeldSession(
@@ -111,7 +113,7 @@ async function copyAll(options: CloneOptions, failures: Failures, when: WhenCopi
         () => openBulkTarget(options.target, 'large objects', own),
         failures.signal,
       );
-      await copy({ source: others, target: theirs }, true);
+      await copy({ source: others, target: theirs }, { dispensable: true });
     }),
   ]);
   const { objects, bytes } = work.copied;

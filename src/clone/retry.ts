@@ -5,10 +5,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asFailure, type Failure, type FailureCode, type Side } from '../failure.js';
 import type { Log } from '../log.js';
-import { hasNoConnection } from '../postgres/too-many-connections.js';
+import { hasNoConnection, refusedForMs } from '../postgres/too-many-connections.js';
 
-export const attempts = 5;
+const attempts = 5;
 const pauseMs = 500;
+const longestPauseMs = 8000;
 
 const connectionCodes: ReadonlySet<FailureCode> = new Set([
   'source-disconnected',
@@ -22,14 +23,32 @@ export function isConnectionLost(failure: Failure): boolean {
   return connectionCodes.has(failure.code);
 }
 
-/** Half a second, and twice as long each time. Ends early when the signal is set. */
+/** Half a second, and twice as long each time, up to 8 s. Ends early when the signal is set. */
 export async function pauseBefore(attempt: number, signal: AbortSignal): Promise<void> {
-  await sleep(pauseMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => {});
+  const ms = Math.min(pauseMs * 2 ** (attempt - 1), longestPauseMs);
+  await sleep(ms, undefined, { signal }).catch(() => {});
+}
+
+/** How often one piece of work is tried: five times, and as long as there is no connection for it, a minute more. */
+export class Patience {
+  #failed = 0;
+  #refusedSince: number | null = null;
+
+  /** Whether what failed like this may be tried again. */
+  allows(failure: Failure): boolean {
+    if (hasNoConnection(failure)) {
+      this.#refusedSince ??= Date.now();
+      return Date.now() - this.#refusedSince < refusedForMs;
+    }
+    this.#refusedSince = null;
+    this.#failed += 1;
+    return isConnectionLost(failure) && this.#failed < attempts;
+  }
 }
 
 /**
- * Does the work up to five times, as long as connections are lost or not to be had. `again` gives up what the attempt
- * used, before the next one.
+ * Does the work again, as long as connections are lost or not to be had and there is patience for it. `again` gives up
+ * what the attempt used, before the next one.
  */
 export async function retrying<Result>(
   work: (attempt: number) => Promise<Result>,
@@ -42,16 +61,15 @@ export async function retrying<Result>(
     readonly waitForConnection: () => boolean;
   },
 ): Promise<Result> {
+  const patience = new Patience();
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work(attempt);
     } catch (error) {
       await options.again();
       const failure = asFailure(error);
-      const refused = hasNoConnection(failure) && options.waitForConnection();
-      if (!(refused || isConnectionLost(failure)) || options.signal.aborted || attempt === attempts) {
-        throw failure;
-      }
+      const leaves = hasNoConnection(failure) && !options.waitForConnection();
+      if (leaves || options.signal.aborted || !patience.allows(failure)) throw failure;
       options.log.warn(`${failure.message}; ${options.what} again`, { attempt });
       await pauseBefore(attempt, options.signal);
     }

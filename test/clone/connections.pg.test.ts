@@ -104,6 +104,34 @@ test('a target that has no connection for pg_restore is waited for', async () =>
   expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
 });
 
+test('a target that takes away all connections in the middle is waited for by the last of each kind of worker', async () => {
+  const one = { table: 1, index: 1 };
+  await using place = await bounded({ source: one.table + 2, target: 1 }, one);
+  const { target, owners } = place;
+  const limit = (connections: number) =>
+    target.sql(`alter role ${owners.target} connection limit ${connections}`);
+  await using holder = await target.session();
+  await using process = walferry([...place.args, '--skip-check'], { env: place.env });
+  await process.waitForOutput(/the target has no connection for pg_restore: it waits/);
+  // Until pre-data is recorded, it goes on with two connections; then the session that records it is the last one.
+  await holder.sql('begin; lock table walferry.task in access exclusive mode');
+  await limit(2);
+  await until('pre-data is made', async () => {
+    const waiting = `select from pg_locks where relation = 'walferry.task'::regclass and not granted`;
+    return (await target.sql(waiting)).length > 0;
+  });
+  await limit(0);
+  await holder.sql('commit');
+
+  await process.waitForOutput(/(?:; copying [^]*?){6}/);
+  await limit(one.table + one.index + 2);
+  const exit = await process.exit;
+
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(exit.stderr).not.toContain('ERROR');
+  expect(await target.sql(validated)).toEqual([{ n: '30' }]);
+});
+
 test('large objects are copied by as many as get a connection, or after the indexes', async () => {
   await using place = await bounded({ source: jobs.table + 2, target: 2 });
   await place.source.sqlAsOwner(`select lo_from_bytea(0, convert_to(repeat(md5(n::text), 20000), 'UTF8'))
