@@ -171,9 +171,11 @@ export async function lookAndRestoreStage(
   restore: Omit<StageRestore, 'target' | 'targetVersion'>,
   session: () => Promise<Session>,
 ): Promise<Problem[]> {
-  if (stageEntries(restore).length === 0) return [];
+  const entries = stageEntries(restore);
+  if (entries.length === 0) return [];
   const { serverVersion: targetVersion } = await session();
-  const target = await fetchTargetObjects(await session());
+  const ofIndexes = entries.some(({ kind }) => kind === 'INDEX');
+  const target = await fetchTargetObjects(await session(), { ofIndexes });
   // A refresh reads tables, and event triggers fire at what comes after them: both one by one.
   const quick = restore.stage === 'finalize' || restore.stage === 'privileges';
   const together = quick ? { session: await session() } : {};

@@ -98,17 +98,20 @@ const indexedQuery = `
   where i.indexrelid >= 16384 and r.type <> 'toast table'`;
 
 /**
- * Everything on the target that a dump could make, which partition is attached to which table, and what each index is
- * of.
+ * Everything on the target that a dump could make, and which partition is attached to which table. `ofIndexes`: also what
+ * each index is of, which nobody needs to know who has no index to restore.
  */
-export async function fetchTargetObjects(target: Session): Promise<{
+export async function fetchTargetObjects(
+  target: Session,
+  { ofIndexes = false } = {},
+): Promise<{
   identities: Set<string>;
   parents: Map<string, string>;
   indexed: Map<string, string>;
 }> {
   const identities = await target.query(identitiesQuery(target.serverVersion));
   const parents = await target.query(parentsQuery);
-  const indexed = await target.query(indexedQuery);
+  const indexed = ofIndexes ? await target.query(indexedQuery) : [];
   return {
     identities: new Set(identities.map((row) => row['identity'] ?? '')),
     parents: new Map(parents.map((row) => [row['child'] ?? '', row['parent'] ?? ''])),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/failure.js';
-import { buildIndexes, dumpSource } from '../../src/clone/steps.js';
+import { buildIndexes, dumpSource, restorePostDataOnly, restorePreDataOnly } from '../../src/clone/steps.js';
 import { createDatabase } from '../support/databases.js';
 import { cloneFor } from './clone-for.js';
 
@@ -168,5 +168,35 @@ describe('indexes of tables that somebody else has made', () => {
     expect(await to.sql(oids)).toEqual(before);
     expect(await to.sql(indexesOf)).toEqual(await from.sql(indexesOf));
     expect(await to.sql(`select to_regclass('pg_temp.walferry_trial') as trial`)).toEqual([{ trial: null }]);
+  });
+});
+
+describe('an index that pg_restore makes', () => {
+  test.each([
+    [
+      'of a materialized view',
+      'create materialized view seen as select id from item; create index taken on seen (id)',
+    ],
+    [
+      'of a partitioned table',
+      'create table parent (a int) partition by list (a); create index taken on parent (a)',
+    ],
+  ])('%s: one of another table that has its name is told, the same one is left', async (_of, sql) => {
+    await using from = await createDatabase('source');
+    await using to = await createDatabase('target');
+    await from.sql(`create table item (id int primary key); ${sql}`);
+    await using run = await cloneFor(from, to);
+    await dumpSource(run.options);
+    await restorePreDataOnly(run.options, null, { resume: false, dropIfExists: false });
+    await to.sql('create table other (a int); create index taken on other (a)');
+
+    const failure = await failureOf(restorePostDataOnly(run.options));
+    expect(failure.message).toMatch(
+      /INDEX public taken .*could not be created: relation "taken" already exists/,
+    );
+
+    await to.sql('drop table other');
+    for (const _again of [1, 2]) await restorePostDataOnly(run.options);
+    expect(await to.sql(indexesOf)).toEqual(await from.sql(indexesOf));
   });
 });
