@@ -54,7 +54,8 @@ export async function completeFollowed(options: CompletionOptions): Promise<'go-
     if (decide() === 'hold') log.info(waitsForOpening);
     await watch.until(() => decide() !== 'hold', signal);
     if (decide() === 'go-on') return 'go-on';
-    await validateGuarded(work);
+    await using again = await spare.lend(work);
+    await validateGuarded({ ...work, session: again.session });
     return 'finish';
   } catch (error) {
     if (back.signal.aborted && !signal.aborted) return 'go-on';

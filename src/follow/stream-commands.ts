@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { takeLocks, type LockName } from '../catalog/lock.js';
 import { setEndposByHand } from '../catalog/cutover.js';
+import { phaseDone } from '../catalog/setup.js';
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { planControl, type ControlChoices } from '../control/server.js';
@@ -86,7 +87,10 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
     try {
       if (loadStream(catalog) !== null) expectSameFilters(catalog, options.filters ?? null);
       if (choices !== null && source !== null && (target !== null || loadStream(catalog) === null)) {
-        const { created } = await setupStream({ ...options, source, catalog, choices });
+        // What a run that is opened asks of the target tells whether it is the right one.
+        const isSetUp = loadStream(catalog) !== null && phaseDone(catalog, 'slot');
+        const setup = { ...options, source, target: isSetUp ? null : target, catalog, choices };
+        const { created } = await setupStream(setup);
         await created?.close();
       }
       if (endpos !== null) setEndposByHand(catalog, endpos);

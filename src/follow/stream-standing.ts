@@ -48,7 +48,10 @@ export async function fetchStanding(
   }
   const lsn = row?.['lsn'] ?? null;
   if (lsn === null) {
-    throw new Failure('target-set-back', `the target holds no position of the stream "${key.stream}"`);
+    throw new Failure(
+      'target-set-back',
+      `the target holds no position of the stream "${key.stream}": it is not the target that this run was set up for, or it was restored`,
+    );
   }
   const through = row?.['through'] ?? null;
   return { applied: readLsn(lsn), through: through === null ? zeroLsn : readLsn(through) };

@@ -6,20 +6,25 @@ import { fetchStanding } from '../../src/follow/stream-standing.js';
 import { silentLog } from '../../src/log.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { applying, key, preparedTarget } from '../apply/target.js';
+import { follow, openMigration, runToEnd, setEndpos, setupStream } from '../support/live-migration.js';
 import { at, insert, relation, TestJournal, transaction } from '../apply/support.js';
 
 type Way = AsyncDisposable & {
   readonly uri: string;
   /** How often something was sent behind an answer so far: each time a round trip was waited for. */
   turns(): number;
+  /** Connections so far. */
+  connections(): number;
 };
 
 async function openWay(to: string): Promise<Way> {
   const url = new URL(to);
   const { hostname: host, port } = url;
   let turns = 0;
+  let connections = 0;
   let isAnswered = true;
   const server = createServer((client) => {
+    connections += 1;
     const upstream = connectSocket({ host, port: Number(port) });
     client.on('data', (chunk) => {
       if (isAnswered) turns += 1;
@@ -40,6 +45,7 @@ async function openWay(to: string): Promise<Way> {
   return {
     uri: url.toString(),
     turns: () => turns,
+    connections: () => connections,
     [Symbol.asyncDispose]: async () => void (await new Promise((resolve) => server.close(resolve))),
   };
 }
@@ -60,4 +66,22 @@ test('where the stream stands is one question; the first change waits for two mo
   expect((await running).applied).toBe(at(200));
   // The lock with all that is asked behind it, the table, and the rows with their COMMIT; nothing else is waited for.
   expect(way.turns() - opened).toBe(4);
+});
+
+test('a stream that was set up before logs in for the applier, and for what follows the last change', async () => {
+  await using migration = await openMigration({
+    schema: 'create table t (id int primary key)',
+    onBoth: true,
+  });
+  const { source, target } = migration;
+  await setupStream(migration);
+  await source.sql('insert into t values (1)');
+  await setEndpos(migration);
+  await using way = await openWay(target.neonUri);
+
+  const exit = await runToEnd(migration, follow(migration, '--resume'), { PGCOPYDB_TARGET_PGURI: way.uri });
+
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(way.connections()).toBe(2);
+  expect(await target.sql('select id from t')).toEqual([{ id: '1' }]);
 });
