@@ -13,10 +13,9 @@ export async function compareDataOptions(
   { settings, log, signal }: Context,
   { source, target, directory }: DatabasePair,
 ): Promise<CompareDataOptions> {
-  const { loadComparedParts, loadComparedTables, loadFollowed } = await import('../compare/scope.js');
-  const keeps = loadComparedTables(directory, source, target);
+  const { loadComparedScope } = await import('../compare/scope.js');
+  const { keeps, parts, following } = await loadComparedScope(directory, { source, target, log, signal });
   if (keeps !== null) log.info(`only the tables that the run in ${directory} copies are compared`);
-  const parts = loadComparedParts(directory, source, target);
   for (const part of parts) {
     const { rowFilter, columns } = part;
     if (rowFilter === null && columns === null) continue;
@@ -24,7 +23,6 @@ export async function compareDataOptions(
       `of ${relationLabel(part)} is compared what is published: ${describePart({ ...part, root: null })}`,
     );
   }
-  const following = loadFollowed(directory, source, target);
   if (following !== null) {
     log.info(
       `the run in ${directory} applies changes: each table is compared once the target has caught up with it`,
@@ -49,8 +47,8 @@ export async function compareSchemaOptions(
   { settings, log, signal }: Context,
   { source, target, directory }: DatabasePair,
 ): Promise<CompareSchemaOptions> {
-  const { loadComparedFilter } = await import('../compare/schema.js');
-  const filter = loadComparedFilter(directory, source, target);
+  const { loadComparedScope } = await import('../compare/scope.js');
+  const { filter } = await loadComparedScope(directory, { source, target, log, signal });
   if (filter !== null) log.info(`what ${filter.file} leaves out is not compared`);
   return {
     source,

@@ -2,8 +2,6 @@
  * `compare schema`: what the databases are made of, read from the catalogs of both sides in a few queries each
  * (schema-objects.ts) and compared here (schema-difference.ts).
  */
-import { loadFilter } from '../catalog/filter-record.js';
-import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { resolveOnSource } from '../clone/filtered-schema.js';
 import type { FilterFile } from '../filter/parse.js';
 import { silentLog, type Log } from '../log.js';
@@ -12,7 +10,6 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { countObjects, diffObjects, newerExtensions, type SchemaComparison } from './schema-difference.js';
 import type { ObjectScope, SchemaObject } from './schema-objects.js';
 import { fetchSchemaObjects } from './schema-reading.js';
-import { isOfOtherServers } from './scope.js';
 
 export type CompareSchemaOptions = {
   readonly source: Conninfo;
@@ -91,17 +88,4 @@ async function inScope(
       (object) => !out.has(name(object)) && !(object.schema !== null && schemas.has(object.schema)),
     ),
   ];
-}
-
-/** The filter of the run in this directory; null where it copies all, or is a run of other servers. */
-export function loadComparedFilter(directory: string, source: Conninfo, target: Conninfo): FilterFile | null {
-  if (!catalogExists(directory)) return null;
-  const catalog = openCatalog(directory, 'status');
-  try {
-    const record = loadFilter(catalog);
-    if (record === null || isOfOtherServers(catalog, source, target)) return null;
-    return { file: record.file, rules: record.rules, warnings: [] };
-  } finally {
-    closeCatalog(catalog);
-  }
 }

@@ -1,65 +1,98 @@
 /**
- * What a comparison need not look at: a run that was told to leave tables out remembers them in its work directory.
+ * What a comparison need not look at: a run that was told to leave tables out remembers them in its work directory. That
+ * counts for the servers of that run; any others that are compared with the same --dir have nothing to do with it.
  */
-import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { loadFilter } from '../catalog/filter-record.js';
+import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
+import { loadFilter, type FilterRecord } from '../catalog/filter-record.js';
 import { isLocked } from '../catalog/lock.js';
 import { loadSentinel } from '../catalog/sentinel.js';
-import { loadSetup } from '../catalog/setup.js';
+import { loadSetup, type Setup } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
+import { asFailure } from '../failure.js';
+import type { FilterFile } from '../filter/parse.js';
 import { keepsOf, type Keeps } from '../filter/scope.js';
+import type { Log } from '../log.js';
 import type { PublishedPart } from '../model/published-part.js';
 import type { StreamKey } from '../model/stream-key.js';
+import { connect } from '../postgres/connect.js';
 import { describeConninfo, type Conninfo } from '../postgres/connection-string.js';
+import { holdsPosition } from '../postgres/position-row.js';
+import { fetchStreamSource } from '../postgres/stream-source.js';
 
-/** The tables that the run of this directory copies; null where it copies all, or is a run of other servers. */
-export function loadComparedTables(directory: string, source: Conninfo, target: Conninfo): Keeps | null {
-  if (!catalogExists(directory)) return null;
+export type ComparedScope = {
+  /** The tables that the run copies; null where it copies all. */
+  readonly keeps: Keeps | null;
+  /** The filter that it was begun with; null without one. */
+  readonly filter: FilterFile | null;
+  /** Of which tables its stream carries a part. */
+  readonly parts: readonly PublishedPart[];
+  /** The stream by which it keeps the target level with the source at this moment; null where it applies nothing. */
+  readonly following: StreamKey | null;
+};
+
+/** Which servers are compared, and how they are asked. */
+export type ComparedServers = {
+  readonly source: Conninfo;
+  readonly target: Conninfo;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+};
+
+const everything: ComparedScope = { keeps: null, filter: null, parts: [], following: null };
+
+/** By the run of this directory; everything where it is a run of other servers. Not for the process of that run itself. */
+export async function loadComparedScope(directory: string, servers: ComparedServers): Promise<ComparedScope> {
+  if (!catalogExists(directory)) return everything;
+  const { filter, setup, stream, applies } = loadRun(directory);
+  const parts = stream?.parts ?? [];
+  const following = applies ? (stream?.key ?? null) : null;
+  if (filter === null && parts.length === 0 && following === null) return everything;
+  const elsewhere =
+    setup === null ? await isStreamElsewhere(stream?.key ?? null, servers) : isOfOthers(setup, servers);
+  if (elsewhere) return everything;
+  const scope = filter?.scope ?? null;
+  return {
+    keeps: scope === null ? null : keepsOf(scope),
+    filter: filter === null ? null : { file: filter.file, rules: filter.rules, warnings: [] },
+    parts,
+    following,
+  };
+}
+
+function loadRun(directory: string) {
   const catalog = openCatalog(directory, 'status');
   try {
-    const scope = loadFilter(catalog)?.scope ?? null;
-    return scope === null || isOfOtherServers(catalog, source, target) ? null : keepsOf(scope);
+    const filter: FilterRecord | null = loadFilter(catalog);
+    const applies = isLocked(directory, 'apply') && loadSentinel(catalog)?.apply === true;
+    return { filter, setup: loadSetup(catalog), stream: loadStream(catalog), applies };
   } finally {
     closeCatalog(catalog);
   }
 }
 
-/** Of which tables the stream of this directory carries a part; none where it is a run of other servers. */
-export function loadComparedParts(
-  directory: string,
-  source: Conninfo,
-  target: Conninfo,
-): readonly PublishedPart[] {
-  if (!catalogExists(directory)) return [];
-  const catalog = openCatalog(directory, 'status');
-  try {
-    return isOfOtherServers(catalog, source, target) ? [] : (loadStream(catalog)?.parts ?? []);
-  } finally {
-    closeCatalog(catalog);
-  }
-}
-
-/** Whether a work directory is a run's between other servers. `follow` records no setup: its directory is its stream's. */
-export function isOfOtherServers(catalog: Catalog, source: Conninfo, target: Conninfo): boolean {
-  const setup = loadSetup(catalog);
+function isOfOthers(setup: Setup, { source, target }: ComparedServers): boolean {
   return (
-    setup !== null &&
-    (setup.source !== describeConninfo(source) ||
-      (setup.target !== null && setup.target !== describeConninfo(target)))
+    setup.source !== describeConninfo(source) ||
+    (setup.target !== null && setup.target !== describeConninfo(target))
   );
 }
 
 /**
- * The stream by which the run of this directory keeps the target level with the source at this moment; null where no
- * run applies changes, or it is one of other servers. Not for the process of that run itself, which knows.
+ * `follow` records no addresses. Its stream was made on one database of one server, and has a position on its target. Who
+ * may not ask is taken for the user of this directory, who is told what is left out.
  */
-export function loadFollowed(directory: string, source: Conninfo, target: Conninfo): StreamKey | null {
-  if (!catalogExists(directory) || !isLocked(directory, 'apply')) return null;
-  const catalog = openCatalog(directory, 'status');
+async function isStreamElsewhere(key: StreamKey | null, servers: ComparedServers): Promise<boolean> {
+  if (key === null) return false;
+  const { source, target, log, signal } = servers;
+  const applicationName = 'walferry compare';
   try {
-    if (isOfOtherServers(catalog, source, target)) return null;
-    return loadSentinel(catalog)?.apply === true ? (loadStream(catalog)?.key ?? null) : null;
-  } finally {
-    closeCatalog(catalog);
+    await using onSource = await connect(source, { side: 'source', applicationName, log, signal });
+    const found = await fetchStreamSource(onSource, { source, log, signal });
+    if (found.systemIdentifier !== key.systemIdentifier || found.database !== key.database) return true;
+    await using onTarget = await connect(target, { side: 'target', applicationName, log, signal });
+    return !(await holdsPosition(onTarget, key));
+  } catch (error) {
+    if (asFailure(error).code.endsWith('-rights')) return false;
+    throw error;
   }
 }

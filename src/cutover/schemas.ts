@@ -6,7 +6,8 @@
 import { loadProblems, refusedSqlFile } from '../clone/problems.js';
 import { openComparison } from '../compare/opening.js';
 import { differenceSentence, type PlannedTable } from '../compare/comparison.js';
-import { compareSchema, loadComparedFilter } from '../compare/schema.js';
+import { compareSchema } from '../compare/schema.js';
+import { loadComparedScope } from '../compare/scope.js';
 import { schemaSentence, type ObjectDifference } from '../compare/schema-difference.js';
 import { whileFollowing, whileValidating } from '../compare/schema-following.js';
 import type { SchemaObject } from '../compare/schema-objects.js';
@@ -118,7 +119,7 @@ async function fetchDifferences(
   { source, target, directory, log, signal }: SchemaWork,
   as: (objects: readonly SchemaObject[]) => SchemaObject[],
 ): Promise<readonly ObjectDifference[]> {
-  const filter = loadComparedFilter(directory, source, target);
+  const { filter } = await loadComparedScope(directory, { source, target, log, signal });
   const scope = { comments: false, sequenceValues: false };
   return (await compareSchema({ source, target, filter, scope, as, log, signal })).differences;
 }

@@ -57,6 +57,14 @@ export async function fetchPosition(session: Session, key: StreamKey): Promise<L
   return lsn === undefined || lsn === null ? null : readLsn(lsn);
 }
 
+const madeQuery = `select pg_catalog.to_regclass('walferry.position') is not null as made`;
+
+/** Whether the target is one of this stream; it may be a database that walferry was never at. */
+export async function holdsPosition(session: Session, key: StreamKey): Promise<boolean> {
+  const [row] = await session.query(madeQuery);
+  return row?.['made'] === 't' && (await fetchPosition(session, key)) !== null;
+}
+
 const createStatement = `
   insert into walferry.position (stream, system_identifier, database, lsn)
   values ($1, $2, $3, $4::pg_catalog.pg_lsn)

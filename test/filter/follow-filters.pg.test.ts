@@ -7,10 +7,12 @@ import { createDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
 import {
   cloneFollow,
+  follow,
   run,
   runToEnd,
   setEndposNow,
   streamOptions,
+  succeed,
   type Migration,
 } from '../support/live-migration.js';
 
@@ -126,6 +128,44 @@ async function hasWal2json(migration: Migration): Promise<boolean> {
 }
 
 describe('a work directory', () => {
+  test('of a `follow` says nothing of other servers: there everything is compared', async () => {
+    // Given a stream between two databases that are equal, with a filter,
+    await using setting = await given(filters);
+    const { source, target, migration, filterFile } = setting;
+    await target.sqlAsOwner(schema);
+    await using following = run(migration, follow(migration, '--filters', filterFile));
+    await following.waitForOutput(/receiving changes from/);
+    await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+    await following.waitForOutput(/applying changes from/);
+    for (const side of [source, target])
+      await side.sql(`insert into app.stage (note) values ('${side.name}')`);
+
+    // when the same directory is given with other databases, of which any table may differ,
+    await using others = await given(filters);
+    await others.target.sqlAsOwner(schema);
+    await others.target.sqlAsOwner(`insert into app.stage (note) values ('on the target')`);
+    await others.target.sqlAsOwner('create index on app.tmp_import (note)');
+    const pairs = {
+      own: migration,
+      otherTarget: { ...migration, target: others.target },
+      others: { ...others.migration, directory: migration.directory },
+    };
+    // then what the stream leaves out is left out for its own alone.
+    for (const [name, pair] of Object.entries(pairs)) {
+      for (const what of ['data', 'schema']) {
+        const exit = await runToEnd(pair, ['compare', what]);
+        expect([name, what, exit.code, exit.stderr]).toEqual([
+          name,
+          what,
+          name === 'own' ? 0 : 21,
+          exit.stderr,
+        ]);
+        const left = /only the tables that the run|what .* leaves out is not compared/.test(exit.stderr);
+        expect([name, what, left]).toEqual([name, what, name === 'own']);
+      }
+    }
+  });
+
   test('goes on with its filters, and refuses others', async () => {
     await using setting = await given(filters);
     const { source, target, migration, filterFile } = setting;
