@@ -86,6 +86,8 @@ const actions = {
   delete: '{"action":"D","xid":"',
 } as const;
 
+const nothingDescribed: readonly Described[] = [];
+
 /** Encodes the lines of one file: relation numbers are the file's own. */
 export class LineEncoder {
   readonly #ids = new WeakMap<Relation, number>();
@@ -115,9 +117,9 @@ export class LineEncoder {
     this.#longestLine = longestLine - lineEndChars;
   }
 
-  /** The relations described since this was asked last. */
+  /** The relations described since this was asked last. The list is the caller's: none that grows. */
   takeDescribed(): readonly Described[] {
-    if (this.#described.length === 0) return this.#described;
+    if (this.#described.length === 0) return nothingDescribed;
     const described = this.#described;
     this.#described = [];
     return described;

@@ -148,6 +148,28 @@ test('each reader sees what was appended, whatever the order of appends, reads, 
   );
 }, 120_000);
 
+/** Its relation is first described in the third batch, and again in the fourth, which memory has no room for. */
+test('a reader that falls behind memory reads the relation that was described after what it took from there', async () => {
+  await using directory = await temporaryDirectory();
+  const writer = await openWriter(directory.path, { maxTailBytes: 2000, disk });
+  await using reader = await JournalReader.open({ directory: directory.path, writer, follow: true });
+  const source = new Source();
+  const rows = [0, 0, 1, 21];
+  const batches = rows.map((count, at) =>
+    source.next({ do: 'append', segment: 0, rows: count, relation: 0, announce: at === 3 }),
+  );
+  const [first = [], second = [], third = [], fourth = []] = batches;
+  await writer.append(first);
+  expect(await reader.next(never)).toStrictEqual(first);
+  await writer.append(second);
+  await writer.append(third);
+  expect(await reader.next(never)).toStrictEqual(second);
+  await writer.append(fourth);
+
+  expect(await reader.next(never)).toStrictEqual([...third, ...fourth]);
+  await writer.close();
+});
+
 test('a reader that waits is woken by an append, by the writer closing, and by its signal', async () => {
   await using directory = await temporaryDirectory();
   const writer = await openWriter(directory.path, { disk });
