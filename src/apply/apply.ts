@@ -161,8 +161,10 @@ class Applier {
     try {
       this.#clock.throwIfStopping();
       const session = await this.#connected();
-      const { position: rows, generations } = await (this.#standing ?? this.#askStanding(session));
+      // Taken before it is waited for: an answer that failed is not the answer to the next question.
+      const standing = this.#standing ?? this.#askStanding(session);
       this.#standing = null;
+      const { position: rows, generations } = await standing;
       const position = this.#takePosition(rows);
       const copiedLater = this.#takeGenerations(generations);
       source = await this.#options.openSource(position);

@@ -126,9 +126,11 @@ const extensionTables = `
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
    where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype = 'e' and c.relkind in ('r', 'p')`;
 
-type IsFollowed = (table: TableName) => boolean;
+/** Whether somebody who writes to a table writes what is copied and followed. */
+export type IsFollowed = (table: TableName) => boolean;
 
-async function fetchFollowed(session: Session, keeps: Keeps): Promise<IsFollowed> {
+/** What is kept but for the tables of extensions. */
+export async function fetchFollowed(session: Session, keeps: Keeps): Promise<IsFollowed> {
   const labels = (await session.query(extensionTables)).map((row) =>
     relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
   );
@@ -168,16 +170,14 @@ export type LateWritesQuestion = {
   /** Where the run has its transform files. */
   readonly journalDirectory: string;
   readonly endpos: Lsn;
-  /** The tables that are copied and followed. */
-  readonly keeps: Keeps;
+  readonly isFollowed: IsFollowed;
   readonly signal: AbortSignal;
 };
 
 /** Asks both. Throws what the server says; `slot-busy` when somebody reads from it all the time. */
 export async function fetchLateWrites(session: Session, question: LateWritesQuestion): Promise<LateWrites> {
-  const { stream, endpos, keeps, signal } = question;
-  const isFollowed = await fetchFollowed(session, keeps);
-  const taken = await readTakenWrites({ ...question, isFollowed });
+  const { stream, endpos, isFollowed, signal } = question;
+  const taken = await readTakenWrites(question);
   if (taken.transactions > 0) return taken;
   const dialect = dialectOf(stream);
   const query = lateQuery(dialect);

@@ -9,7 +9,7 @@ import { Failure } from '../failure.js';
 import { keepsOf, keptSequencesOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { connect, type Session } from '../postgres/connect.js';
+import { connect, type ConnectOptions, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
 import { fetchPosition } from '../postgres/position-row.js';
@@ -36,7 +36,7 @@ export function keptSequences(catalog: Catalog): Keeps {
 export async function openStreamSource(
   source: Conninfo,
   stream: StreamRecord,
-  options: { readonly log: Log; readonly signal?: AbortSignal; readonly retryForMs?: number },
+  options: Pick<ConnectOptions, 'log' | 'signal' | 'retryForMs' | 'refusedForMs'>,
 ): Promise<Session> {
   const session = await connect(source, { side: 'source', applicationName: 'walferry cutover', ...options });
   const here = await fetchSystemIdentifier(session);

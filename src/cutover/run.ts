@@ -51,12 +51,12 @@ import { formatLsn, zeroLsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
-import { expectReady, isFollowed, judgeChecks, lagBytes, runKind, type Check } from './checks.js';
+import { expectReady, isFollowed, judgeChecks, lagBytes, runKind } from './checks.js';
 import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
 import { decideCutover, expectSameFreeze, type CutoverRequest } from './decisions.js';
 import { endStragglers, fetchFreezeFacts, freeze } from './freeze.js';
 import { runHook } from './hooks.js';
-import { fetchLateWrites, lateWritesFailure } from './late-writes.js';
+import { fetchFollowed, fetchLateWrites, lateWritesFailure, type IsFollowed } from './late-writes.js';
 import { Pause } from './pause.js';
 import { gatherFacts, keptSequences, keptTables, openStreamSource } from './prepare.js';
 import { reportOf, writeReport, type CutoverReport } from './report.js';
@@ -141,6 +141,7 @@ class Cutover implements AsyncDisposable {
   /** Opened before the pause, see `#openAhead`. */
   readonly #spare = new SpareTarget();
   #ahead: SessionsAhead | undefined;
+  #isFollowed: IsFollowed = () => true;
   /** As performance.now() says; null where an earlier process has frozen the source. */
   #frozenAtMs: number | null = null;
   #sequences: readonly SequenceValue[] = [];
@@ -170,19 +171,18 @@ class Cutover implements AsyncDisposable {
     const { source, log, signal } = this.#options;
     const choices = this.#choices;
     await using session = await openStreamSource(source, this.#stream, { log, signal });
-    const schemas = await checkSchemas(this.#schemaWork(signal), choices.verify);
-    await this.#expectReady(session, schemas);
+    await this.#expectReady(session, (line) => log.info(line));
     if (choices.verify === 'touched') {
       await this.#steps.do('prove', () => prove(this.#verifyOptions(signal)));
-      await this.#expectReady(session, null);
+      // That may have taken hours.
+      await this.#expectReady(session, () => {});
     }
     log.info(`writes on the source will be stopped by --freeze ${choices.freeze}`);
     beginCutover(this.#catalog, { ...choices, run: runKind(this.#catalog) });
     await this.#undoneOnFailure(session, () => this.#run('running', session));
   }
 
-  /** `schemas`: what else was found, to be said with the rest; null where all of it was said before. */
-  async #expectReady(session: Session, schemas: readonly Check[] | null): Promise<void> {
+  async #expectReady(session: Session, say: (line: string) => void): Promise<void> {
     const { target, log, signal } = this.#options;
     const gather = () => gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
     let facts = await gather();
@@ -192,9 +192,9 @@ class Cutover implements AsyncDisposable {
       await untilApplied(this.#catalog, facts.sourceLsn, signal);
       facts = await gather();
     }
-    const checks = [...judgeChecks(facts, this.#choices), ...(schemas ?? [])];
-    const said = schemas === null ? [] : checks.filter(({ level }) => level !== 'block');
-    for (const { text } of said) log.info(`check: ${text}`);
+    const schemas = await checkSchemas(this.#schemaWork(signal), this.#choices.verify);
+    const checks = [...judgeChecks(facts, this.#choices), ...schemas];
+    for (const { level, text } of checks) if (level !== 'block') say(`check: ${text}`);
     expectReady(checks);
   }
 
@@ -254,6 +254,7 @@ class Cutover implements AsyncDisposable {
     const cancel = () => void session.cancel().catch(() => {});
     this.#pause.signal.addEventListener('abort', cancel, { once: true });
     try {
+      this.#isFollowed = await fetchFollowed(session, this.#keeps());
       if (from === 'running') {
         await this.#beforeFreeze();
         await this.#openAhead();
@@ -397,9 +398,9 @@ class Cutover implements AsyncDisposable {
   async #expectNoLateWrites(session: Session): Promise<string> {
     this.#pause.waitingFor = 'the slot is asked for late writes';
     const endpos = this.#endpos();
-    const keeps = this.#keeps();
     const { journalDirectory } = this.#options;
-    const question = { stream: this.#stream, journalDirectory, endpos, keeps, signal: this.#pause.signal };
+    const [stream, isFollowed, { signal }] = [this.#stream, this.#isFollowed, this.#pause];
+    const question = { stream, journalDirectory, endpos, isFollowed, signal };
     const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
     if (failure !== null) throw failure;
     return 'none';
@@ -411,7 +412,7 @@ class Cutover implements AsyncDisposable {
       this.#pause.waitingFor = 'sessions that have been there since before the freeze are ended';
       await endStragglers(session, this.#frozenAtMs, this.#options.log);
     }
-    await untilReleased(session, this.#choices.freeze, this.#keeps(), this.#pause);
+    await untilReleased(session, this.#choices.freeze, this.#isFollowed, this.#pause);
     const none = await this.#expectNoLateWrites(session);
     this.#pause.waitingFor = 'the sequences are read again';
     const moved = await setMovedSequences(this.#sequenceWork(session), this.#sequences);

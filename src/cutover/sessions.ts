@@ -86,8 +86,8 @@ export type Writer = {
 };
 
 /**
- * By the locks that a change takes and keeps until its transaction ends: of what was written in it everybody may see
- * these, and in a transaction that is read-only they cannot be had. A prepared transaction keeps them without a process.
+ * By the locks that a change takes and keeps until its transaction ends, which everybody may see. One that is refused,
+ * since its transaction is read-only, has them for a moment. A prepared transaction keeps them without a process.
  */
 const writersOfTablesQuery = `
   select distinct n.nspname as schema, c.relname as name, l.pid::text as pid, coalesce(
@@ -109,7 +109,7 @@ const writersOfTablesQuery = `
 /** Everybody who has written to these tables, or is about to, in a transaction that has not ended. */
 export async function fetchWriters(
   session: Session,
-  keeps: (table: { schema: string; name: string }) => boolean,
+  isFollowed: (table: { schema: string; name: string }) => boolean,
 ): Promise<Writer[]> {
   const rows = await session.query(writersOfTablesQuery, [], 'could not look for open transactions');
   return rows
@@ -119,7 +119,7 @@ export async function fetchWriters(
       pid: row['pid'] ?? null,
       who: row['who'] ?? '',
     }))
-    .filter(keeps);
+    .filter(isFollowed);
 }
 
 const appliersQuery = `

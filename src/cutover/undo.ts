@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadCutover, setCutoverState, takeCutoverBack } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import type { StreamRecord } from '../catalog/stream.js';
-import { hasNoConnection } from '../postgres/too-many-connections.js';
 import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import type { Log } from '../log.js';
@@ -17,7 +16,6 @@ import type { Steps } from './steps.js';
 
 /** How long an undo tries to reach the source: it is what the application waits for. */
 const retryForMs = 60_000;
-const retryEveryMs = 200;
 const sessionTries = 3;
 
 export type UndoWork = {
@@ -53,6 +51,22 @@ export async function undoCutover(work: UndoWork): Promise<void> {
   });
 }
 
+/** A connection that died without a word would be waited for a quarter of an hour, while the source is frozen. */
+const answersWithinMs = 5000;
+
+/** Whether the session is there, with nothing under way any more of what it did when the cutover failed. */
+async function answers(session: Session): Promise<boolean> {
+  const late = new AbortController();
+  try {
+    return await Promise.race([
+      session.query('rollback').then(() => true),
+      sleep(answersWithinMs, false, { signal: late.signal }),
+    ]);
+  } finally {
+    late.abort();
+  }
+}
+
 /**
  * With the session that is there: an application that comes back in a crowd may have taken every connection. Else with a
  * new one, as soon as there is room for it.
@@ -63,24 +77,15 @@ async function onSource(
 ): Promise<void> {
   for (let tries = 1; session !== null && session.lost === null && tries <= sessionTries; tries += 1) {
     try {
-      // What was under way when the cutover failed.
-      await session.query('rollback');
+      if (!(await answers(session))) break;
       return await undo(session);
     } catch (error) {
       // That was cancelled, perhaps a moment too late.
       log.notice(`undoing again: ${asFailure(error).message.split('\n')[0]}`);
     }
   }
-  const until = Date.now() + retryForMs;
-  for (;;) {
-    try {
-      await using another = await openStreamSource(source, stream, { log, retryForMs });
-      return await undo(another);
-    } catch (error) {
-      if (!hasNoConnection(error) || Date.now() > until) throw error;
-      await sleep(retryEveryMs);
-    }
-  }
+  await using another = await openStreamSource(source, stream, { log, retryForMs, refusedForMs: retryForMs });
+  await undo(another);
 }
 
 /** A run that ended meanwhile has to be started again by somebody. */

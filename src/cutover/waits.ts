@@ -12,7 +12,7 @@ import type { FreezeKind } from './choices.js';
 import { isFollowed } from './checks.js';
 import { drainFailure, judgeDrain, judgeFinalize, type FinalizeView } from './decisions.js';
 import type { Pause } from './pause.js';
-import type { Keeps } from '../filter/scope.js';
+import type { IsFollowed } from './late-writes.js';
 import {
   describePrepared,
   describeSessions,
@@ -52,11 +52,11 @@ export async function untilQuiet(session: Session, kind: FreezeKind, pause: Paus
 export async function untilReleased(
   session: Session,
   kind: FreezeKind,
-  keeps: Keeps,
+  isFollowed: IsFollowed,
   pause: Pause,
 ): Promise<void> {
   for (;;) {
-    const writers = await fetchWriters(session, keeps);
+    const writers = await fetchWriters(session, isFollowed);
     if (writers.length === 0) return;
     pause.waitingFor = `this is not committed yet: ${describeWriters(writers)}`;
     if (kind === 'read-only') {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fetchLateWrites, type PeekedStream } from '../../src/cutover/late-writes.js';
+import { fetchFollowed, fetchLateWrites, type PeekedStream } from '../../src/cutover/late-writes.js';
 import { JournalWriter } from '../../src/journal/writer.js';
 import { silentLog } from '../../src/log.js';
 import { readLsn, zeroLsn } from '../../src/model/lsn.js';
@@ -34,7 +34,7 @@ test.each<PeekedStream['plugin']>(['pgoutput', 'test_decoding', 'wal2json'])(
         stream: { slot: source.name, plugin, publications: ['p'] },
         journalDirectory: '/nonexistent',
         endpos: readLsn(from),
-        keeps: ({ name }) => name !== 'left',
+        isFollowed: await fetchFollowed(session, ({ name }) => name !== 'left'),
         signal: new AbortController().signal,
       });
     const now = async () => {
@@ -114,7 +114,7 @@ describe('a transaction that writes before the end position and commits behind i
       stream: { slot: source.name, plugin: name, publications: ['p'] },
       journalDirectory: directory.path,
       endpos,
-      keeps: () => true,
+      isFollowed: () => true,
       signal: new AbortController().signal,
     });
     expect(found).toEqual({ transactions: 1, changes: rows, tables: ['public.t'] });

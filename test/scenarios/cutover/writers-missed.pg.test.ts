@@ -39,7 +39,11 @@ describe('a transaction that is open when the target is about to open', () => {
     await late.sql('begin read write');
     await late.sql(insert);
     await reader.end();
-    await cutting.waitForOutput(/looking for writes behind the end position again/);
+    await until('it looks who writes', async () => {
+      const looks = `select from pg_stat_activity where application_name = 'walferry cutover'
+        and datname = current_database() and query like '%pg_prepared_xacts p on %'`;
+      return (await source.sql(looks)).length > 0;
+    });
     await late.sql('commit');
 
     const exit = await cutting.exit;
@@ -53,7 +57,7 @@ describe('a transaction that is open when the target is about to open', () => {
     const { source } = migration;
     await using _following = await followed(migration);
     await using reader = await holdUp(migration, 'item in row exclusive mode');
-    await using cutting = run(migration, ['cutover', ...anyLag, '--freeze', 'none', '--max-pause', '5']);
+    await using cutting = run(migration, ['cutover', ...anyLag, '--freeze', 'none', '--max-pause', '20']);
     await cutting.waitForOutput(/completing the target/);
     await source.sql(`begin; ${insert}; prepare transaction 'late_${source.name}'`);
     await reader.end();
@@ -140,12 +144,13 @@ test('an undo needs no connection that is not there: a crowd may have taken them
   const { source } = migration;
   await using _following = await followed(migration);
   await using _reader = await holdUp(migration, 'item in row exclusive mode');
-  await using cutting = run(migration, ['cutover', ...anyLag, '--max-pause', '4']);
+  await using cutting = run(migration, ['cutover', ...anyLag]);
   await cutting.waitForOutput(/completing the target/);
   await source.sql(`begin read write; alter database ${source.name} connection limit 0; commit`);
+  cutting.kill('SIGINT');
   const exit = await cutting.exit;
   await source.sql(`begin read write; alter database ${source.name} connection limit -1; commit`);
-  expect(exit.code).toBe(12);
+  expect(exit.code).toBe(22);
   expect(exit.stderr).toContain('The cutover was undone: the source takes writes as before');
   await source.sqlAsOwner(insert);
 });
