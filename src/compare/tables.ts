@@ -17,7 +17,8 @@ const schemaMembersVersion = 150_000;
 //
 // What was written to a table while it had another name is noted under that, and nothing while no publication had it. So
 // `history` changes when it gets a name or a schema (then its type does too, which stays as it is when privileges are
-// granted), when its schema does, and when it, or a table above it, is put into a publication or taken out of one.
+// granted), when its schema does, when it, or a table above it, is put into a publication or taken out of one, and when
+// it is detached from that and attached again.
 //
 // A label that is renamed, or an attribute that is added, changes what values of these types print without a row being
 // written: all types of users together, since one may be inside of another.
@@ -39,6 +40,10 @@ const listSql = (schemaMembers: string) => `
               union select i.inhparent from pg_catalog.pg_inherits i join above a on a.inhparent = i.inhrelid
             ) select pg_catalog.json_agg(a.inhparent::text)::text from above a) end as above,
          pg_catalog.concat_ws(' ', n.xmin, (select y.xmin from pg_catalog.pg_type y where y.oid = c.reltype),
+           (select pg_catalog.string_agg(i.xmin::text, '/' order by i.inhrelid)
+              from pg_catalog.pg_inherits i
+             where i.inhrelid = any (array(select t.relid::pg_catalog.oid
+               from pg_catalog.pg_partition_ancestors(c.oid) t))),
            (select pg_catalog.string_agg(pg_catalog.concat_ws('/', p.oid, p.xmin, m.entry), ' ' order by p.oid, m.entry)
               from (select a.oid as publication, null::pg_catalog.oid as entry
                       from pg_catalog.pg_publication a where a.puballtables

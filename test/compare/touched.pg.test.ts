@@ -224,3 +224,31 @@ test('only rows that were written since a table was proven are read again, and a
     await migrating[Symbol.asyncDispose]();
   }
 });
+
+test('a partition that was detached from a published table for a while is read as a whole', async () => {
+  // Given a partition that is published by the table above it, and proven,
+  await using migration = await openMigration({
+    schema: `create table tree (id int primary key, a text) partition by range (id);
+      create table leaf partition of tree for values from (0) to (100);
+      insert into tree select i, 'x' from generate_series(1, 50) i`,
+  });
+  const { source } = migration;
+  await source.sql('create publication above for table tree');
+  await using migrating = run(migration, cloneFollow(migration, '--no-owner', '--publication', 'above'));
+  await migrating.waitForOutput(/applying changes from/);
+  await until('it applies', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+  const given = await options(migration);
+  await compareData({ ...given, following: given.key });
+  await level(migration);
+  expect((await lastPass(given)).reused).toEqual({ untouched: 1, rows: 0, whole: 0 });
+
+  // when it is written while it is out of the tree,
+  await source.sql('alter table tree detach partition leaf');
+  await source.sql(`update leaf set a = 'unheard of' where id = 7`);
+  await source.sql('alter table tree attach partition leaf for values from (0) to (100)');
+  await level(migration);
+  // then that is found, although no stream has told of it.
+  expect(differing(await compareTouched(given))).toHaveProperty('leaf');
+  expect(await setEndposNow(migration)).toBe(true);
+  expect((await migrating.exit).code).toBe(0);
+});
