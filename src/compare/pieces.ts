@@ -8,7 +8,8 @@
  *            times, uuid; never text: its collation may differ), and in whose order the rows lie about. The same
  *            rows are in the same piece on both sides: each piece is compared for itself, at a position of its own.
  *            A column of the key before others: by one of these a row that is written may go from a piece that is not
- *            read yet to one that was. That it was written is noted all the same, so nothing is proven of it (proofs.ts).
+ *            read yet to one that was. Pieces are read upwards for that, nulls first, since such values mostly grow. That
+ *            the row was written is noted in any case, so nothing is proven of it (proofs.ts).
  * 3. whole   Everything else.
  */
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
@@ -76,7 +77,7 @@ export function chooseOrder(source: CutFacts, target: CutFacts): CutOrder | null
   return null;
 }
 
-/** Pieces between ascending, distinct bounds, which belong to the piece above them. Open at both ends. */
+/** Pieces between ascending, distinct bounds, which belong to the piece above them; before them the nulls. Open at both ends. */
 export function orderPieces({ column, type, nullable }: CutOrder, bounds: readonly string[]): Piece[] {
   const name = `t.${quoteIdentifier(column)}`;
   const value = (bound: string) => `${quoteLiteral(bound)}::${type}`;
@@ -90,7 +91,7 @@ export function orderPieces({ column, type, nullable }: CutOrder, bounds: readon
     const condition = ends.length === 0 ? null : ends.join(' and ');
     pieces.push({ source: condition, target: condition });
   }
-  if (nullable && pieces.length > 1) pieces.push({ source: `${name} is null`, target: `${name} is null` });
+  if (nullable && pieces.length > 1) pieces.unshift({ source: `${name} is null`, target: `${name} is null` });
   return pieces;
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { chooseOrder, type CutFacts } from '../../src/compare/pieces.js';
+import { chooseOrder, orderPieces, type CutFacts } from '../../src/compare/pieces.js';
 
 const column = (name: string, type: string) => ({
   name,
@@ -42,4 +42,13 @@ test.each([
   ['a column that only one side has an index on is none', side(), side({ orders: [] }), null],
 ])('%s', (_, source, target, expected) => {
   expect(chooseOrder(source, target)?.column ?? null).toBe(expected);
+});
+
+test('nulls are read first and the highest values last: a value that is set or grows stays ahead of the reading', () => {
+  const pieces = orderPieces({ column: 'at', type: 'date', nullable: true }, ['2026-01-01']);
+  expect(pieces.map(({ source }) => source)).toEqual([
+    't."at" is null',
+    `t."at" < '2026-01-01'::date`,
+    `t."at" >= '2026-01-01'::date`,
+  ]);
 });
