@@ -4,7 +4,10 @@
  * read and dumped by the first step that needs it) and from the target: a step that is run again does what is left.
  */
 import { Failure } from '../failure.js';
+import { quoteIdentifier } from '../model/sql.js';
+import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { fetchDoneTasks, forgetDoneTasksLike } from '../postgres/task-table.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { copyEverything, preDataTask, restoreBeforeChanges, restorePreData, storePlan } from './clone.js';
@@ -21,6 +24,7 @@ import { recordProblems } from './problems.js';
 import { copyPhaseTask, prepareSchema, type SchemaOptions } from './prepare-schema.js';
 import { ProgressTeller } from './progress.js';
 import { expectKeysHoldInParts } from './published-keys.js';
+import { restoreStage, type StageRestore } from './restore-stage.js';
 import { loadSchemaFile, makeSchemaFolder, saveSchemaFile } from './schema-file.js';
 import type { SchemaFile } from './schema-file.js';
 import { openInSnapshot, openTarget } from './sessions.js';
@@ -219,8 +223,11 @@ export async function copyExtensionsOnly(options: CloneOptions): Promise<void> {
   await doneTasks(options, true);
   await using target = await openTarget(options.target, 'extensions', options);
   if (!options.resume) await forgetDoneTasksLike(target, options.key, [extensionTasks]);
+  const schemas = await extensionSchemas(options, file, target);
+  await restoreStage({ ...schemas, stage: 'pre-data' });
   const all = new Set(file.extensions.map(({ name }) => name));
   const problems = await createExtensions(target, file.extensions, options.requirements ?? [], all);
+  await restoreStage({ ...schemas, stage: 'privileges' });
   if (problems.length === 0 && file.extensions.some(({ configuration }) => configuration.length > 0)) {
     await using source = await openInSnapshot(options.source, options.snapshot, 'extensions', options);
     const { key, dropIfExists: replace, log, signal } = options;
@@ -231,4 +238,34 @@ export async function copyExtensionsOnly(options: CloneOptions): Promise<void> {
   if (problems.length === 0) return;
   const list = problems.map(({ object, message }) => `${object}: ${message}`).join('\n');
   throw new Failure('target-statement', list);
+}
+
+/** How to make the schemas that extensions are in, with owner, comment and privileges; one that is there stays as it is. */
+async function extensionSchemas(
+  work: TargetWork,
+  file: SchemaFile,
+  target: Session,
+): Promise<Omit<StageRestore, 'stage'>> {
+  const objects = await fetchTargetObjects(target);
+  // As pg_identify_object prints them: in quotes where they need some.
+  const wanted = new Set(
+    file.extensions.flatMap(({ schema }) => [`schema ${schema}`, `schema ${quoteIdentifier(schema)}`]),
+  );
+  const missing = new Set(
+    file.identities
+      .filter(([, identity]) => wanted.has(identity) && !objects.identities.has(identity))
+      .map(([dumpId]) => dumpId),
+  );
+  const entries = file.entries.filter(
+    ({ dumpId, kind, dependencies }) =>
+      missing.has(dumpId) ||
+      (['ACL', 'COMMENT'].includes(kind) && dependencies.some((id) => missing.has(id))),
+  );
+  return {
+    work,
+    file: { ...file, entries, leftOut: [] },
+    plan: planClone(file.schema),
+    target: objects,
+    targetVersion: target.serverVersion,
+  };
 }
