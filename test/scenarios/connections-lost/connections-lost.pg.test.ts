@@ -1,5 +1,4 @@
 /** Networks that go silent, sessions that somebody ends, a target that comes back as another host and older. */
-import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import { insertPosition } from '../../support/commits.js';
 import { expectEqual, expectLedger } from '../../support/equal.js';
@@ -14,66 +13,9 @@ import {
 } from '../../support/live-migration.js';
 import { ledgerSchema, startLoad } from '../../support/load.js';
 import { readLsn } from '../../../src/model/lsn.js';
+import { openSilentProxy, serverOf, through } from '../../support/silent-proxy.js';
 import { until } from '../../support/until.js';
 import type { WalferryProcess } from '../../support/walferry.js';
-
-type Proxy = AsyncDisposable & {
-  readonly port: number;
-  /** From now on nothing passes, on old connections and on new ones, and nothing is closed: a network cut. */
-  silence(): void;
-  /** New connections pass again; the old ones stay dead without a word. */
-  speak(): void;
-};
-
-/** A way to a server that can go silent. */
-async function openProxy(to: { host: string; port: number }): Promise<Proxy> {
-  const sockets = new Set<Socket>();
-  let silent = false;
-  const server = createServer((client) => {
-    const upstream = connectSocket({ ...to, allowHalfOpen: true });
-    let dead = silent;
-    for (const socket of [client, upstream]) {
-      sockets.add(socket);
-      socket.on('error', () => {}).on('close', () => sockets.delete(socket));
-    }
-    // What was open when the network was cut never learns of its end.
-    const pass = (from: Socket, other: Socket) => {
-      from.on('data', (chunk: Buffer) => {
-        dead ||= silent;
-        if (!dead) other.write(chunk);
-      });
-      from.on('end', () => {
-        if (!dead && !silent) other.end();
-      });
-    };
-    pass(client, upstream);
-    pass(upstream, client);
-    const watch = setInterval(() => (dead ||= silent), 5);
-    client.on('close', () => clearInterval(watch));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  return {
-    port: typeof address === 'object' ? (address?.port ?? 0) : 0,
-    silence: () => {
-      silent = true;
-    },
-    speak: () => {
-      silent = false;
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
-
-function through(uri: string, proxy: Proxy): { uri: string; host: string; port: number } {
-  const url = new URL(uri);
-  const to = { host: url.hostname, port: Number(url.port) };
-  url.port = String(proxy.port);
-  return { uri: url.toString(), ...to };
-}
 
 async function levelAgain(migration: Migration, what: string): Promise<void> {
   const written = readLsn(await insertPosition(migration.source));
@@ -108,19 +50,17 @@ test(
     };
     for (const table of ['account', 'ticket', 'event']) await copy(table);
     await setupStream(migration);
-    const sourceAt = new URL(migration.source.uri);
-    const targetAt = new URL(migration.target.uri);
-    await using toSource = await openProxy({ host: sourceAt.hostname, port: Number(sourceAt.port) });
-    await using toTarget = await openProxy({ host: targetAt.hostname, port: Number(targetAt.port) });
+    await using toSource = await openSilentProxy(serverOf(migration.source.uri));
+    await using toTarget = await openSilentProxy(serverOf(migration.target.uri));
     await using following = run(
       migration,
       follow(
         migration,
         '--resume',
         '--source',
-        through(migration.source.uri, toSource).uri,
+        through(migration.source.uri, toSource),
         '--target',
-        through(migration.target.uri, toTarget).uri,
+        through(migration.target.uri, toTarget),
       ),
     );
     await following.waitForOutput(/applying changes from/);

@@ -13,6 +13,7 @@ import {
   setupStream,
   type Migration,
 } from '../../support/live-migration.js';
+import { openSilentProxy, serverOf, through } from '../../support/silent-proxy.js';
 import { until } from '../../support/until.js';
 import { killAt } from './kills.js';
 import { anyLag, cutover, expectFollows, followed, holdUp, shopSchema } from './shop.js';
@@ -153,6 +154,23 @@ test('an undo needs no connection that is not there: a crowd may have taken them
   expect(exit.code).toBe(22);
   expect(exit.stderr).toContain('The cutover was undone: the source takes writes as before');
   await source.sqlAsOwner(insert);
+});
+
+test('an undo does not wait for a connection that has died without a word', async () => {
+  await using migration = await openMigration({ schema: shopSchema });
+  const { source } = migration;
+  await using _following = await followed(migration);
+  await using _reader = await holdUp(migration, 'item in row exclusive mode');
+  await using proxy = await openSilentProxy(serverOf(source.neonUri));
+  await using cutting = run(migration, ['cutover', ...anyLag, '--source', through(source.neonUri, proxy)]);
+  await cutting.waitForOutput(/completing the target/);
+  proxy.silence();
+  proxy.speak();
+  cutting.kill('SIGINT');
+  const exit = await cutting.exit;
+  expect(exit.code, exit.stderr).toBe(22);
+  expect(exit.stderr).toContain('The cutover was undone: the source takes writes as before');
+  await expectFollows(migration);
 });
 
 describe('an end position that is set by hand', () => {
