@@ -101,7 +101,7 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
   const watch = new SentinelWatch(options.directory, log);
   let ahead: TargetAhead | null = null;
   try {
-    const onceDurable = watch.sentinel.flushLsn;
+    const { flushLsn: onceDurable, apply: isEnabled } = watch.sentinel;
     const session = target === null ? null : await connectApplier(target, { log, signal });
     if (session !== null) ahead = new TargetAhead(session);
     const standing = session === null ? null : await fetchStanding(session, stream);
@@ -118,8 +118,8 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
         writer === null
           ? Infinity
           : await journalCap(tuning.maxJournalBytes, journalDirectory, writer.bytes, log);
-      // While tables are copied there may be a later one.
-      const through = options.appliesAtOnce ? (standing?.through ?? null) : null;
+      // While tables are copied, here or by another process, there may be a later one.
+      const through = options.appliesAtOnce && isEnabled ? (standing?.through ?? null) : null;
       return new StreamRun(options, { watch, writer, applied, through, capBytes: cap, ahead });
     } catch (error) {
       await writer?.close();

@@ -6,7 +6,16 @@ import { fetchStanding } from '../../src/follow/stream-standing.js';
 import { silentLog } from '../../src/log.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { applying, key, preparedTarget } from '../apply/target.js';
-import { follow, openMigration, runToEnd, setEndpos, setupStream } from '../support/live-migration.js';
+import {
+  follow,
+  openMigration,
+  run,
+  runToEnd,
+  setEndpos,
+  setupStream,
+  streamOptions,
+  succeed,
+} from '../support/live-migration.js';
 import { at, insert, relation, TestJournal, transaction } from '../apply/support.js';
 
 type Way = AsyncDisposable & {
@@ -84,4 +93,25 @@ test('a stream that was set up before logs in for the applier, and for what foll
   expect(exit.code, exit.stderr).toBe(0);
   expect(way.connections()).toBe(2);
   expect(await target.sql('select id from t')).toEqual([{ id: '1' }]);
+});
+
+test('what was copied while a run waited to apply counts: no end position before its snapshot is taken', async () => {
+  await using migration = await openMigration({
+    schema: 'create table t (id int primary key)',
+    onBoth: true,
+  });
+  await succeed(migration, ['stream', 'setup', ...streamOptions(migration)]);
+  await using following = run(migration, follow(migration));
+  await following.waitForOutput(/Waiting until the sentinel apply is enabled/);
+  await setEndpos(migration);
+
+  // Another process goes on with the copy, from a later snapshot, and then lets changes be applied.
+  await migration.target.sql(`
+    insert into walferry.generation (stream, system_identifier, database, number, seen, lsn)
+    select stream, system_identifier, database, 1, '1000:1000:', lsn + 1000000000 from walferry.position`);
+  await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+
+  const exit = await following.exit;
+  expect(exit.code, exit.stderr).toBe(1);
+  expect(exit.stderr).toMatch(/the end position \S+ cannot be reached/);
 });
