@@ -187,16 +187,19 @@ export function setCutoverEndpos(catalog: Catalog, endpos: Lsn): void {
 export function setEndposByHand(catalog: Catalog, endpos: Lsn): void {
   catalog.database
     .transaction(() => {
-      const state = loadCutoverHold(catalog)?.state;
-      const isBusy = state === 'running' || state === 'finalizing' || state === 'undoing';
-      if (isBusy && loadSentinel(catalog)?.endpos !== endpos) {
-        throw new Failure('cutover-unfinished', 'a cutover is at work, and the end position is its own', {
-          remedy: 'Wait until it has ended; one that was killed is undone with `walferry cutover --abort`.',
-        });
-      }
+      if (loadSentinel(catalog)?.endpos !== endpos) expectNoCutover(catalog);
       setEndpos(catalog, endpos);
     })
     .immediate();
+}
+
+/** Throws `cutover-unfinished` while the sentinel is a cutover's. */
+export function expectNoCutover(catalog: Catalog): void {
+  const state = loadCutoverHold(catalog)?.state;
+  if (state !== 'running' && state !== 'finalizing' && state !== 'undoing') return;
+  throw new Failure('cutover-unfinished', 'a cutover is at work, and the end position is its own', {
+    remedy: 'Wait until it has ended; one that was killed is undone with `walferry cutover --abort`.',
+  });
 }
 
 /** The run that follows waits at this end position. */

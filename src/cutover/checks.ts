@@ -20,6 +20,7 @@ import type { CutoverChoices } from './choices.js';
 import { describeDefiners, type DefinerFunction } from './definers.js';
 import type { FreezeFacts } from './freeze.js';
 import type { FoundGrant } from './grants.js';
+import { filesElsewhere } from './taken-writes.js';
 import {
   describePrepared,
   describeSessions,
@@ -37,6 +38,8 @@ export type CheckFacts = {
   /** `clone`: a run of `clone --follow` has this work directory; `follow`: a stream without a copy of its own. */
   readonly run: 'clone' | 'follow';
   readonly alive: boolean;
+  /** Whether its transform files are where they are looked for. */
+  readonly files: boolean;
   readonly copied: boolean;
   readonly finalized: boolean;
   /** Where the source's WAL ends. */
@@ -166,6 +169,7 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       'a run follows in another terminal',
       `no run follows in this work directory: go on with \`${start} --resume\` in another terminal, with its options`,
     ),
+    must(facts.files || !facts.alive, 'its transform files are here', filesElsewhere),
     must(facts.copied, 'the copy is complete', 'the copy is not complete yet'),
     must(
       !facts.finalized,

@@ -19,6 +19,7 @@ export type PlanOptions = {
   readonly source: Conninfo;
   readonly target: Conninfo;
   readonly directory: string;
+  readonly journalDirectory: string;
   readonly choices: GivenChoices;
   readonly jobs: number;
   readonly log: Log;
@@ -51,7 +52,8 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
     const keeps = keptTables(catalog);
     const work = { source, target, directory, keeps, parts: stream.parts, log, signal };
     const schemas = await checkSchemas(work, choices.verify);
-    const facts = await gatherFacts(session, target, catalog, stream, { log, signal });
+    const { journalDirectory } = options;
+    const facts = await gatherFacts(session, target, catalog, stream, { journalDirectory, log, signal });
     const sizes = await tableSizes(session, catalog);
     const steps = predictPause(
       {

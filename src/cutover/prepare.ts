@@ -19,6 +19,7 @@ import { fetchDefiners } from './definers.js';
 import { fetchFreezeFacts } from './freeze.js';
 import { fetchGrants } from './grants.js';
 import { fetchOtherSessions } from './sessions.js';
+import { holdsFiles } from './taken-writes.js';
 
 /** Which tables the run copies. */
 export function keptTables(catalog: Catalog): Keeps | null {
@@ -53,12 +54,13 @@ export async function gatherFacts(
   target: Conninfo,
   catalog: Catalog,
   stream: StreamRecord,
-  options: { readonly log: Log; readonly signal: AbortSignal },
+  options: { readonly journalDirectory: string; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<CheckFacts> {
+  const { journalDirectory, ...how } = options;
   await using other = await connect(target, {
     side: 'target',
     applicationName: 'walferry cutover',
-    ...options,
+    ...how,
   });
   if ((await fetchPosition(other, stream.key)) === null) {
     throw new Failure('target-setup', `the target holds no position of the stream "${stream.key.stream}"`, {
@@ -66,6 +68,7 @@ export async function gatherFacts(
     });
   }
   return await fetchCheckFacts(session, catalog, {
+    files: await holdsFiles(journalDirectory),
     freeze: await fetchFreezeFacts(session),
     grants: await fetchGrants(session, {
       keeps: keptTables(catalog) ?? (() => true),

@@ -111,6 +111,9 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
   }
 }
 
+/** How long a statement may take to end that was cancelled. */
+const cancelledWithinMs = 5000;
+
 const lockTries = 5;
 
 /** Whoever looks whether a killed cutover is still there tries its lock for a moment (catalog/cutover.ts). */
@@ -183,8 +186,9 @@ class Cutover implements AsyncDisposable {
   }
 
   async #expectReady(session: Session, say: (line: string) => void): Promise<void> {
-    const { target, log, signal } = this.#options;
-    const gather = () => gatherFacts(session, target, this.#catalog, this.#stream, { log, signal });
+    const { target, journalDirectory, log, signal } = this.#options;
+    const how = { journalDirectory, log, signal };
+    const gather = () => gatherFacts(session, target, this.#catalog, this.#stream, how);
     let facts = await gather();
     // What other databases of the server write is behind us until the stream's next commit: so here is one.
     if (lagBytes(facts) > this.#choices.maxLagBytes && facts.alive && !facts.standby) {
@@ -251,7 +255,12 @@ class Cutover implements AsyncDisposable {
   }
 
   async #run(from: 'running' | 'finalizing', session: Session): Promise<void> {
-    const cancel = () => void session.cancel().catch(() => {});
+    let closing: NodeJS.Timeout | undefined;
+    const cancel = () => {
+      void session.cancel().catch(() => {});
+      // A connection that died without a word answers neither: what waits for it is to be undone too.
+      closing = setTimeout(() => void session.close().catch(() => {}), cancelledWithinMs);
+    };
     this.#pause.signal.addEventListener('abort', cancel, { once: true });
     try {
       this.#isFollowed = await fetchFollowed(session, this.#keeps());
@@ -281,6 +290,7 @@ class Cutover implements AsyncDisposable {
         return Promise.resolve('');
       });
     } finally {
+      clearTimeout(closing);
       this.#pause.end();
       this.#pause.signal.removeEventListener('abort', cancel);
     }

@@ -19,6 +19,11 @@ export type OtherSession = {
   readonly ageMs: number | null;
 };
 
+/** Whether a lock `l` is one that is held to write to a table `c` of users. */
+const isHeldToWrite = `l.locktype = 'relation' and l.granted
+  and c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
+  and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`;
+
 /**
  * Not ours: the sessions of walferry itself have an application name that begins with it, and neither they nor a
  * walsender write rows. Only an applier does, and an applier here is one of another run, which follows into this source. A
@@ -31,9 +36,7 @@ const sessionsQuery = `
   select a.pid::text as pid, coalesce(a.usename, '') as "user", coalesce(a.application_name, '') as application,
          (a.backend_xid is not null or exists (
             select from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation
-             where l.pid = a.pid and l.locktype = 'relation' and l.granted
-               and l.database = a.datid and c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
-               and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+             where l.pid = a.pid and l.database = a.datid and ${isHeldToWrite}
          ))::text as writing, (extract(epoch from pg_catalog.clock_timestamp() - a.backend_start) * 1000)::text as age_ms, coalesce(r.rolsuper, false)::text as superuser,
          (me.rolsuper or (not coalesce(r.rolsuper, true) and (
             pg_catalog.pg_has_role(a.usesysid, 'usage')
@@ -100,10 +103,8 @@ const writersOfTablesQuery = `
     join pg_catalog.pg_class c on c.oid = l.relation
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join pg_catalog.pg_stat_activity a on a.pid = l.pid
-   where l.locktype = 'relation' and l.granted
-     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
-     and c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
-     and l.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+   where l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+     and ${isHeldToWrite}
    order by 1, 2, 3`;
 
 /** Everybody who has written to these tables, or is about to, in a transaction that has not ended. */

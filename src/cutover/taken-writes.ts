@@ -4,7 +4,9 @@
  * transform files hold it.
  */
 import { readLastCommit } from '../journal/last-commit.js';
+import { Failure } from '../failure.js';
 import { JournalReader } from '../journal/reader.js';
+import { listSegments } from '../journal/segment.js';
 import type { Change } from '../model/change.js';
 import type { Lsn } from '../model/lsn.js';
 import { relationLabel } from '../model/relation.js';
@@ -18,9 +20,19 @@ export type TakenWritesQuestion = {
   readonly signal: AbortSignal;
 };
 
-/** Reads the transform files from the end position on. Throws `journal-damaged`, `stopped`. */
+/** Whether the run's transform files are there: there always is one. */
+export async function holdsFiles(journalDirectory: string): Promise<boolean> {
+  return (await listSegments(journalDirectory)).length > 0;
+}
+
+/** What to say, and to do, where they are not. */
+export const filesElsewhere =
+  'there are no transform files of the run beside this work directory: give the options and variables (--dir, XDG_DATA_HOME, TMPDIR), and the name of the program, with which the run was started';
+
+/** Reads the transform files from the end position on. Throws `cutover-failed`, `journal-damaged`, `stopped`. */
 export async function readTakenWrites(question: TakenWritesQuestion): Promise<LateWrites> {
   const { journalDirectory: directory, endpos, isFollowed, signal } = question;
+  if (!(await holdsFiles(directory))) throw new Failure('cutover-failed', filesElsewhere);
   // Nearly always: the newest file need not be read from its beginning while the source is frozen.
   const last = await readLastCommit(directory);
   if (last !== null && last <= endpos) return { transactions: 0, changes: 0, tables: [] };

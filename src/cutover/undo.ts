@@ -42,8 +42,8 @@ export async function undoCutover(work: UndoWork): Promise<void> {
       if (plan.takeBack) takeCutoverBack(catalog);
       failpoint('cutover.taken-back');
     } finally {
-      const record = plan.unfreeze;
-      if (record !== null) await onSource(work, (session) => unfreeze(record, session, log));
+      const frozen = plan.unfreeze;
+      if (frozen !== null) await onSource(work, (session) => unfreeze(frozen, session, log));
     }
     failpoint('cutover.unfrozen');
     setCutoverState(catalog, 'undone');
@@ -51,17 +51,18 @@ export async function undoCutover(work: UndoWork): Promise<void> {
   });
 }
 
-/** A connection that died without a word would be waited for a quarter of an hour, while the source is frozen. */
+/**
+ * A connection that died without a word would be waited for a quarter of an hour, while the source is frozen. One that
+ * is there answers at once, and ends the sessions of others within some seconds (freeze.ts).
+ */
 const answersWithinMs = 5000;
+const undoesWithinMs = 20_000;
 
-/** Whether the session is there, with nothing under way any more of what it did when the cutover failed. */
-async function answers(session: Session): Promise<boolean> {
+/** Whether it is done in time. */
+async function within(forMs: number, work: Promise<unknown>): Promise<boolean> {
   const late = new AbortController();
   try {
-    return await Promise.race([
-      session.query('rollback').then(() => true),
-      sleep(answersWithinMs, false, { signal: late.signal }),
-    ]);
+    return await Promise.race([work.then(() => true), sleep(forMs, false, { signal: late.signal })]);
   } finally {
     late.abort();
   }
@@ -77,13 +78,16 @@ async function onSource(
 ): Promise<void> {
   for (let tries = 1; session !== null && session.lost === null && tries <= sessionTries; tries += 1) {
     try {
-      if (!(await answers(session))) break;
-      return await undo(session);
+      // Nothing is under way any more of what it did when the cutover failed.
+      if (!(await within(answersWithinMs, session.query('rollback')))) break;
+      if (await within(undoesWithinMs, undo(session))) return;
+      break;
     } catch (error) {
       // That was cancelled, perhaps a moment too late.
       log.notice(`undoing again: ${asFailure(error).message.split('\n')[0]}`);
     }
   }
+  // What it was told may still arrive, and is told once more.
   await using another = await openStreamSource(source, stream, { log, retryForMs, refusedForMs: retryForMs });
   await undo(another);
 }

@@ -3,7 +3,7 @@
  * call opens the catalog of a work directory for a moment. Looking never makes anything.
  */
 import { catalogExists, closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { setEndposByHand } from '../catalog/cutover.js';
+import { expectNoCutover, setEndposByHand } from '../catalog/cutover.js';
 import { requireSentinel, setApply, setStartpos, setupSentinel } from '../catalog/sentinel.js';
 import { loadStream } from '../catalog/stream.js';
 import { requireCatalog, requireCatalogToRead } from '../catalog/work-directory.js';
@@ -61,7 +61,10 @@ export async function fetchSentinel({ directory, control, log }: SentinelPlace):
 
 /** Makes the sentinel anew, with applying switched off. */
 export function makeSentinelOf(directory: string, startpos: Lsn, endpos: Lsn): void {
-  withCatalog(openCatalog(directory), (catalog) => setupSentinel(catalog, startpos, endpos));
+  withCatalog(openCatalog(directory), (catalog) => {
+    expectNoCutover(catalog);
+    setupSentinel(catalog, startpos, endpos);
+  });
 }
 
 /** Sets one thing, where the place says and nowhere else: a setting that went elsewhere would be taken for done. */

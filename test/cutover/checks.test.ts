@@ -16,6 +16,7 @@ const ready: CheckFacts = {
   },
   run: 'clone',
   alive: true,
+  files: true,
   copied: true,
   finalized: false,
   sourceLsn: here,
@@ -49,6 +50,7 @@ describe('what blocks', () => {
       { unreadableSequences: ['public.ticket'] },
       /sequences public\.ticket/,
     ],
+    ['files of the run that are elsewhere', { files: false }, /no transform files of the run/],
     [
       'another run that follows into the source',
       { appliers: ['4711'] },

@@ -14,10 +14,18 @@ import { wal2json } from '../../plugins/wal2json/plugin.js';
 import { createDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
 
+function openJournal(directory: string): Promise<JournalWriter> {
+  const segmentBytes = 16n * 1024n * 1024n;
+  return JournalWriter.open({ directory, timeline: 1, segmentBytes, header: {}, log: silentLog });
+}
+
 test.each<PeekedStream['plugin']>(['pgoutput', 'test_decoding', 'wal2json'])(
   'late writes to a table that is left out, or to one of an extension, are none, through %s',
   async (plugin) => {
     await using source = await createDatabase('source');
+    await using directory = await temporaryDirectory();
+    await using journal = await openJournal(directory.path);
+    await journal.append([{ kind: 'keepalive', lsn: readLsn('0/1'), time: 0n }]);
     // dict_int stands for any extension: a table is made a member of it.
     await source.sql(`
       create table kept (id int primary key); create table "Ke""pt: A, b" (id int primary key);
@@ -32,7 +40,7 @@ test.each<PeekedStream['plugin']>(['pgoutput', 'test_decoding', 'wal2json'])(
     const look = async (from: string) =>
       fetchLateWrites(session, {
         stream: { slot: source.name, plugin, publications: ['p'] },
-        journalDirectory: '/nonexistent',
+        journalDirectory: directory.path,
         endpos: readLsn(from),
         isFollowed: await fetchFollowed(session, ({ name }) => name !== 'left'),
         signal: new AbortController().signal,
@@ -82,13 +90,7 @@ describe('a transaction that writes before the end position and commits behind i
     await late.sql('commit');
 
     await using directory = await temporaryDirectory();
-    const journal = await JournalWriter.open({
-      directory: directory.path,
-      timeline: 1,
-      segmentBytes: 16n * 1024n * 1024n,
-      header: {},
-      log: silentLog,
-    });
+    const journal = await openJournal(directory.path);
     await receive({
       stream: {
         conninfo: readConninfo(source.uri, {}),

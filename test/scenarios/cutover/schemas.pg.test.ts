@@ -3,8 +3,10 @@
  * role was refused something. An operator learns it before the application is switched, or right behind it.
  */
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { temporaryDirectory } from '../../support/directory.js';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, runToEnd } from '../../support/live-migration.js';
 import { richRows, richSchema, richTables } from '../../clone/rich-schema.js';
@@ -88,4 +90,20 @@ test('what the target refused is in the report, and what no stream carries is no
   expect(report.pause_with_command_ms).toBeGreaterThanOrEqual((report.pause_ms ?? 0) + 300);
   expect((await following.exit).code).toBe(0);
   await expectEqual(source, migration.target);
+});
+
+test('a table that the filter names and the source has no more is no reason to stay there', async () => {
+  await using migration = await openMigration({
+    schema: `${shopSchema} create table extra (id int primary key)`,
+  });
+  await using directory = await temporaryDirectory();
+  const filter = join(directory.path, 'filter.ini');
+  await writeFile(filter, '[include-only-table]\npublic.item\npublic.sale\npublic.extra\n');
+  await using following = await followed(migration, '--filters', filter);
+  await migration.source.sqlAsOwner('drop table extra');
+
+  const { exit } = await cutover(migration);
+  expect(exit.code, exit.stderr).toBe(0);
+  expect(exit.stderr).toContain('check: whether the schemas differ otherwise is not known: ');
+  expect((await following.exit).code).toBe(0);
 });

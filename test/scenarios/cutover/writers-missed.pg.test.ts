@@ -156,21 +156,29 @@ test('an undo needs no connection that is not there: a crowd may have taken them
   await source.sqlAsOwner(insert);
 });
 
-test('an undo does not wait for a connection that has died without a word', async () => {
-  await using migration = await openMigration({ schema: shopSchema });
-  const { source } = migration;
-  await using _following = await followed(migration);
-  await using _reader = await holdUp(migration, 'item in row exclusive mode');
-  await using proxy = await openSilentProxy(serverOf(source.neonUri));
-  await using cutting = run(migration, ['cutover', ...anyLag, '--source', through(source.neonUri, proxy)]);
-  await cutting.waitForOutput(/completing the target/);
-  proxy.silence();
-  proxy.speak();
-  cutting.kill('SIGINT');
-  const exit = await cutting.exit;
-  expect(exit.code, exit.stderr).toBe(22);
-  expect(exit.stderr).toContain('The cutover was undone: the source takes writes as before');
-  await expectFollows(migration);
+describe('a connection to the source that dies without a word in the pause', () => {
+  test.each([
+    ['while the cutover is stopped', 'stop'],
+    ['and is asked afterwards: --max-pause is kept', 'ask'],
+  ] as const)('%s', async (_claim, then) => {
+    await using migration = await openMigration({ schema: shopSchema });
+    const { source } = migration;
+    await using _following = await followed(migration);
+    await using reader = await holdUp(migration, 'item in row exclusive mode');
+    await using proxy = await openSilentProxy(serverOf(source.neonUri));
+    const over = ['--source', through(source.neonUri, proxy), '--max-pause', '15'];
+    await using cutting = run(migration, ['cutover', ...anyLag, ...over]);
+    await cutting.waitForOutput(/completing the target/);
+    proxy.silence();
+    proxy.speak();
+    if (then === 'stop') cutting.kill('SIGINT');
+    else await reader.end();
+    const exit = await cutting.exit;
+    expect(exit.code, exit.stderr).toBe(then === 'stop' ? 22 : 12);
+    expect(exit.stderr).toContain('The cutover was undone: the source takes writes as before');
+    if (then === 'stop') await reader.end();
+    await expectFollows(migration);
+  });
 });
 
 describe('an end position that is set by hand', () => {
