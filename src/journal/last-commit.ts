@@ -12,8 +12,8 @@ const pieceBytes = 256 * 1024;
 const lineBytes = 512;
 
 /**
- * The end of the last commit in the newest transform file; null where that file has none, or there is no file: then
- * nothing is known. A last line that is torn does not count.
+ * The end of the last commit in the newest transform file; null where that file has none, or there is no file, or it
+ * cannot be read whole: then nothing is known. A last line that is torn does not count.
  */
 export async function readLastCommit(directory: string): Promise<Lsn | null> {
   const newest = (await listSegments(directory)).at(-1);
@@ -24,7 +24,8 @@ export async function readLastCommit(directory: string): Promise<Lsn | null> {
     const length = Math.min(pieceBytes, at);
     at -= length;
     const piece = Buffer.alloc(length);
-    await file.read(piece, 0, length, at);
+    const { bytesRead } = await file.read(piece, 0, length, at);
+    if (bytesRead !== length) return null;
     // What was read before may begin in the middle of such a line.
     const text = Buffer.concat([piece, behind]);
     for (let found = text.length; (found = text.lastIndexOf(commitLine, found - 1)) !== -1;) {
