@@ -224,6 +224,11 @@ export function cellsSql(scope: ReadScope, key: readonly string[]): string {
     from ${from(table, tree, condition)}`;
 }
 
+/** The keys alone of the rows that match. */
+export function keysSql({ table, tree, condition }: ReadScope, key: readonly string[]): string {
+  return `select ${keyText(key)} as key from ${from(table, tree, condition)}`;
+}
+
 /** The rows that match, hashed, with their keys and versions. */
 export function foundRowsSql(scope: ReadScope, key: readonly string[]): string {
   return `select high::text || ':' || low::text as hash, key, version

@@ -16,10 +16,12 @@
  */
 import { silentLog } from '../log.js';
 import { relationLabel } from '../model/relation.js';
+import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from '../postgres/connect.js';
 import type { DataComparison, PlannedTable, TableComparison } from './comparison.js';
 import { compareExtraChildren, withoutDiffering } from './extra-children.js';
 import { Moments, TargetPosition } from './moments.js';
+import { MovedRows } from './moved.js';
 import { compareMoving, type MovingOutcome } from './moving.js';
 import { openComparison, type OpenComparison } from './opening.js';
 import type { CompareDataOptions, CompareDepth } from './options.js';
@@ -27,7 +29,7 @@ import { Progress } from './progress.js';
 import { forgetProofs, Proofs } from './proofs.js';
 import type { TableReader, Unit } from './reading.js';
 import type { Pair } from './sides.js';
-import { bytesOf, cut, TableWork } from './table-work.js';
+import { bytesOf, cut, TableWork, type Moving } from './table-work.js';
 
 /**
  * Compares the data of all ordinary tables and leaf partitions, unlogged ones too; not those of extensions, of
@@ -56,28 +58,26 @@ async function compareWith(
 
   const depth = options.depth ?? 'checksums';
   const following = options.following ?? null;
-  const moments =
-    following === null
-      ? null
-      : new Moments(following, new TargetPosition((await another()).target, following));
+  const moving =
+    following === null ? null : besideWorkers(await another(), following, reader, options.signal);
   const proofs =
-    moments === null || (options.directory ?? null) === null
+    moving === null || (options.directory ?? null) === null
       ? null
       : await Proofs.open(options.directory ?? '', first, options.signal);
   const worker = async (pair: Pair) => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const { table, unit } = next;
       const outcome =
-        moments === null
+        moving === null
           ? await compareStill(reader, pair, unit, depth)
-          : await compareMoving(moments, reader, pair, unit, options.signal);
-      if (!table.add(outcome)) {
+          : await compareMoving(moving.moments, reader, pair, unit, options.signal);
+      if (!table.add(unit, outcome)) {
         progress.pieceDone(table);
         continue;
       }
-      const result = await (moments === null
+      const result = await (moving === null
         ? table.stillResult(pair, reader, depth)
-        : table.movingResult(pair, reader, moments));
+        : table.movingResult(pair, reader, moving));
       if (result.difference === null && table.low !== null) proofs?.record(table.table, table.low);
       progress.tableDone(table.table, result);
       log.notice(`${relationLabel(result)}: ${result.source?.rows} rows, ${verdictOf(result)}`);
@@ -102,6 +102,17 @@ async function compareWith(
     onlyOnTarget: withoutDiffering(plan, extra),
     unlogged,
   };
+}
+
+/** A session of the target looks for all workers where it stands, one of the source for rows that no piece has seen. */
+function besideWorkers(
+  { source, target }: Pair,
+  following: StreamKey,
+  reader: TableReader,
+  signal: AbortSignal | undefined,
+): Moving {
+  const moments = new Moments(following, new TargetPosition(target, following));
+  return { moments, moved: new MovedRows(source, moments, reader, signal) };
 }
 
 async function compareStill(

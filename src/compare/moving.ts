@@ -4,7 +4,8 @@
  *
  * No row escapes: its key decides which bucket it is in (checksum.ts), whatever is written to it. Where a bucket is
  * equal, all keys of it are, at the first moment. Of a bucket that differs every key is read, at a later moment: equal
- * then, or a candidate. A row of a table without a key is its own key: written, it is another row.
+ * then, or a candidate. A row of a table without a key is its own key: written, it is another row. A row that gets
+ * another key, or another piece, is looked at behind all pieces (moved.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Side } from '../failure.js';
@@ -15,7 +16,7 @@ import type { TableDifference } from './comparison.js';
 import { findDifferingRows, type DifferingRows } from './differing.js';
 import { patientWritersMs, type Moment, type Moments } from './moments.js';
 import { bucketsFor } from './pieces.js';
-import type { TableReader, Unit } from './reading.js';
+import type { ReadTable, TableReader, Unit } from './reading.js';
 import { differingBuckets, groupRows, noRows, type RowGroup, type SideRows } from './rows.js';
 import { settle, type Observed } from './settling.js';
 import type { Pair } from './sides.js';
@@ -26,14 +27,19 @@ export type MovingOutcome = {
   readonly sums: Readonly<Record<Side, BucketSums>>;
   /** Rows that differ truly. Where they are not complete, the rest is not known to be equal: nobody looked at it. */
   readonly differing: DifferingRows;
-  /** Rows that had changed at every look: neither equal nor different. */
-  readonly changing: number;
+  /** Keys of rows that had changed at every look: neither equal nor different. */
+  readonly changing: readonly string[];
   /**
    * Every row that was not written behind this position is equal, but for those that differ. Null where nobody can
    * tell, because the table was written all the while.
    */
   readonly low: Lsn | null;
+  /** What the reading of the whole piece has not seen was written by this transaction or a later one. */
+  readonly horizon: bigint;
 };
+
+/** The part of it that can be added up. */
+export type Settled = Pick<MovingOutcome, 'differing' | 'changing' | 'low'>;
 
 // A busy row is equal at one of these looks, or it is one that changes all the time.
 const looks = 12;
@@ -41,7 +47,7 @@ const firstPauseMs = 50;
 const longestPauseMs = 500;
 
 // Rows of busy tables: so many are looked at one by one, more are tried as a whole again.
-const keysAtOnce = 20_000;
+export const keysAtOnce = 20_000;
 const wholeTries = 4;
 
 /** Compares one unit. */
@@ -56,11 +62,17 @@ export async function compareMoving(
   const { oid } = unit.table.source;
   const at = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, oid, read);
   for (let attempt = 1; ; attempt += 1) {
-    const whole = await moments.read(pair, oid, (session) => reader.sums(session, unit), patientWritersMs);
-    const { source, target, low } = whole;
+    const read = async (session: Session) => ({
+      sums: await reader.sums(session, unit),
+      horizon: session.side === 'source' ? await reader.horizon(session) : 0n,
+    });
+    const whole = await moments.read(pair, oid, read, patientWritersMs);
+    const { low } = whole;
+    const { sums: source, horizon } = whole.source;
+    const { sums: target } = whole.target;
     const sums = { source, target };
     const buckets = differingBuckets(source, target).map(({ bucket }) => bucket);
-    if (buckets.length === 0) return { sums, differing: nothing, changing: 0, low };
+    if (buckets.length === 0) return { sums, differing: nothing, changing: [], low, horizon };
     // Only names the rows to look at: whether they differ is another question.
     const candidates = await findDifferingRows(at, reader, unit, sums);
     if (!candidates.complete) {
@@ -82,8 +94,7 @@ export async function compareMoving(
     const look =
       unit.table.source.key === null
         ? () => at(async (session) => groupRows(await reader.rows(session, unit, buckets)))
-        : (pending: readonly string[]) =>
-            at(async (session) => groupRows(await reader.found(session, unit.table, pending)));
+        : lookByKeys(moments, reader, pair, unit.table);
     const { differing, changing } = await settleKeys(keys, look, signal);
     // What was not looked at is not known to be equal.
     const complete = candidates.complete && keys.length === candidates.keys.length;
@@ -91,9 +102,18 @@ export async function compareMoving(
       sums,
       differing: { ...differing, complete },
       changing,
-      low: complete && changing === 0 ? low : null,
+      low: complete && changing.length === 0 ? low : null,
+      horizon,
     };
   }
+}
+
+/** The rows under keys, at a moment. */
+export function lookByKeys(moments: Moments, reader: TableReader, pair: Pair, table: ReadTable): Look {
+  return (keys) =>
+    moments.read(pair, table.source.oid, async (session) =>
+      groupRows(await reader.found(session, table, keys)),
+    );
 }
 
 function rowsIn(sums: BucketSums): number {
@@ -110,12 +130,14 @@ export function judgeMoving({ keys, complete }: DifferingRows): TableDifference 
 
 const nothing: DifferingRows = { source: new Map(), target: new Map(), keys: [], complete: true };
 
+type Look = (keys: readonly string[]) => Promise<Moment<SideRows>>;
+
 /** Looks at rows until each is settled, but not for ever. */
-async function settleKeys(
+export async function settleKeys(
   keys: readonly string[],
-  look: (keys: readonly string[]) => Promise<Moment<SideRows>>,
+  look: Look,
   signal: AbortSignal | undefined,
-): Promise<{ differing: DifferingRows; changing: number }> {
+): Promise<{ differing: DifferingRows; changing: readonly string[] }> {
   const found: Record<Side, Map<string, RowGroup>> = { source: new Map(), target: new Map() };
   let pending = keys;
   let before: Observed | null = null;
@@ -135,7 +157,7 @@ async function settleKeys(
     before = now;
   }
   const differingNow = keys.filter((key) => found.source.has(key));
-  return { differing: { ...found, keys: differingNow, complete: true }, changing: pending.length };
+  return { differing: { ...found, keys: differingNow, complete: true }, changing: pending };
 }
 
 async function pauseBefore(round: number, signal: AbortSignal | undefined): Promise<void> {
@@ -145,17 +167,17 @@ async function pauseBefore(round: number, signal: AbortSignal | undefined): Prom
   });
 }
 
-/** Adds up what came of the units of a table. */
-export function addOutcomes(outcomes: readonly MovingOutcome[]): Omit<MovingOutcome, 'sums'> {
+/** Adds up what came of the units of a table, and of the rows that were looked at again: a row may be in several. */
+export function addOutcomes(outcomes: readonly Settled[]): Settled {
   const all = (side: Side) => new Map(outcomes.flatMap(({ differing }) => [...differing[side]]));
   return {
     differing: {
       source: all('source'),
       target: all('target'),
-      keys: outcomes.flatMap(({ differing }) => differing.keys),
+      keys: [...new Set(outcomes.flatMap(({ differing }) => differing.keys))],
       complete: outcomes.every(({ differing }) => differing.complete),
     },
-    changing: outcomes.reduce((sum, { changing }) => sum + changing, 0),
+    changing: [...new Set(outcomes.flatMap(({ changing }) => changing))],
     low: outcomes.reduce<Lsn | null>(
       (low, one, at) =>
         at === 0 ? one.low : low === null || one.low === null ? null : earlierLsn(low, one.low),

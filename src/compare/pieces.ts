@@ -7,9 +7,9 @@
  * 2. order   Ranges of a column that both sides have an index on, whose order is the same on every server (numbers,
  *            times, uuid; never text: its collation may differ), and in whose order the rows lie about. The same
  *            rows are in the same piece on both sides: each piece is compared for itself, at a position of its own.
- *            A column of the key before others: by one of these a row that is written may go from a piece that is not
- *            read yet to one that was. Pieces are read upwards for that, nulls first, since such values mostly grow. That
- *            the row was written is noted in any case, so nothing is proven of it (proofs.ts).
+ *            A column of the key before others: by one of these a row that is written goes to another piece more
+ *            often, and is looked at once more for that (moved.ts). Pieces are read upwards, nulls first: such values
+ *            mostly grow.
  * 3. whole   Everything else.
  */
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';

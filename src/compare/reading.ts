@@ -6,6 +6,7 @@ import {
   cellsSql,
   countSql,
   foundRowsSql,
+  keysSql,
   rowsSql,
   sumsSql,
   type Buckets,
@@ -28,6 +29,9 @@ export type Unit = {
   readonly buckets: Buckets;
 };
 
+// Since 13 these functions have other names, and they are still there under these.
+const horizonSql = `select pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())::text as xid`;
+
 /** Reads tables with one kind of hash. */
 export class TableReader {
   readonly #hash: RowHash;
@@ -48,6 +52,12 @@ export class TableReader {
       this.#onPiece();
     }
     return all.length === 1 && all[0] !== undefined ? all[0] : addSums(all);
+  }
+
+  /** What the session's snapshot does not see was written by this transaction or a later one. */
+  async horizon(session: Session): Promise<bigint> {
+    const [row] = await session.query(horizonSql);
+    return BigInt(row?.['xid'] ?? 0);
   }
 
   async count(session: Session, { table, pieces }: Unit): Promise<BucketSums> {
@@ -91,6 +101,27 @@ export class TableReader {
       for (const row of rows) found.push(readRow(row));
     }
     return found;
+  }
+
+  /**
+   * The keys of the rows that match, a portion at a time, until there are no more or `take` has enough. In a transaction,
+   * which has to be there.
+   */
+  async keys(
+    session: Session,
+    table: ReadTable,
+    condition: string,
+    portion: number,
+    take: (keys: readonly string[]) => Promise<'more' | 'enough'>,
+  ): Promise<void> {
+    const sql = keysSql(this.#scope(session.side, table, condition), table.source.key ?? []);
+    const context = `could not look for rows of ${relationLabel(table)} that were written meanwhile`;
+    await session.query(`declare written no scroll cursor for ${sql}`, [], context);
+    for (;;) {
+      const rows = await session.query(`fetch ${portion} from written`, [], context);
+      if (rows.length === 0 || (await take(rows.map((row) => row['key'] ?? ''))) === 'enough') break;
+    }
+    await session.query('close written');
   }
 
   /** By key: a hash of each cell, in the order of the table's columns. */

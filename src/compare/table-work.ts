@@ -7,7 +7,8 @@ import { contentsOf, type Buckets, type BucketSums } from './checksum.js';
 import { judge, type ListedTable, type TableComparison, type TableContents } from './comparison.js';
 import { describeDifferingRows, findDifferingRows } from './differing.js';
 import type { Moments } from './moments.js';
-import { addOutcomes, judgeMoving, type MovingOutcome } from './moving.js';
+import type { MovedRows, Seen } from './moved.js';
+import { addOutcomes, judgeMoving, type MovingOutcome, type Settled } from './moving.js';
 import type { CompareDataOptions, CompareDepth } from './options.js';
 import {
   blockConditions,
@@ -80,13 +81,18 @@ export function bytesOf({ source, target }: ReadTable): number {
 }
 
 /** What came of a unit; while changes flow it was settled already. */
-type Outcome = Pick<MovingOutcome, 'sums'> & Partial<MovingOutcome>;
+type Outcome = Pick<MovingOutcome, 'sums'> | MovingOutcome;
+
+/** What is needed while changes flow. */
+export type Moving = { readonly moments: Moments; readonly moved: MovedRows };
 
 /** A table under way: what came of its units, until all of them are there. */
 export class TableWork {
   readonly table: ReadTable;
   readonly units: readonly Unit[];
   readonly #outcomes: Outcome[] = [];
+  readonly #seen: Seen[] = [];
+  #moved: readonly Settled[] = [];
 
   constructor(table: ReadTable, units: readonly Unit[]) {
     this.table = table;
@@ -94,14 +100,15 @@ export class TableWork {
   }
 
   /** Takes what came of a unit; true once it has them all. */
-  add(outcome: Outcome): boolean {
+  add(unit: Unit, outcome: Outcome): boolean {
     this.#outcomes.push(outcome);
+    if ('horizon' in outcome) this.#seen.push({ unit, outcome });
     return this.#outcomes.length === this.units.length;
   }
 
   /** Up to where all its rows are known to be equal; null where that is not known. */
   get low(): Lsn | null {
-    return addOutcomes(this.#outcomes.filter(isMoving)).low;
+    return this.#settled().low;
   }
 
   /** The verdict where nothing changes, with the differing rows if they are wanted. */
@@ -128,13 +135,14 @@ export class TableWork {
   }
 
   /** The verdict on a table that is followed: its rows were settled already. */
-  async movingResult(pair: Pair, reader: TableReader, moments: Moments): Promise<TableComparison> {
+  async movingResult(pair: Pair, reader: TableReader, { moments, moved }: Moving): Promise<TableComparison> {
     const { table } = this;
     const { schema, name } = table;
-    const { differing, changing } = addOutcomes(this.#outcomes.filter(isMoving));
+    this.#moved = await moved.settle(pair, table, this.#seen);
+    const { differing, changing: busy } = this.#settled();
     const source = contentsOf(this.#sums('source').values());
     const target = contentsOf(this.#sums('target').values());
-    const moving = { changing };
+    const moving = { changing: busy.length };
     const difference = judgeMoving(differing);
     if (difference?.kind !== 'values') return { schema, name, source, target, difference, moving };
     const both = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, table.source.oid, read);
@@ -145,11 +153,11 @@ export class TableWork {
     return { schema, name, source, target, difference, rows, moving };
   }
 
+  #settled(): Settled {
+    return addOutcomes([...this.#seen.map(({ outcome }) => outcome), ...this.#moved]);
+  }
+
   #sums(side: Side): BucketSums {
     return addSums(this.#outcomes.map(({ sums }) => sums[side]));
   }
-}
-
-function isMoving(outcome: Outcome): outcome is MovingOutcome {
-  return outcome.differing !== undefined;
 }
