@@ -1,7 +1,14 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** What `expect` calls equal. */
 const equality = { setupFiles: ['test/support/equal-changes.ts'] };
+
+/**
+ * What needs no server: property tests and files of megabytes, on machines that others use as well. Two processors take
+ * two workers, since some tests wait for time to pass.
+ */
+const alone = { ...equality, testTimeout: 120_000, maxWorkers: Math.max(2, availableParallelism() - 1) };
 
 /** What needs servers shares two of them, started once for the run: see test/support/clusters.ts. */
 const servers = {
@@ -22,9 +29,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          ...equality,
-          // Property tests and files of megabytes, on machines that others use as well.
-          testTimeout: 120_000,
+          ...alone,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.long.test.ts', 'test/**/*.pg.test.ts', 'test/**/*.soak.test.ts'],
           // Half of the time would go into loading the same modules for each file: no test changes them.
@@ -32,7 +37,7 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'long', ...equality, testTimeout: 120_000, include: ['test/**/*.long.test.ts'] },
+        test: { name: 'long', ...alone, include: ['test/**/*.long.test.ts'] },
       },
       {
         test: {
