@@ -1,7 +1,6 @@
 import { Failure } from '../../failure.js';
 import type { Command } from '../command.js';
-import { followProgress, streamTuning } from '../stream-options.js';
-import { controlChoices, reportChoices } from '../control.js';
+import { runStreamPart } from '../stream-command.js';
 
 /** Journal to target; with `--target -` SQL on stdout instead. */
 export const command: Command = {
@@ -12,7 +11,7 @@ export const command: Command = {
   arguments: [{ name: '-', kind: 'text', required: false }],
   needs: ['target'],
   run: async (context) => {
-    const { settings, log, signal, progress } = context;
+    const { settings, signal } = context;
     const [input] = context.arguments;
     if (input !== undefined && input !== '-') {
       throw new Failure('usage', `stream apply takes "-", for standard input, and not "${input}"`, {
@@ -26,21 +25,6 @@ export const command: Command = {
       else await printJournal(settings.journalDirectory, context.stdout, signal);
       return;
     }
-    const { runStream } = await import('../../follow/stream-commands.js');
-    await runStream({
-      source: null,
-      target: context.target(),
-      directory: settings.directory,
-      journalDirectory: settings.journalDirectory,
-      choices: null,
-      endpos: settings.endpos,
-      tuning: streamTuning(settings),
-      control: await controlChoices(context),
-      report: reportChoices(context),
-      log,
-      signal,
-      onProgress: followProgress(progress),
-      input: fromStdin ? process.stdin : undefined,
-    });
+    await runStreamPart(['target'], context, fromStdin ? { input: process.stdin } : {});
   },
 };

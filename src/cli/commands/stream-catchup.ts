@@ -1,6 +1,5 @@
 import type { Command } from '../command.js';
-import { followProgress, streamTuning } from '../stream-options.js';
-import { controlChoices, reportChoices } from '../control.js';
+import { runStreamPart } from '../stream-command.js';
 
 /** Journal to target, up to the end of the journal or the end position. */
 export const command: Command = {
@@ -9,22 +8,5 @@ export const command: Command = {
   summary: 'apply what the transform files hold, then end',
   options: ['source', 'target', 'dir', 'resume', 'origin', 'endpos', 'monitor', 'host', 'port'],
   needs: ['target'],
-  run: async (context) => {
-    const { settings, log, signal, progress } = context;
-    const { runStream } = await import('../../follow/stream-commands.js');
-    await runStream({
-      source: null,
-      target: context.target(),
-      directory: settings.directory,
-      journalDirectory: settings.journalDirectory,
-      choices: null,
-      endpos: settings.endpos,
-      tuning: streamTuning(settings),
-      control: await controlChoices(context),
-      report: reportChoices(context),
-      log,
-      signal,
-      onProgress: followProgress(progress),
-    });
-  },
+  run: (context) => runStreamPart(['target'], context),
 };

@@ -1,6 +1,5 @@
 import type { Command } from '../command.js';
-import { followProgress, streamChoices, streamTuning } from '../stream-options.js';
-import { controlChoices, reportChoices } from '../control.js';
+import { runStreamPart } from '../stream-command.js';
 
 /** Receives and applies at the same time. */
 export const command: Command = {
@@ -27,22 +26,5 @@ export const command: Command = {
     'port',
   ],
   needs: ['source', 'target'],
-  run: async (context) => {
-    const { settings, log, signal, progress } = context;
-    const { runStream } = await import('../../follow/stream-commands.js');
-    await runStream({
-      source: context.source(),
-      target: context.target(),
-      directory: settings.directory,
-      journalDirectory: settings.journalDirectory,
-      choices: streamChoices(settings),
-      endpos: settings.endpos,
-      tuning: streamTuning(settings),
-      control: await controlChoices(context),
-      report: reportChoices(context),
-      log,
-      signal,
-      onProgress: followProgress(progress),
-    });
-  },
+  run: (context) => runStreamPart(['source', 'target'], context),
 };
