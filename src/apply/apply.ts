@@ -31,7 +31,7 @@ import { countedRows, isConflict, isGuardError, isPassing } from './culprit.js';
 import { GuardFirst, Reading, ReadAgain, freshLessons, type Lessons } from './reading.js';
 import { guardTables } from './target-guards.js';
 import type { TableName } from './target-table.js';
-import { takeStreamLock } from './stream-lock.js';
+import { applierName, takeStreamLock } from './stream-lock.js';
 import type { TouchLog } from './touches.js';
 import { RelationPlans } from './relation-plans.js';
 import { StopClock } from './stop-clock.js';
@@ -259,7 +259,7 @@ class Applier {
   async #endLostBackend(session: WireSession): Promise<void> {
     const lost = this.#lostBackend;
     if (lost === null) return;
-    const parameters = [String(lost.pid), lost.start, applicationName];
+    const parameters = [String(lost.pid), lost.start, applierName];
     const until = Date.now() + lostBackendMs;
     while (Date.now() < until && (await session.query(endBackendQuery, parameters)).length > 0)
       await sleep(20);
@@ -396,10 +396,8 @@ class Applier {
   }
 }
 
-const applicationName = 'walferry apply';
-
 /** The server's own time zone: CHECK constraints of users are evaluated there. */
-const applierSession = { side: 'target', applicationName, timeZone: 'server' } as const;
+const applierSession = { side: 'target', applicationName: applierName, timeZone: 'server' } as const;
 
 /** Longer than a server takes to see that our process's host is gone (tcp_keepalives below). */
 const lockForMs = 40_000;

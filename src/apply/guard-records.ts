@@ -6,6 +6,7 @@ import type { StreamKey } from '../model/stream-key.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { sqlState } from '../postgres/sqlstate.js';
+import { applierName } from './stream-lock.js';
 
 export type GuardOptions = {
   readonly target: Conninfo;
@@ -47,7 +48,7 @@ export const recordInto = `
 
 /** A session of the step's own. */
 export function openSession({ target, log, signal }: GuardOptions): Promise<Session> {
-  return connect(target, { side: 'target', applicationName: 'walferry apply', log, signal });
+  return connect(target, { side: 'target', applicationName: applierName, log, signal });
 }
 
 /** While a lock waits for a long transaction everybody queues up behind it: better to let them by and try again. */

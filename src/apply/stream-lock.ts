@@ -10,6 +10,9 @@ import type { StreamKey } from '../model/stream-key.js';
 import { streamKeyParameters } from '../postgres/position-row.js';
 import type { WireSession } from '../postgres/wire-session.js';
 
+/** What the sessions of an applier are called on the target. */
+export const applierName = 'walferry apply';
+
 /** A bigint for the stream; locks are the database's own. */
 const lockKey = `pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', 'walferry', $1, $2, $3), 0)`;
 

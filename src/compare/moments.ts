@@ -20,6 +20,7 @@
  */
 import { Failure } from '../failure.js';
 import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
+import { ownPrefix } from '../model/message.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from '../postgres/connect.js';
 import { fetchPosition } from '../postgres/position-row.js';
@@ -140,7 +141,7 @@ const lookEveryMs = 100;
 const markAfterMs = 500;
 
 // Its commit puts everything before it on disk, where the stream can read it.
-const markSql = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'compare')`;
+const markSql = `select pg_catalog.pg_logical_emit_message(true, '${ownPrefix}', 'compare')`;
 
 /** Where the target stands: one session looks for all that wait. */
 export class TargetPosition {

@@ -4,6 +4,7 @@
  * they are named, for who knows the application.
  */
 import type { Session } from '../postgres/connect.js';
+import { userSchema } from '../postgres/schema-scope.js';
 
 export type DefinerFunction = {
   /** `schema.name(argument types)`. */
@@ -18,7 +19,7 @@ const definersQuery = `
      where o.rolsuper or pg_catalog.pg_has_role(o.oid, 'pg_write_all_data', 'usage') or exists (
        select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and c.relpersistence <> 't' and c.oid >= 16384
-          and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
+          and ${userSchema}
           and pg_catalog.pg_has_role(o.oid, c.relowner, 'usage'))
   )
   select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(p.proname) || '(' ||
@@ -28,7 +29,7 @@ const definersQuery = `
     join owners o on o.oid = p.proowner
    where p.prosecdef and p.provolatile = 'v' and p.oid >= 16384
      and p.prorettype not in ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype)
-     and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
+     and ${userSchema}
      and not exists (
        select from pg_catalog.pg_depend d
         where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')

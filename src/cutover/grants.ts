@@ -11,6 +11,7 @@ import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
+import { notOfExtension, userSchema } from '../postgres/schema-scope.js';
 
 /**
  * Grants to the owner itself are none of the freeze's: owners keep their rights. `bases`: a table itself, and what a view
@@ -37,10 +38,8 @@ const grantsQuery = `
                        where t.view = c.oid) end as bases
       from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
      where c.relkind in ('r', 'p', 'v', 'S') and c.relpersistence <> 't'
-       and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')
-       and not exists (
-         select from pg_catalog.pg_depend d
-          where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+       and ${userSchema}
+       and ${notOfExtension}
   ), granted as (
     select t.*, null::name as column, 0 as attnum, a.*
       from tables t, pg_catalog.aclexplode(t.relacl) a

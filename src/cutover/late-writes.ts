@@ -10,6 +10,7 @@ import type { StreamRecord } from '../catalog/stream.js';
 import { Failure, throwIfStopped } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import { formatLsn, type Lsn } from '../model/lsn.js';
+import { ownPrefix } from '../model/message.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session, TextRow } from '../postgres/connect.js';
@@ -159,7 +160,7 @@ function ofFollowed(rows: readonly TextRow[], { readNames }: Dialect, isFollowed
  * checkpoint's or background writer's record). The message's end is the end of a record, and on disk with its commit.
  */
 const flushLocally = 'set synchronous_commit = local';
-const emitEnd = `select pg_catalog.pg_logical_emit_message(true, 'walferry', 'quiet')::text as lsn`;
+const emitEnd = `select pg_catalog.pg_logical_emit_message(true, '${ownPrefix}', 'quiet')::text as lsn`;
 
 /** The receiver closes its connection at the end position; its walsender takes a moment to notice. */
 const busyForMs = 10_000;

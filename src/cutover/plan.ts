@@ -9,6 +9,7 @@ import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { userSchema } from '../postgres/schema-scope.js';
 import { judgeChecks, lagBytes, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
 import { predictPause, type PredictedStep } from './predict.js';
@@ -37,7 +38,7 @@ const sizesQuery = `
   select n.nspname as schema, c.relname as name, pg_catalog.pg_table_size(c.oid)::text as bytes
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
    where c.relkind = 'r' and c.relpersistence <> 't'
-     and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')`;
+     and ${userSchema}`;
 
 /** The applied position is looked at for so long, to see its pace. */
 const watchMs = 1000;

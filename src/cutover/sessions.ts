@@ -2,6 +2,7 @@
  * Other people's sessions in the source database. Whom they belong to, whether they hold a transaction id (that is, have
  * written) and which locks they hold, every role may see; what they do, only their owner and pg_read_all_stats.
  */
+import { applierName } from '../apply/stream-lock.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 
@@ -46,7 +47,7 @@ const sessionsQuery = `
     cross join (select rolsuper from pg_catalog.pg_roles where rolname = current_user) me
    where a.datname = pg_catalog.current_database() and a.pid <> pg_catalog.pg_backend_pid()
      and a.usesysid is not null
-     and (coalesce(a.application_name, '') not like 'walferry%' or a.application_name = 'walferry apply')
+     and (coalesce(a.application_name, '') not like 'walferry%' or a.application_name = '${applierName}')
      and not exists (select from pg_catalog.pg_stat_replication w where w.pid = a.pid)
    order by a.pid`;
 
@@ -125,7 +126,7 @@ export async function fetchWriters(
 
 const appliersQuery = `
   select pid::text as pid from pg_catalog.pg_stat_activity
-   where datname = pg_catalog.current_database() and application_name = 'walferry apply' order by 1`;
+   where datname = pg_catalog.current_database() and application_name = '${applierName}' order by 1`;
 
 /** Sessions by which another run of walferry follows into this database. */
 export async function fetchAppliers(session: Session): Promise<string[]> {

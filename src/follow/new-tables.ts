@@ -10,6 +10,7 @@ import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import { connect, type Session, type TextRow } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { notOfExtension, userSchema } from '../postgres/schema-scope.js';
 import { fetchChangedParts, sayChanged } from './stream-tables.js';
 
 const lookEveryMs = 60_000;
@@ -26,9 +27,8 @@ const notPublished = `
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
    where c.relkind = 'r' and c.relpersistence = 'p' and c.oid >= 16384
-     and n.nspname not in ('pg_catalog', 'information_schema', 'walferry') and n.nspname !~ '^pg_'
-     and not exists (select from pg_catalog.pg_depend d
-                      where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = c.oid and d.deptype = 'e')
+     and ${userSchema}
+     and ${notOfExtension}
      and c.oid not in (select oid from published)
      and not (c.relispartition and exists (select from pg_catalog.pg_partition_ancestors(c.oid) a
                                             where a.relid in (select oid from published)))

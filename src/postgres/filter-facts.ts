@@ -15,15 +15,8 @@ import type {
   ObjectName,
 } from '../model/object-filter.js';
 import type { Session, TextRow } from './connect.js';
+import { notOfExtension, userSchema } from './schema-scope.js';
 import { sqlState } from './sqlstate.js';
-
-/** Schemas that a filter may speak of. Speaks of `n`, a pg_namespace. */
-const userSchema = `n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'walferry')`;
-
-/** Speaks of `c`, a pg_class. */
-const notOfExtension = `not exists (
-    select from pg_catalog.pg_depend e
-    where e.classid = 'pg_catalog.pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')`;
 
 /** The rules as a relation `r`: position, and for both halves an exact name or a pattern, both null where there is none. */
 const rulesRelation = `
