@@ -1,6 +1,7 @@
 /**
  * What a work directory was made for: the settings that a resumed run must share, and the run's phases.
  */
+import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { Catalog } from './database.js';
 
 /** The settings that decide what a run does; job counts, logging and the like are not among them. */
@@ -96,4 +97,19 @@ export function reopenPhases(catalog: Catalog, names: readonly PhaseName[]): voi
 /** What was done behind an end position is to be done again: it was taken back, or moved. */
 export function reopenEnd(catalog: Catalog): void {
   reopenPhases(catalog, ['drain', 'sequences', 'writable', 'finalize']);
+}
+
+const reachedSetting = 'reached';
+
+/** Remembers the end position that the stream of this run has reached last: what is done behind it is done for this one. */
+export function saveReached(catalog: Catalog, endpos: Lsn): void {
+  const setup = loadSetup(catalog);
+  if (setup === null) return;
+  saveSetup(catalog, { ...setup, settings: { ...setup.settings, [reachedSetting]: formatLsn(endpos) } });
+}
+
+/** Null before one was reached, and where a walferry that did not remember it has reached it. */
+export function loadReached(catalog: Catalog): Lsn | null {
+  const reached = loadSetup(catalog)?.settings[reachedSetting];
+  return typeof reached === 'string' ? readLsn(reached) : null;
 }

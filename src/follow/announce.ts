@@ -57,7 +57,7 @@ export function announceCopied(log: Log, { tables }: CloneSummary, seconds: numb
 /** The end of a migration. */
 export function announceEnd(log: Log): void {
   log.info(
-    'all changes up to the end position are on the target, with sequences, foreign keys and triggers. Next: ' +
+    'all changes up to the end position that was reached are on the target, with sequences, foreign keys and triggers. Next: ' +
       'walferry compare data; point the application to the target; walferry stream cleanup',
   );
 }

@@ -11,7 +11,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { loadCutoverHold } from '../catalog/cutover.js';
+import { loadCutoverHold, setEndposByHand } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
 import { requireSentinel, setApply } from '../catalog/sentinel.js';
@@ -49,7 +49,14 @@ import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps } from './announce.js';
 import { recordSetup, restoreChoices, wantedSetup, withRun } from './clone-settings.js';
 import { heldElsewhere, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
-import { endUnlessTakenBack, takenBack, untilOpened, watchForTakingBack } from './cutover-back.js';
+import {
+  endUnlessTakenBack,
+  sayTakenBack,
+  takenBack,
+  untilOpened,
+  warnWhenMovedLate,
+  watchForTakingBack,
+} from './cutover-back.js';
 import { loadHeldSnapshot } from './snapshot-file.js';
 import type { FollowProgress, StreamTuning } from './stream-run.js';
 import type { StreamChoices, StreamSetup, StreamSetupOptions } from './stream-setup.js';
@@ -131,6 +138,7 @@ export async function runClone(given: CloneRunOptions): Promise<CloneRunResult |
       const decision = decideRun(state, options.request, directory, options.resumeLine);
       if (decision === 'nothing-to-do') {
         log.info(`the run in ${directory} is complete: nothing to do`);
+        warnWhenMovedLate(catalog, log);
         return null;
       }
       const begun = state.kind === 'unused' ? null : loadSetup(catalog);
@@ -260,15 +268,29 @@ class CloneRun {
     follow: NonNullable<CloneRunOptions['follow']>,
     plan: ControlPlan | null,
   ): Promise<CloneSummary> {
+    const catalog = this.#catalog;
     await using _spare = this.#spare;
+    let { choices } = follow;
+    if (phaseDone(catalog, 'drain')) {
+      if (choices.endpos !== null && loadCutoverHold(catalog) === null)
+        setEndposByHand(catalog, choices.endpos);
+      // It may have been moved since the run that reached it was killed.
+      if (takenBack(catalog)) this.#reopenEnd();
+    }
     for (;;) {
-      if (!phaseDone(this.#catalog, 'drain')) await this.#followToEnd(follow, plan);
+      if (!phaseDone(catalog, 'drain')) await this.#followToEnd({ ...follow, choices }, plan);
       const summary = await this.#completeTarget();
       if (summary !== null) return summary;
-      this.#options.log.info('the cutover was taken back: the stream goes on');
-      // Whoever has taken it back has seen to that; but for an end position that was set by hand nobody has.
-      reopenEnd(this.#catalog);
+      this.#reopenEnd();
+      // It counted for the beginning: what was set since is not to be taken back by it.
+      choices = { ...choices, endpos: null };
     }
+  }
+
+  /** Whoever has taken back a cutover has seen to that; but for an end position that was set by hand nobody has. */
+  #reopenEnd(): void {
+    this.#options.log.info(sayTakenBack(this.#catalog));
+    reopenEnd(this.#catalog);
   }
 
   /** The copy where it is not done, and the stream up to the end position. */
@@ -302,8 +324,8 @@ class CloneRun {
   }
 
   /**
-   * Sequences, and all that waits for the last row. Null when a cutover that had reached this far was taken back: what
-   * is on the target by then stays, and is kept from firing while the stream goes on.
+   * Sequences, and all that waits for the last row. Null when a cutover that had reached this far was taken back, or the
+   * end position moved: what is on the target by then stays, and is kept from firing while the stream goes on.
    */
   async #completeTarget(): Promise<CloneSummary | null> {
     const { source, jobs, log, signal } = this.#options;
@@ -332,6 +354,7 @@ class CloneRun {
       const { validateGuarded } = await import('../apply/guard-restore.js');
       await validateGuarded(work);
       if (!endUnlessTakenBack(catalog, 'finalize')) return null;
+      warnWhenMovedLate(catalog, log);
       announceEnd(log);
       return loadCloneSummary(catalog, jobs, problems);
     } catch (error) {

@@ -1,21 +1,49 @@
 /**
- * A cutover that is taken back while the target is being completed (catalog/cutover.ts): the run notices, stops
- * completing, and follows again.
+ * A cutover that is taken back while the target is being completed (catalog/cutover.ts), or an end position that is
+ * taken back or moved on by hand: the run notices, stops completing, and follows again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { abandonedCutover, isAbandoned, isTakenBack, loadCutoverHold } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel } from '../catalog/sentinel.js';
-import { endPhase, type PhaseName } from '../catalog/setup.js';
+import { endPhase, loadReached, phaseDone, type PhaseName } from '../catalog/setup.js';
 import { Failure, throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
-import { zeroLsn } from '../model/lsn.js';
+import { formatLsn, zeroLsn } from '../model/lsn.js';
 
 const lookEveryMs = 100;
 
-/** Whether the end position that this run has reached was taken back. */
+/**
+ * Whether the end position that this run has reached was taken back, with a cutover or by hand, or moved on. By hand only
+ * before the application may write to the target: nothing is applied to it any more then.
+ */
 export function takenBack(catalog: Catalog): boolean {
-  return isTakenBack(loadCutoverHold(catalog), loadSentinel(catalog)?.endpos ?? zeroLsn);
+  const endpos = loadSentinel(catalog)?.endpos ?? zeroLsn;
+  if (isTakenBack(loadCutoverHold(catalog), endpos)) return true;
+  const reached = loadReached(catalog);
+  if (reached === null || phaseDone(catalog, 'writable')) return false;
+  return endpos === zeroLsn || endpos > reached;
+}
+
+/** What is said of it. */
+export function sayTakenBack(catalog: Catalog): string {
+  const isCutover = isTakenBack(loadCutoverHold(catalog), loadSentinel(catalog)?.endpos ?? zeroLsn);
+  return isCutover
+    ? 'the cutover was taken back: the stream goes on'
+    : 'the end position was taken back or moved: the stream goes on';
+}
+
+/** Tells of an end position that was moved on when the target was complete, or open: nobody applies what lies before it. */
+export function warnWhenMovedLate(catalog: Catalog, log: Log): void {
+  const [reached, sentinel] = [loadReached(catalog), loadSentinel(catalog)];
+  if (reached === null || sentinel === null) return;
+  const { endpos, replayLsn } = sentinel;
+  // The stream may have been gone on with since.
+  if (endpos <= reached || endpos <= replayLsn) return;
+  log.warn(
+    `the end position was moved to ${formatLsn(endpos)} when the target was complete: it holds what ends by ${formatLsn(reached)}. ` +
+      'As long as nobody writes to it, `walferry follow --resume` applies the rest',
+  );
 }
 
 /** Records the phase as done, unless it was done for an end position that was taken back; says whether it did. */

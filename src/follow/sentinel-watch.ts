@@ -5,7 +5,7 @@
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold, recordDrained, type CutoverHold } from '../catalog/cutover.js';
 import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
-import { phaseDone, reopenPhases } from '../catalog/setup.js';
+import { phaseDone, reopenPhases, saveReached } from '../catalog/setup.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
@@ -55,6 +55,11 @@ export class SentinelWatch {
   /** What the last look said of a cutover; null where there was none. */
   get cutover(): CutoverHold | null {
     return this.#cutover;
+  }
+
+  /** Remembers which end position was reached: one that is set later is another one, also for whoever resumes. */
+  recordReached(endpos: Lsn): void {
+    saveReached(this.#catalog, endpos);
   }
 
   /** Tells a cutover that everything up to its end position is on the target, at once: it counts milliseconds. */

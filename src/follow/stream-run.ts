@@ -350,6 +350,7 @@ export class StreamRun {
         this.#options.onApplying?.();
         const reached = await this.#applyToEnd(target, signal);
         if (reached === null) return false;
+        this.watch.recordReached(reached);
         if ((await this.#hold(target, reached, signal)) === 'go-on') continue;
         // The last change is applied: what would have done it again may do its own work now.
         this.#options.onApplied?.();

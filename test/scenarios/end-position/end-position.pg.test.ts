@@ -273,4 +273,50 @@ describe('an end position', () => {
     await succeed(migration, follow(migration, '--resume'));
     await expectEqual(source, target);
   });
+
+  test('moved on before the target of a clone is complete: what is behind it arrives, also when the run is killed there', async () => {
+    await using migration = await openMigration({
+      schema: `${schema};
+        create table note (id int primary key, entry int, row int, foreign key (entry, row) references entry)`,
+    });
+    const { source, target } = migration;
+    const line = cloneFollow(migration, '--no-owner');
+    {
+      // Given a run that has reached its end position, and is killed before it has completed the target,
+      await using killed = run(migration, line, { WALFERRY_FAILPOINT: 'follow.sequences-set' });
+      await killed.waitForOutput(/applying changes from/);
+      await write(source, 1);
+      await setEndpos(migration);
+      expect((await killed.exit).signal).toBe('SIGKILL');
+    }
+
+    // when it is moved, before the run goes on,
+    await write(source, 2);
+    await setEndpos(migration);
+    await using locker = await target.session();
+    await locker.sql('begin; lock table note');
+    await using going = run(migration, [...line, '--resume']);
+    await going.waitForOutput(/moved: the stream goes on/);
+    await going.waitForOutput(/adding foreign keys/);
+
+    // and once more while foreign keys are added,
+    await write(source, 3);
+    await setEndpos(migration);
+    await until('the run has seen it', () => going.stderr.split('the stream goes on').length === 3);
+    await locker.sql('rollback');
+
+    // then everything up to the last of them is on the target.
+    expect((await going.exit).code, going.stderr).toBe(0);
+    expect(await applied(migration)).toBe('1:1 2:1 3:1');
+    expect(going.stderr).not.toContain('WARN');
+
+    // And moved when the target is complete it is told what that leaves out, until it is applied.
+    await write(source, 4);
+    await setEndpos(migration);
+    const late = await succeed(migration, [...line, '--resume']);
+    expect(late.stderr).toMatch(/when the target was complete.*follow --resume/);
+    await succeed(migration, follow(migration, '--resume'));
+    expect(await applied(migration)).toBe('1:1 2:1 3:1 4:1');
+    expect((await succeed(migration, [...line, '--resume'])).stderr).not.toContain('WARN');
+  });
 });
