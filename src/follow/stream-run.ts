@@ -295,7 +295,11 @@ export class StreamRun {
       journal: this.#notingCommits(writer),
       acknowledge: this.#acknowledge,
       endpos: this.watch.endpos,
-      brake: () => (this.#resting = this.#mustRest(writer)),
+      brake: () => {
+        // Where another process applies, the sentinel tells how far it is.
+        this.#acknowledge.applied(this.#appliedNow());
+        return (this.#resting = this.#mustRest(writer));
+      },
       pace: () => this.#beginning.awaited ?? writer.untilReaderIsNear(),
       onProgress: ({ written, durable, source: position }) => {
         this.#source = position;

@@ -1,5 +1,6 @@
 /** The jobs of a stream, one command each, and the sentinel between them. */
 import { expect, test } from 'vitest';
+import { readLsn } from '../../../src/model/lsn.js';
 import { insertPosition } from '../../support/commits.js';
 import type { TestDatabase } from '../../support/databases.js';
 import { contents, expectEqual } from '../../support/equal.js';
@@ -143,6 +144,38 @@ test('set up twice is set up once; receive, catchup, replay and follow each do t
   // And a stream that is set up again begins from nothing.
   await succeed(migration, ['stream', 'setup', ...options]);
   await succeed(migration, ['stream', 'cleanup', ...options]);
+});
+
+test('with --ack applied a receiver of its own acknowledges what another process has applied, while both go on', async () => {
+  await using migration = await openMigration({ schema, onBoth: true });
+  const { source } = migration;
+  const options = streamOptions(migration);
+  await succeed(migration, ['stream', 'setup', ...options]);
+  await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+  const isAcknowledged = async (lsn: string) => {
+    const [row] = await source.sql(
+      `select confirmed_flush_lsn >= '${lsn}' as yes from pg_replication_slots where slot_name = '${slotOf(migration)}'`,
+    );
+    return row?.['yes'] === 't';
+  };
+  await using receiving = run(migration, ['stream', 'receive', ...options, '--ack', 'applied']);
+  await receiving.waitForOutput(/receiving changes from/);
+  for (const nth of [1, 2]) {
+    // Given changes that are on disk here, and of which the source knows nothing,
+    await insert(source, nth * 10, nth * 10 + 9);
+    const written = await insertPosition(source);
+    await insert(source, nth * 1000, nth * 1000);
+    await until(
+      'they are on disk',
+      async () => readLsn((await get(migration, '--flush-lsn')).trim()) > readLsn(written),
+    );
+    expect(await isAcknowledged(written)).toBe(false);
+
+    // when another process applies them, the source may forget them.
+    await succeed(migration, ['stream', 'apply']);
+    expect(await rows(migration)).toBe(nth * 11);
+    await until('the source knows', () => isAcknowledged(written));
+  }
 });
 
 test('cleanup works by names alone when the work directory is gone', async () => {
