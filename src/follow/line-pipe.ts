@@ -211,13 +211,17 @@ function noTransformFile(lines: Buffer): Failure {
 /** What comes, until the signal is set: then it throws `stopped`, also while nothing comes. */
 async function* stoppable(input: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
   const iterator = input[Symbol.asyncIterator]();
-  let stop = () => {};
-  const stopped = new Promise<null>((resolve) => (stop = () => resolve(null)));
+  let wake = () => {};
+  const stop = () => wake();
   signal.addEventListener('abort', stop, { once: true });
   try {
     for (;;) {
       throwIfStopped(signal);
-      const result = await Promise.race([iterator.next(), stopped]);
+      // One promise for both, new for each piece: one that waits for a stop would keep all that was ever raced with it.
+      const result = await new Promise<IteratorResult<Buffer> | null>((resolve, reject) => {
+        wake = () => resolve(null);
+        iterator.next().then(resolve, reject);
+      });
       throwIfStopped(signal);
       if (result === null || result.done === true) return;
       yield result.value;

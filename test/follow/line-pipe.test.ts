@@ -1,6 +1,8 @@
 /** What goes through a pipe is what the files hold, wherever the pipe cuts it. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LineSpool, printLines } from '../../src/follow/line-pipe.js';
@@ -38,6 +40,12 @@ async function filesOf(directory: string): Promise<Record<string, string>> {
 async function threeFiles(directory: string): Promise<Record<string, string>> {
   await writeThreeFiles(directory);
   return filesOf(directory);
+}
+
+/** Collects what nobody holds any more. */
+function collector(): () => void {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc') as () => void;
 }
 
 const linesOf = (files: Record<string, string>) => Object.values(files).join('');
@@ -126,6 +134,29 @@ describe('reading', () => {
     const kinds = (all: readonly StreamMessage[]) =>
       all.map((message) => [message.kind, 'xid' in message && message.xid]);
     expect(kinds(messages.filter(({ kind }) => kind !== 'relation'))).toEqual(kinds(batches.flat()));
+  });
+
+  test('keeps nothing in memory of what it has put into files', async () => {
+    await using place = await temporaryDirectory();
+    const [file = ''] = Object.values(await threeFiles(place.path));
+    const collect = collector();
+    const pieces: WeakRef<Buffer>[] = [];
+    let alive = 0;
+    async function* long(): AsyncGenerator<Buffer> {
+      yield Buffer.from(file);
+      const line = file.slice(file.indexOf('\n') + 1);
+      for (let nth = 0; nth < 100; nth += 1) {
+        const piece = Buffer.from(line);
+        pieces.push(new WeakRef(piece));
+        yield piece;
+      }
+      collect();
+      alive = pieces.filter((piece) => piece.deref() !== undefined).length;
+    }
+    await using spool = await LineSpool.create(long());
+    await spool.fill(never, () => new Promise((resolve) => setImmediate(resolve)));
+    expect(pieces).toHaveLength(100);
+    expect(alive).toBeLessThan(10);
   });
 
   test('of lines whose end was lost gives what has a checksum', async () => {
