@@ -5,6 +5,7 @@ import type { Log } from '../log.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { cutOnAbort } from '../postgres/cut-session.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { applierName } from './stream-lock.js';
 
@@ -49,6 +50,25 @@ export const recordInto = `
 /** A session of the step's own. */
 export function openSession({ target, log, signal }: GuardOptions): Promise<Session> {
   return connect(target, { side: 'target', applicationName: applierName, log, signal });
+}
+
+/**
+ * Works in a session until the signal is set: then what the server is at is cancelled (it may wait for a lock, or read a
+ * large table), the session is cut, and this throws `stopped`.
+ */
+export async function untilStopped<T>(
+  session: Session,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  throwIfStopped(signal);
+  using _cut = cutOnAbort(session, signal);
+  try {
+    return await work();
+  } catch (error) {
+    throwIfStopped(signal);
+    throw error;
+  }
 }
 
 /** While a lock waits for a long transaction everybody queues up behind it: better to let them by and try again. */

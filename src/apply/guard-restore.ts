@@ -12,6 +12,7 @@ import {
   lockTimeoutMs,
   openSession,
   recordInto,
+  untilStopped,
   withLocks,
   type Guarded,
   type GuardOptions,
@@ -128,12 +129,14 @@ async function withRecords(
     await using session = await openSession(options);
     return await withRecords({ ...options, session }, wanted, work);
   }
-  const { session, key } = options;
-  const [exists] = await session.query(tableExists);
-  if ((exists?.['guard'] ?? null) === null) return;
-  const records = (await session.query(recordsQuery, streamKeyParameters(key))) as unknown as Guarded[];
-  const chosen = wanted.flatMap((kind) => records.filter((one) => one.kind === kind));
-  if (chosen.length > 0) await work(session, chosen);
+  const { session, key, signal } = options;
+  await untilStopped(session, signal, async () => {
+    const [exists] = await session.query(tableExists);
+    if ((exists?.['guard'] ?? null) === null) return;
+    const records = (await session.query(recordsQuery, streamKeyParameters(key))) as unknown as Guarded[];
+    const chosen = wanted.flatMap((kind) => records.filter((one) => one.kind === kind));
+    if (chosen.length > 0) await work(session, chosen);
+  });
 }
 
 function labelOf({ kind, relation, name }: Guarded): string {

@@ -23,6 +23,7 @@ import {
   createTable,
   openSession,
   recordInto,
+  untilStopped,
   withLocks,
   type Guarded,
   type GuardOptions,
@@ -117,9 +118,13 @@ export async function guardTables(
   const { log, signal } = options;
   await using session = await openSession(options);
   const parameters = [names.map(({ schema }) => schema), names.map(({ name }) => name)].map(arrayLiteral);
-  await refuseRowSecurity(session, parameters);
-  const replicaRole = await maySetReplicaRole(session);
-  const off = await withLocks(session, log, signal, () => switchOff(session, options, parameters, names));
+  const { replicaRole, off } = await untilStopped(session, signal, async () => {
+    await refuseRowSecurity(session, parameters);
+    return {
+      replicaRole: await maySetReplicaRole(session),
+      off: await withLocks(session, log, signal, () => switchOff(session, options, parameters, names)),
+    };
+  });
   if (off.length > 0) {
     log.notice('switched off on the target until the end position is reached, or `walferry stream cleanup`', {
       objects: off.map(({ kind, relation, name }) => `${kind} ${name} of ${relation}`).join(', '),

@@ -7,6 +7,7 @@ import type { Log } from '../log.js';
 import { connect } from '../postgres/connect.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import { cut } from '../postgres/cut-session.js';
 import { importSnapshot } from '../postgres/snapshot.js';
 import { refusedForMs } from '../postgres/too-many-connections.js';
 
@@ -149,18 +150,4 @@ export class HeldSession {
   async #cut(): Promise<void> {
     if (this.#session !== null) await cut(this.#session);
   }
-}
-
-/** Stop: what runs on the server is cancelled, then the connection is cut; the waiting query fails. */
-async function cut(session: Session): Promise<void> {
-  await session.cancel().catch(() => {});
-  await session.close();
-}
-
-/** For a session that somebody else opened: until this is disposed, the signal ends what it waits for, and itself. */
-export function cutOnAbort(session: Session, signal: AbortSignal | undefined): Disposable {
-  const stop = () => void cut(session);
-  if (signal?.aborted === true) stop();
-  else signal?.addEventListener('abort', stop, { once: true });
-  return { [Symbol.dispose]: () => signal?.removeEventListener('abort', stop) };
 }

@@ -3,10 +3,13 @@ import { expect, test } from 'vitest';
 import { expectEqual, expectLedger } from '../../support/equal.js';
 import {
   cloneFollow,
+  follow,
   openMigration,
   run,
   setEndpos,
+  setupStream,
   streamOptions,
+  succeed,
   type Migration,
 } from '../../support/live-migration.js';
 import { ledgerSchema, startLoad } from '../../support/load.js';
@@ -84,6 +87,58 @@ test('stopped during the copy, and during the stream: it ends within 2 s with ex
   expect((await last.exit).code, last.stderr).toBe(0);
   await expectEqual(source, target);
   await expectLedger(target);
+});
+
+/** A foreign key whose check takes seconds, by an operator that was quick when it was made. */
+const slowKey = `
+  create function slow_less(int, int) returns boolean language sql as 'select pg_catalog.int4lt($1, $2)';
+  create function slow_equal(int, int) returns boolean language sql as 'select pg_catalog.int4eq($1, $2)';
+  create function slow_compare(int, int) returns int language plpgsql as 'begin return pg_catalog.btint4cmp($1, $2); end';
+  create operator <<< (function = slow_less, leftarg = int, rightarg = int);
+  create operator === (function = slow_equal, leftarg = int, rightarg = int);
+  create operator class slow_ops for type int using btree as
+    operator 1 <<<, operator 3 ===, function 1 slow_compare(int, int);
+  create unique index on parent (id slow_ops);
+  alter table child add foreign key (parent) references parent (id);
+  create or replace function slow_equal(int, int) returns boolean language plpgsql as
+    'begin perform pg_catalog.pg_sleep(0.05); return pg_catalog.int4eq($1, $2); end'`;
+
+test('stopped while foreign keys are put back it ends within 2 s, and they are put back by whoever goes on', async () => {
+  await using migration = await openMigration({
+    schema: `create table parent (id int); create table child (id int primary key, parent int);
+      insert into parent select generate_series(1, 100); insert into child select i, i from generate_series(1, 100) i`,
+    onBoth: true,
+  });
+  const { source, target } = migration;
+  await target.sql(slowKey);
+  await setupStream(migration);
+  await source.sql('insert into child values (101, 1)');
+  await setEndpos(migration);
+  const key = async () =>
+    (await target.sql(`select convalidated as valid from pg_constraint where contype = 'f'`))[0]?.['valid'];
+
+  await using following = run(migration, follow(migration));
+  await until('the key is validated', async () => {
+    const running = await target.sql(
+      `select 1 from pg_stat_activity
+        where datname = current_database() and state = 'active' and query ~ '^alter table .* validate constraint'`,
+    );
+    return running.length > 0;
+  });
+  const asked = Date.now();
+  following.kill('SIGTERM');
+  const exit = await following.exit;
+  expect(exit.code, exit.stderr).toBe(22);
+  expect(Date.now() - asked).toBeLessThan(withinMs);
+  expect(exit.stderr).not.toMatch(/ERROR|WARN|\n {4}at /);
+  expect(await key()).toBe('f');
+
+  await target.sql(
+    `create or replace function slow_equal(int, int) returns boolean language sql as 'select pg_catalog.int4eq($1, $2)'`,
+  );
+  await succeed(migration, follow(migration, '--resume'));
+  expect(await key()).toBe('t');
+  await expectEqual(source, target);
 });
 
 test('asked twice it ends at once, and goes on with --resume all the same', async () => {
