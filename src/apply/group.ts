@@ -12,7 +12,7 @@ import type { StreamKey } from '../model/stream-key.js';
 import { guardStatement, moveStatement, streamKeyParameters } from '../postgres/position-row.js';
 import type { UnitReply, WireSession } from '../postgres/wire-session.js';
 import type { Run } from './run.js';
-import type { Statement } from './statement.js';
+import type { Copy, Statement } from './statement.js';
 import type { TouchLog } from './touches.js';
 
 export type GroupBounds = {
@@ -104,6 +104,8 @@ export class GroupPipeline {
   #sentTo: Lsn;
   #applied: Lsn;
   #unitRuns: (Run | null)[] = [];
+  /** The COPY of the open group that was begun and not ended; its check is to follow. */
+  #copy: (Pick<Copy, 'check' | 'once'> & { readonly sql: string }) | null = null;
   #trouble: Failure | null = null;
   #waiting: (() => void) | null = null;
   /** Called after each answer: for a loop that waits for something else. */
@@ -170,17 +172,11 @@ export class GroupPipeline {
     const group = this.#begin();
     group.lastXid = xid;
     this.#touches?.add(run);
+    if (statement.copy !== undefined) return this.#sendCopy(run, statement.sql, statement.copy);
     if (statement.scan) this.#send(scanStatement);
-    if (statement.copy === undefined) {
-      this.#session.send(statement);
-      if (this.#careful) this.#unitRuns.push(run);
-    } else {
-      this.#session.sendCopy(statement.sql, statement.copy.data);
-      if (this.#careful) this.#unitRuns.push(run);
-      const { check, once } = statement.copy;
-      if (!once || !group.checked.has(check)) this.#send(check);
-      group.checked.add(check);
-    }
+    this.#endCopy();
+    this.#session.send(statement);
+    if (this.#careful) this.#unitRuns.push(run);
     if (statement.scan) this.#send(noScanStatement);
   }
 
@@ -220,6 +216,7 @@ export class GroupPipeline {
    * server's error with the run it is about, null where it is about a statement of ours.
    */
   async check(): Promise<{ error: NonNullable<UnitReply['error']>; run: Run | null } | null> {
+    this.#endCopy();
     const runs = this.#unitRuns;
     this.#unitRuns = [];
     const { error, executed } = await this.#session.sync();
@@ -235,7 +232,27 @@ export class GroupPipeline {
     return this.#group;
   }
 
+  /** What is copied next goes on in the same COPY, where that has the same text. */
+  #sendCopy(run: Run, sql: string, copy: Copy): void {
+    if (this.#copy?.sql !== sql) {
+      this.#endCopy();
+      this.#copy = { sql, check: copy.check, once: copy.once };
+      if (this.#careful) this.#unitRuns.push(run);
+    }
+    this.#session.sendCopy(sql, copy.data);
+  }
+
+  #endCopy(): void {
+    if (this.#copy === null || this.#group === null) return;
+    const { check, once } = this.#copy;
+    this.#copy = null;
+    const { checked } = this.#group;
+    if (!once || !checked.has(check)) this.#send(check);
+    checked.add(check);
+  }
+
   #send(sql: string, parameters: readonly string[] = []): void {
+    this.#endCopy();
     this.#session.send({ sql, parameters });
     if (this.#careful) this.#unitRuns.push(null);
   }

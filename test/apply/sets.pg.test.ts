@@ -357,6 +357,23 @@ describe('inserts by COPY', () => {
       statement('commit');
       expect(await session.sync()).toMatchObject({ error: null, tag: 'COMMIT', executed: 4 });
       expect(await session.query('select count(*), min(id) from public.c')).toEqual([['5000', '30000']]);
+      // 5. What the same COPY brings next goes on in it, until something else is sent.
+      statement('begin');
+      for (const from of [40_000, 50_000])
+        session.sendCopy('copy public.c (id, v) from stdin', rows(from, null));
+      session.sendCopy('copy public.c (v, id) from stdin', [Buffer.from('other\t1\n')]);
+      expect(await session.sync()).toMatchObject({ error: null, tag: 'COPY 1', executed: 3 });
+      session.sendCopy('copy public.c (id, v) from stdin', [Buffer.from('2\tother\n')]);
+      expect(await session.query('select count(*), min(id) from public.c')).toEqual([['15002', '1']]);
+      session.sendCopy('copy public.c (id, v) from stdin', [Buffer.from('3\tother\n')]);
+      statement('commit');
+      expect(await session.sync()).toMatchObject({ error: null, tag: 'COMMIT', executed: 2 });
+      // 6. One that is open does not keep the session from being settled.
+      statement('begin');
+      session.sendCopy('copy public.c (id, v) from stdin', [Buffer.from('4\tother\n')]);
+      session.flush();
+      await session.settle();
+      expect(await session.query('select count(*) from public.c')).toEqual([['15003']]);
     } finally {
       session.close();
     }
