@@ -4,7 +4,7 @@
  * read once with each group's letters, and a reading counts when the command it finds belongs to that group.
  */
 import { takesValue, type Group } from './option.js';
-import { options, optionsOf } from './options.js';
+import { options, optionsOf, valueFollows, type KnownOption } from './options.js';
 
 /** A command's place in the tree, as far as dispatch needs it. */
 export type Place = { readonly path: string; readonly group: Group };
@@ -23,10 +23,10 @@ export function dispatch(argv: readonly string[], places: readonly Place[]): Dis
   const byPath = new Map(places.map((place) => [place.path, place]));
   const words = wordsOf(places);
   for (const group of new Set(places.map((place) => place.group))) {
-    const found = walk(argv, words, byPath, valueTakers(group, places));
+    const found = walk(argv, words, byPath, knownIn(group, places));
     if (found.kind === 'command' && byPath.get(found.path)?.group === group) return found;
   }
-  return walk(argv, words, byPath, valueTakers(null, places));
+  return walk(argv, words, byPath, knownIn(null, places));
 }
 
 /** Path of a group (the root is '') to the words that may follow. */
@@ -43,28 +43,19 @@ function wordsOf(places: readonly Place[]): ReadonlyMap<string, ReadonlySet<stri
   return words;
 }
 
-/** Names and letters after which a value follows. Without a group: those of every group, long names only. */
-function valueTakers(group: Group | null, places: readonly Place[]): ReadonlySet<string> {
-  if (group === null) {
-    return new Set(options.filter(takesValue).flatMap((option) => option.names.map((name) => `--${name}`)));
-  }
+/** What commands of the group know. Without a group: every long name after which a value follows. */
+function knownIn(group: Group | null, places: readonly Place[]): readonly KnownOption[] {
+  if (group === null) return options.filter(takesValue).map((option) => ({ option, letter: null }));
   // A command's own options may hide a group's (--endpos): take any command's view.
   const known = places.filter((place) => place.group === group).flatMap(({ path }) => optionsOf(group, path));
-  return new Set(
-    known
-      .filter(({ option }) => takesValue(option))
-      .flatMap(({ option, letter }) => [
-        ...option.names.map((name) => `--${name}`),
-        ...(letter === null ? [] : [`-${letter}`]),
-      ]),
-  );
+  return [...new Map(known.map((one) => [one.option.id, one])).values()];
 }
 
 function walk(
   argv: readonly string[],
   words: ReadonlyMap<string, ReadonlySet<string>>,
   commands: ReadonlyMap<string, Place>,
-  takers: ReadonlySet<string>,
+  known: readonly KnownOption[],
 ): Dispatch {
   let path = '';
   const rest: string[] = [];
@@ -76,7 +67,7 @@ function walk(
     }
     if (token.startsWith('-') && token.length > 1) {
       rest.push(token);
-      if (wantsNext(token, takers) && i + 1 < argv.length) rest.push(argv[(i += 1)] ?? '');
+      if (valueFollows(token, known) && i + 1 < argv.length) rest.push(argv[(i += 1)] ?? '');
       continue;
     }
     const next = path === '' ? token : `${path} ${token}`;
@@ -85,12 +76,4 @@ function walk(
     else return { kind: 'unknown', path, word: token };
   }
   return commands.has(path) ? { kind: 'command', path, rest } : { kind: 'group', path, rest };
-}
-
-/** Whether the value of this option is the next word: `--dir`, `-D`, `-cD`, but not `--dir=x` nor `-Dx`. */
-function wantsNext(token: string, takers: ReadonlySet<string>): boolean {
-  if (token.startsWith('--')) return takers.has(token);
-  const letters = Array.from(token.slice(1));
-  const first = letters.findIndex((letter) => takers.has(`-${letter}`));
-  return first !== -1 && first === letters.length - 1;
 }

@@ -2,7 +2,7 @@
  * Every option there is, pgcopydb's and ours, one row each (reference: pgcopydb 2.1 and 1.3). The parser, the help
  * and the settings are made from this table; an option that is missing here does not exist.
  */
-import type { Group, Option, Spelling, ValueKind } from './option.js';
+import { takesValue, type Group, type Option, type Spelling, type ValueKind } from './option.js';
 
 const port: ValueKind = { type: 'integer', min: 1, max: 65_535 };
 const jobs: ValueKind = { type: 'integer', min: 1, max: 128 };
@@ -507,4 +507,23 @@ export function optionsOf(group: Group, path: string): KnownOption[] {
     }
   }
   return known;
+}
+
+/**
+ * Whether the value of this option is the next word: `--dir`, `--di`, `-D`, `-cD`, but not `--dir=x` nor `-Dx`. A name
+ * that several options have, or begin with, counts as that of one that takes a value.
+ */
+export function valueFollows(word: string, known: readonly KnownOption[]): boolean {
+  if (word.startsWith('--')) {
+    if (word.includes('=')) return false;
+    const name = word.slice(2);
+    const exact = known.filter(({ option }) => option.names.includes(name));
+    const begun = known.filter(({ option }) => option.names.some((candidate) => candidate.startsWith(name)));
+    return (exact.length > 0 ? exact : begun).some(({ option }) => takesValue(option));
+  }
+  if (!word.startsWith('-')) return false;
+  const takers = new Set(known.filter(({ option }) => takesValue(option)).map(({ letter }) => letter));
+  const letters = Array.from(word.slice(1));
+  const first = letters.findIndex((letter) => takers.has(letter));
+  return first !== -1 && first === letters.length - 1;
 }

@@ -14,6 +14,7 @@ describe('a command line means a command', () => {
     // A value that is a command's word stays a value.
     ['--dir clone stream replay', 'stream replay', '--dir clone'],
     ['-S ping clone', 'clone', '-S ping'],
+    ['--sou ping --drop clone', 'clone', '--sou ping --drop'],
     // One letter, two meanings: --table-jobs with a value for clone, --json for the sentinel.
     ['-J 4 clone', 'clone', '-J 4'],
     ['-J stream sentinel get', 'stream sentinel get', '-J'],

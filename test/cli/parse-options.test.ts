@@ -77,20 +77,54 @@ describe('options', () => {
     ],
     ['stream sentinel get', ['--endpos'], [['show-endpos', null]]],
     ['follow', ['--endpos', '0/1'], [['endpos', '0/1']]],
+    // Names that are only begun, as getopt_long takes them.
+    [
+      'clone',
+      ['--split-max', '3', '--drop', '--table-j=2', '--dir', '--drop'],
+      [
+        ['split-max-parts', '3'],
+        ['drop-if-exists', null],
+        ['table-jobs', '2'],
+        ['dir', '--drop'],
+      ],
+    ],
+    // A name in full is no beginning of another one.
+    ['clone', ['--filter', 'f'], [['filters', 'f']]],
+    [
+      'clone',
+      ['--monitor', '--skip-ext-comment'],
+      [
+        ['monitor', null],
+        ['skip-ext-comments', null],
+      ],
+    ],
   ])('of %s: %j', (path, words, given) => {
     expect(parse(path, words)).toEqual({ given, operands: [], problems: [] });
   });
 
   test.each([
-    ['clone', ['--sorce=postgres://u:secret@h/d'], ['unknown option --sorce']],
+    ['clone', ['--sorce=postgres://u:secret@h/d'], ['unknown option --sorce; did you mean --source?']],
     ['clone', ['--bogus', 'x', '--other', '--follow'], ['unknown option --bogus', 'unknown option --other']],
     ['clone', ['-Wsecret'], ['unknown option -W']],
     ['clone', ['--follow=yes'], ['the option --follow takes no value']],
     ['clone', ['--source'], ['the option --source needs a value']],
     ['clone', ['-J'], ['the option --table-jobs needs a value']],
-    ['compare data', ['--follow'], ['unknown option --follow']],
-    ['snapshot', ['--target', 'x'], ['unknown option --target']],
-    ['stream sentinel set startpos', ['--current'], ['unknown option --current']],
+    [
+      'clone',
+      ['--large-object-jobs', '8'],
+      ['unknown option --large-object-jobs; did you mean --large-objects-jobs?'],
+    ],
+    [
+      'clone',
+      ['--skip-e', '--re=x'],
+      [
+        'the option --skip-e may be one of --skip-extensions, --skip-ext-comments',
+        'the option --re may be one of --restore-jobs, --requirements, --restart, --resume, --replay-no-op-updates',
+      ],
+    ],
+    ['compare data', ['--follow'], ['compare data has no option --follow']],
+    ['snapshot', ['--target', 'x'], ['snapshot has no option --target']],
+    ['stream sentinel set startpos', ['--current'], ['stream sentinel set startpos has no option --current']],
   ])('of %s that do not fit: %j', (path, words, problems) => {
     expect(parse(path, words).problems).toEqual(problems);
   });
