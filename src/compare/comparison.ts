@@ -101,7 +101,7 @@ export type TableComparison = TableName & {
   readonly rows?: RowDifferences;
   /**
    * Compared while the target follows: the sides were read at different moments, so that their contents may differ
-   * without a difference. `changing` rows were written at every look, and are not known to be equal.
+   * without a difference. `changing` rows were being written, and are not known to be equal.
    */
   readonly moving?: { readonly changing: number };
 };

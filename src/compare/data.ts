@@ -21,7 +21,6 @@ import type { Session } from '../postgres/connect.js';
 import type { DataComparison, PlannedTable, TableComparison } from './comparison.js';
 import { compareExtraChildren, withoutDiffering } from './extra-children.js';
 import { Moments, TargetPosition } from './moments.js';
-import { MovedRows } from './moved.js';
 import { compareMoving, type MovingOutcome } from './moving.js';
 import { openComparison, type OpenComparison } from './opening.js';
 import type { CompareDataOptions, CompareDepth } from './options.js';
@@ -29,7 +28,8 @@ import { Progress } from './progress.js';
 import { forgetProofs, Proofs } from './proofs.js';
 import type { TableReader, Unit } from './reading.js';
 import type { Pair } from './sides.js';
-import { bytesOf, cut, TableWork, type Moving } from './table-work.js';
+import { bytesOf, cutTable, TableWork, type Moving } from './table-work.js';
+import { WrittenSince } from './written-since.js';
 
 /**
  * Compares the data of all ordinary tables and leaf partitions, unlogged ones too; not those of extensions, of
@@ -48,7 +48,7 @@ async function compareWith(
   const progress = new Progress(plan.tables, options.onProgress);
   const work: TableWork[] = [];
   for (const table of plan.tables) {
-    if (table.kind === 'read') work.push(new TableWork(table, await cut(table, first, options)));
+    if (table.kind === 'read') work.push(new TableWork(await cutTable(table, first, options)));
     else progress.tableDone(table, unread(table));
   }
   // The largest first, so that the end is not one worker with a large table.
@@ -112,7 +112,7 @@ function besideWorkers(
   signal: AbortSignal | undefined,
 ): Moving {
   const moments = new Moments(following, new TargetPosition(target, following));
-  return { moments, moved: new MovedRows(source, moments, reader, signal) };
+  return { moments, since: new WrittenSince(source, moments, reader, signal) };
 }
 
 async function compareStill(

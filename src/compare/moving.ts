@@ -5,7 +5,7 @@
  * No row escapes: its key decides which bucket it is in (checksum.ts), whatever is written to it. Where a bucket is
  * equal, all keys of it are, at the first moment. Of a bucket that differs every key is read, at a later moment: equal
  * then, or a candidate. A row of a table without a key is its own key: written, it is another row. A row that gets
- * another key, or another piece, is looked at behind all pieces (moved.ts).
+ * another key, or another piece, is looked at behind all pieces (written-since.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Side } from '../failure.js';
@@ -14,6 +14,7 @@ import type { Session } from '../postgres/connect.js';
 import type { BucketSums } from './checksum.js';
 import type { TableDifference } from './comparison.js';
 import { findDifferingRows, type DifferingRows } from './differing.js';
+import type { Horizon } from './horizon.js';
 import { patientWritersMs, type Moment, type Moments } from './moments.js';
 import { bucketsFor } from './pieces.js';
 import type { ReadTable, TableReader, Unit } from './reading.js';
@@ -34,12 +35,9 @@ export type MovingOutcome = {
    * tell, because the table was written all the while.
    */
   readonly low: Lsn | null;
-  /** What the reading of the whole piece has not seen was written by this transaction or a later one. */
-  readonly horizon: bigint;
+  /** What the reading of the whole piece has not seen is behind this. */
+  readonly horizon: Horizon;
 };
-
-/** The part of it that can be added up. */
-export type Settled = Pick<MovingOutcome, 'differing' | 'changing' | 'low'>;
 
 // A busy row is equal at one of these looks, or it is one that changes all the time.
 const looks = 12;
@@ -62,14 +60,9 @@ export async function compareMoving(
   const { oid } = unit.table.source;
   const at = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, oid, read);
   for (let attempt = 1; ; attempt += 1) {
-    const read = async (session: Session) => ({
-      sums: await reader.sums(session, unit),
-      horizon: session.side === 'source' ? await reader.horizon(session) : 0n,
-    });
-    const whole = await moments.read(pair, oid, read, patientWritersMs);
-    const { low } = whole;
-    const { sums: source, horizon } = whole.source;
-    const { sums: target } = whole.target;
+    const horizon = await reader.horizon(pair.source);
+    const whole = await moments.read(pair, oid, (session) => reader.sums(session, unit), patientWritersMs);
+    const { source, target, low } = whole;
     const sums = { source, target };
     const buckets = differingBuckets(source, target).map(({ bucket }) => bucket);
     if (buckets.length === 0) return { sums, differing: nothing, changing: [], low, horizon };
@@ -132,16 +125,17 @@ const nothing: DifferingRows = { source: new Map(), target: new Map(), keys: [],
 
 type Look = (keys: readonly string[]) => Promise<Moment<SideRows>>;
 
-/** Looks at rows until each is settled, but not for ever. */
+/** Looks at rows until each is settled, but not for ever: so many times. */
 export async function settleKeys(
   keys: readonly string[],
   look: Look,
   signal: AbortSignal | undefined,
+  most = looks,
 ): Promise<{ differing: DifferingRows; changing: readonly string[] }> {
   const found: Record<Side, Map<string, RowGroup>> = { source: new Map(), target: new Map() };
   let pending = keys;
   let before: Observed | null = null;
-  for (let round = 1; pending.length > 0 && round <= looks; round += 1) {
+  for (let round = 1; pending.length > 0 && round <= most; round += 1) {
     if (round > 2) await pauseBefore(round - 2, signal);
     signal?.throwIfAborted();
     const now: Observed = await look(pending);
@@ -167,21 +161,22 @@ async function pauseBefore(round: number, signal: AbortSignal | undefined): Prom
   });
 }
 
-/** Adds up what came of the units of a table, and of the rows that were looked at again: a row may be in several. */
-export function addOutcomes(outcomes: readonly Settled[]): Settled {
-  const all = (side: Side) => new Map(outcomes.flatMap(({ differing }) => [...differing[side]]));
+/** Adds up rows that differ: one may be in several. */
+export function addDiffering(parts: readonly DifferingRows[]): DifferingRows {
+  const all = (side: Side) => new Map(parts.flatMap((part) => [...part[side]]));
   return {
-    differing: {
-      source: all('source'),
-      target: all('target'),
-      keys: [...new Set(outcomes.flatMap(({ differing }) => differing.keys))],
-      complete: outcomes.every(({ differing }) => differing.complete),
-    },
-    changing: [...new Set(outcomes.flatMap(({ changing }) => changing))],
-    low: outcomes.reduce<Lsn | null>(
-      (low, one, at) =>
-        at === 0 ? one.low : low === null || one.low === null ? null : earlierLsn(low, one.low),
-      null,
-    ),
+    source: all('source'),
+    target: all('target'),
+    keys: [...new Set(parts.flatMap(({ keys }) => keys))],
+    complete: parts.every(({ complete }) => complete),
   };
+}
+
+/** Up to where the rows of all pieces are known to be equal; null where that is not known of one. */
+export function lowOf(outcomes: readonly MovingOutcome[]): Lsn | null {
+  const [first, ...more] = outcomes.map(({ low }) => low);
+  return more.reduce<Lsn | null>(
+    (low, one) => (low === null || one === null ? null : earlierLsn(low, one)),
+    first ?? null,
+  );
 }

@@ -8,7 +8,7 @@
  *            times, uuid; never text: its collation may differ), and in whose order the rows lie about. The same
  *            rows are in the same piece on both sides: each piece is compared for itself, at a position of its own.
  *            A column of the key before others: by one of these a row that is written goes to another piece more
- *            often, and is looked at once more for that (moved.ts). Pieces are read upwards, nulls first: such values
+ *            often, and is looked at once more for that (written-since.ts). Pieces are read upwards, nulls first: such values
  *            mostly grow.
  * 3. whole   Everything else.
  */

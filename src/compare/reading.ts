@@ -16,6 +16,7 @@ import {
   type Sums,
 } from './checksum.js';
 import type { PlannedTable } from './comparison.js';
+import { fetchHorizon, type Horizon } from './horizon.js';
 import type { Piece } from './pieces.js';
 import { addSums, keyCondition, type HashedRow } from './rows.js';
 
@@ -28,9 +29,6 @@ export type Unit = {
   readonly pieces: readonly Piece[];
   readonly buckets: Buckets;
 };
-
-// Since 13 these functions have other names, and they are still there under these.
-const horizonSql = `select pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())::text as xid`;
 
 /** Reads tables with one kind of hash. */
 export class TableReader {
@@ -54,10 +52,9 @@ export class TableReader {
     return all.length === 1 && all[0] !== undefined ? all[0] : addSums(all);
   }
 
-  /** What the session's snapshot does not see was written by this transaction or a later one. */
-  async horizon(session: Session): Promise<bigint> {
-    const [row] = await session.query(horizonSql);
-    return BigInt(row?.['xid'] ?? 0);
+  /** To be asked before a piece is read, which is then known to have seen everything else. */
+  async horizon(session: Session): Promise<Horizon> {
+    return await fetchHorizon(session);
   }
 
   async count(session: Session, { table, pieces }: Unit): Promise<BucketSums> {
@@ -103,25 +100,25 @@ export class TableReader {
     return found;
   }
 
-  /**
-   * The keys of the rows that match, a portion at a time, until there are no more or `take` has enough. In a transaction,
-   * which has to be there.
-   */
-  async keys(
+  /** Puts the keys of the rows that match aside, so many at most, for {@link fetchKeys}, also behind the transaction. */
+  async declareKeys(
     session: Session,
     table: ReadTable,
     condition: string,
-    portion: number,
-    take: (keys: readonly string[]) => Promise<'more' | 'enough'>,
+    cursor: string,
+    most: number,
   ): Promise<void> {
     const sql = keysSql(this.#scope(session.side, table, condition), table.source.key ?? []);
-    const context = `could not look for rows of ${relationLabel(table)} that were written meanwhile`;
-    await session.query(`declare written no scroll cursor for ${sql}`, [], context);
-    for (;;) {
-      const rows = await session.query(`fetch ${portion} from written`, [], context);
-      if (rows.length === 0 || (await take(rows.map((row) => row['key'] ?? ''))) === 'enough') break;
-    }
-    await session.query('close written');
+    await session.query(
+      `declare ${cursor} no scroll cursor with hold for ${sql} limit ${most}`,
+      [],
+      `could not look for rows of ${relationLabel(table)} that were written meanwhile`,
+    );
+  }
+
+  /** So many of them; none when there are no more. */
+  async fetchKeys(session: Session, cursor: string, count: number): Promise<string[]> {
+    return (await session.query(`fetch ${count} from ${cursor}`)).map((row) => row['key'] ?? '');
   }
 
   /** By key: a hash of each cell, in the order of the table's columns. */

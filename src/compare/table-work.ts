@@ -6,9 +6,9 @@ import { fetchBounds } from './bounds.js';
 import { contentsOf, type Buckets, type BucketSums } from './checksum.js';
 import { judge, type ListedTable, type TableComparison, type TableContents } from './comparison.js';
 import { describeDifferingRows, findDifferingRows } from './differing.js';
+import type { Cut } from './horizon.js';
 import type { Moments } from './moments.js';
-import type { MovedRows, Seen } from './moved.js';
-import { addOutcomes, judgeMoving, type MovingOutcome, type Settled } from './moving.js';
+import { addDiffering, judgeMoving, lowOf, type MovingOutcome } from './moving.js';
 import type { CompareDataOptions, CompareDepth } from './options.js';
 import {
   blockConditions,
@@ -24,16 +24,24 @@ import {
 import type { ReadTable, TableReader, Unit } from './reading.js';
 import { addSums } from './rows.js';
 import type { Pair } from './sides.js';
+import type { WrittenSince } from './written-since.js';
+
+/** A table and the units that it is read in; `by` where they are pieces by a column. */
+export type CutTable = {
+  readonly table: ReadTable;
+  readonly units: readonly Unit[];
+  readonly by: Cut | null;
+};
 
 /**
  * The units that a table is read in. While nothing changes, each side by its own blocks, one piece a unit. Else by a
  * column, where there is one, so that each unit has a moment of its own; or the whole table at one moment, piece by piece.
  */
-export async function cut(
+export async function cutTable(
   table: ReadTable,
   { source, target }: Pair,
   options: CompareDataOptions,
-): Promise<Unit[]> {
+): Promise<CutTable> {
   const moving = (options.following ?? null) !== null;
   const facts = {
     source: { ...table.source, serverVersion: source.serverVersion },
@@ -46,15 +54,18 @@ export async function cut(
     // The rows of differing buckets are read at later moments, when they may have been written.
     by: moving ? table.source.key : null,
   });
-  const units = (parts: readonly (readonly Piece[])[]) => {
+  const units = (parts: readonly (readonly Piece[])[], by: Cut | null = null): CutTable => {
     const buckets = bucketsOf(rowsOf(table) / parts.length);
-    return parts.map((pieces): Unit => ({ table, pieces, buckets }));
+    return { table, units: parts.map((pieces) => ({ table, pieces, buckets })), by };
   };
   if (count === 1) return units([[wholeTable]]);
   const order = moving ? chooseOrder(facts.source, facts.target) : null;
   if (order !== null) {
     const bounds = await fetchBounds(source, table.source, order, count);
-    return units(orderPieces(order, bounds).map((piece) => [piece]));
+    return units(
+      orderPieces(order, bounds).map((piece) => [piece]),
+      { ...order, bounds },
+    );
   }
   const blocks = (side: Side) =>
     readsByBlocks(facts[side]) ? blockConditions(facts[side].pages, count) : null;
@@ -64,7 +75,7 @@ export async function cut(
   if (moving) return units([pieces]);
   // One number of buckets for all, since their sums are added up.
   const buckets = bucketsOf(rowsOf(table));
-  return pieces.map((piece) => ({ table, pieces: [piece], buckets }));
+  return { table, units: pieces.map((piece) => ({ table, pieces: [piece], buckets })), by: null };
 }
 
 // Narrow rows; only the number of buckets depends on it.
@@ -84,31 +95,30 @@ export function bytesOf({ source, target }: ReadTable): number {
 type Outcome = Pick<MovingOutcome, 'sums'> | MovingOutcome;
 
 /** What is needed while changes flow. */
-export type Moving = { readonly moments: Moments; readonly moved: MovedRows };
+export type Moving = { readonly moments: Moments; readonly since: WrittenSince };
 
 /** A table under way: what came of its units, until all of them are there. */
 export class TableWork {
   readonly table: ReadTable;
   readonly units: readonly Unit[];
-  readonly #outcomes: Outcome[] = [];
-  readonly #seen: Seen[] = [];
-  #moved: readonly Settled[] = [];
+  readonly #by: Cut | null;
+  readonly #outcomes = new Map<Unit, Outcome>();
 
-  constructor(table: ReadTable, units: readonly Unit[]) {
+  constructor({ table, units, by }: CutTable) {
     this.table = table;
     this.units = units;
+    this.#by = by;
   }
 
   /** Takes what came of a unit; true once it has them all. */
   add(unit: Unit, outcome: Outcome): boolean {
-    this.#outcomes.push(outcome);
-    if ('horizon' in outcome) this.#seen.push({ unit, outcome });
-    return this.#outcomes.length === this.units.length;
+    this.#outcomes.set(unit, outcome);
+    return this.#outcomes.size === this.units.length;
   }
 
   /** Up to where all its rows are known to be equal; null where that is not known. */
   get low(): Lsn | null {
-    return this.#settled().low;
+    return lowOf(this.#moving());
   }
 
   /** The verdict where nothing changes, with the differing rows if they are wanted. */
@@ -134,15 +144,22 @@ export class TableWork {
     return { schema, name, source, target, difference, rows };
   }
 
-  /** The verdict on a table that is followed: its rows were settled already. */
-  async movingResult(pair: Pair, reader: TableReader, { moments, moved }: Moving): Promise<TableComparison> {
+  /** The verdict on a table that is followed: its rows were settled already, but for those that no unit has seen. */
+  async movingResult(pair: Pair, reader: TableReader, { moments, since }: Moving): Promise<TableComparison> {
     const { table } = this;
     const { schema, name } = table;
-    this.#moved = await moved.settle(pair, table, this.#seen);
-    const { differing, changing: busy } = this.#settled();
+    const outcomes = this.#moving();
+    const later = await since.settle(pair, table, this.#by, outcomes);
+    const differing = addDiffering(
+      [...outcomes, ...(later === null ? [] : [later])].map((one) => one.differing),
+    );
+    const busy = new Set(outcomes.flatMap(({ changing }) => changing));
+    for (const key of later?.again ?? []) busy.delete(key);
+    for (const key of later?.changing ?? []) busy.add(key);
+    for (const key of differing.keys) busy.delete(key);
     const source = contentsOf(this.#sums('source').values());
     const target = contentsOf(this.#sums('target').values());
-    const moving = { changing: busy.length };
+    const moving = { changing: busy.size + (later?.left ?? 0) };
     const difference = judgeMoving(differing);
     if (difference?.kind !== 'values') return { schema, name, source, target, difference, moving };
     const both = <T>(read: (session: Session) => Promise<T>) => moments.read(pair, table.source.oid, read);
@@ -153,11 +170,15 @@ export class TableWork {
     return { schema, name, source, target, difference, rows, moving };
   }
 
-  #settled(): Settled {
-    return addOutcomes([...this.#seen.map(({ outcome }) => outcome), ...this.#moved]);
+  /** In the order of the units. */
+  #moving(): MovingOutcome[] {
+    return this.units.flatMap((unit) => {
+      const outcome = this.#outcomes.get(unit);
+      return outcome !== undefined && 'horizon' in outcome ? [outcome] : [];
+    });
   }
 
   #sums(side: Side): BucketSums {
-    return addSums(this.#outcomes.map(({ sums }) => sums[side]));
+    return addSums([...this.#outcomes.values()].map(({ sums }) => sums[side]));
   }
 }

@@ -9,6 +9,7 @@ import {
   type TableComparison,
 } from '../../src/compare/comparison.js';
 import type { DifferingRows } from '../../src/compare/differing.js';
+import type { Horizon } from '../../src/compare/horizon.js';
 import { compareMoving, judgeMoving } from '../../src/compare/moving.js';
 import { Moments, TargetPosition } from '../../src/compare/moments.js';
 import { wholeTable } from '../../src/compare/pieces.js';
@@ -125,8 +126,8 @@ describe('buckets too large to be looked into', () => {
       );
     }
 
-    override horizon(): Promise<bigint> {
-      return Promise.resolve(1n);
+    override horizon(): Promise<Horizon> {
+      return Promise.resolve({ next: 1n, running: [] });
     }
 
     override rows({ side }: Session): Promise<HashedRow[]> {

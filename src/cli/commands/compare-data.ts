@@ -48,7 +48,7 @@ export const command: Command = {
     const busy = tables.filter((table) => (table.moving?.changing ?? 0) > 0);
     for (const table of busy) {
       log.warn(
-        `${relationLabel(table)}: ${table.moving?.changing} rows changed at every look and were not compared: compare again, at the latest when nobody writes any more`,
+        `${relationLabel(table)}: ${table.moving?.changing} rows were being written and were not compared: compare again, at the latest when nobody writes any more`,
       );
     }
     const rows = tables.reduce((sum, table) => sum + (table.source?.rows ?? 0n), 0n);
