@@ -304,7 +304,7 @@ export async function checkLargeObjects(
       'stream.large-objects',
       'large objects',
       'copied once, changes to them cannot be followed: logical decoding does not carry them',
-      'Do not write to them until the switch, or copy them again then: walferry copy blobs',
+      'Do not write to them until the switch, or copy them again then: `walferry copy blobs`',
     ),
   ];
 }

@@ -1,5 +1,6 @@
 /** What `clone`, `copy`, `dump` and `restore` make of their options in common. */
 import type { CloneJobs, CopyChoices, Problem, RestoreChoices } from '../clone/options.js';
+import type { NextCommands } from '../follow/announce.js';
 import type { CloneRunOptions } from '../follow/clone-run.js';
 import type { Log } from '../log.js';
 import { preflightOf } from './check-options.js';
@@ -24,6 +25,7 @@ export async function cloneRunOptions(
     request: { resume: settings.resume, restart: settings.restart },
     notConsistent: settings.notConsistent,
     resumeLine: context.resumeCommand,
+    next: nextCommands(context),
     jobs: jobsOf(settings),
     filters: await filtersOf(settings),
     copy: copyChoicesOf(settings),
@@ -45,6 +47,20 @@ export async function cloneRunOptions(
     signal,
   };
   return { ...options, preflight: preflightOf(context, options) };
+}
+
+/** The commands that end a migration, as this call would have to make them. */
+function nextCommands({ otherCommand }: Pick<CommandContext, 'otherCommand'>): NextCommands {
+  return {
+    cutover: otherCommand({ path: 'cutover', group: 'K' }),
+    setEndpos: otherCommand({
+      path: 'stream sentinel set endpos',
+      group: 'S',
+      words: ['--current'],
+    }),
+    compare: otherCommand({ path: 'compare data', group: 'C' }),
+    cleanup: otherCommand({ path: 'stream cleanup', group: 'T' }),
+  };
 }
 
 /** How objects are restored. Reads the file of --requirements; throws `usage` when it cannot. */

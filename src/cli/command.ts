@@ -14,6 +14,7 @@
  */
 import type { Log, LogTail } from '../log.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import type { OtherCommand } from './command-line.js';
 import type { Group } from './option.js';
 import type { ProgressLine } from './progress-line.js';
 import type { Settings } from './settings.js';
@@ -81,4 +82,6 @@ export type CommandContext = {
   readonly environment: NodeJS.ProcessEnv;
   /** The command line that goes on with this run, for messages: `walferry clone --follow --resume`. No passwords. */
   readonly resumeCommand: string;
+  /** The command line of another command for the same run, for messages. No passwords. */
+  readonly otherCommand: (other: OtherCommand) => string;
 };

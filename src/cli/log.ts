@@ -30,6 +30,8 @@ const colours: Readonly<Record<string, string>> = {
 const plain = '\u001b[0m';
 
 export type LogOptions = {
+  /** As the program was called: commands in messages (`` `walferry …` ``) are to be called so too, for the defaults differ. */
+  readonly program: 'walferry' | 'pgcopydb';
   readonly settings: LogSettings;
   readonly secrets: Secrets;
   readonly progress: ProgressLine;
@@ -53,7 +55,7 @@ type Line = {
 
 /** Makes the log. Throws `usage` when the log file cannot be opened. */
 export function makeLog(options: LogOptions): OpenLog {
-  const { settings, secrets, progress, stderr } = options;
+  const { program, settings, secrets, progress, stderr } = options;
   const now = options.now ?? (() => new Date());
   const terminal = stderr.isTTY === true;
   const timeFormat = settings.timeFormat ?? (terminal ? '%H:%M:%S' : '%Y-%m-%d %H:%M:%S');
@@ -104,7 +106,10 @@ export function makeLog(options: LogOptions): OpenLog {
     (level: keyof typeof levels) =>
     (message: string, fields?: LogFields): void => {
       if (!logger.isLevelEnabled(level)) return;
-      logger[level](fields === undefined ? {} : secrets.redactFields(fields), secrets.redact(message));
+      logger[level](
+        fields === undefined ? {} : secrets.redactFields(fields),
+        calledAs(program, secrets.redact(message)),
+      );
     };
   return {
     tail,
@@ -118,6 +123,11 @@ export function makeLog(options: LogOptions): OpenLog {
       if (file !== null) closeSync(file);
     },
   };
+}
+
+/** Names the commands of a message by the program that was called: another name has other defaults, another directory too. */
+function calledAs(program: LogOptions['program'], message: string): string {
+  return program === 'walferry' ? message : message.replaceAll('`walferry ', `\`${program} `);
 }
 
 function openLogFile(path: string | null): number | null {

@@ -7,8 +7,8 @@
 import { homedir } from 'node:os';
 import { asFailure, Failure, isStop } from '../failure.js';
 import type { Command, CommandContext } from './command.js';
-import { resumeCommandLine } from './command-line.js';
-import type { OpenLog } from './log.js';
+import { otherCommandLine, resumeCommandLine } from './command-line.js';
+import type { LogOptions, OpenLog } from './log.js';
 import { loadDirectCommand } from './direct.js';
 import { parseOptions, type ParsedLine } from './parse-options.js';
 import { makeProgressLine } from './progress-line.js';
@@ -158,7 +158,7 @@ export async function runCommand(
   const progress = makeProgressLine(call.stderr, read.log.format === 'text' && read.log.level !== 'error');
   let log: OpenLog;
   try {
-    log = await openLog(call, read.log, secrets, progress);
+    log = await openLog(call, program, read.log, secrets, progress);
   } catch (error) {
     call.stderr.write(`${secrets.redact(asFailure(error).message)}\n`);
     return asFailure(error).policy.exit;
@@ -209,6 +209,7 @@ export async function runCommand(
       progress,
       environment: call.environment,
       resumeCommand,
+      otherCommand: (other) => otherCommandLine({ program, given: line.given }, other, secrets),
     } satisfies CommandContext);
   } catch (error) {
     const failure = stopped(error, stops.signal) ?? asFailure(error);
@@ -224,12 +225,14 @@ export async function runCommand(
 
 async function openLog(
   call: Call,
+  program: LogOptions['program'],
   settings: LogSettings,
   secrets: Secrets,
   progress: CommandContext['progress'],
 ): Promise<OpenLog> {
   const { makeLog } = await import('./log.js');
   return makeLog({
+    program,
     settings,
     secrets,
     progress,

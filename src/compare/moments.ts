@@ -193,7 +193,7 @@ function standstill(applied: Lsn | null, lsn: Lsn): Failure {
     `the target does not get on: it ${where}, and has to reach ${formatLsn(lsn)} to be compared`,
     {
       remedy:
-        'See that its run goes on and applies (walferry list progress). Once it has ended and nobody writes, compare again.',
+        'See that its run goes on and applies (`walferry list progress`). Once it has ended and nobody writes, compare again.',
     },
   );
 }

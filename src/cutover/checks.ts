@@ -222,7 +222,7 @@ function judgeUnfollowed({ largeObjects, configuration }: CheckFacts): Check[] {
   if (largeObjects) {
     lines.push({
       level: 'note',
-      text: 'large objects are in no stream and are not compared: those written since the copy are on the target as they were (walferry copy blobs copies them again)',
+      text: 'large objects are in no stream and are not compared: those written since the copy are on the target as they were (`walferry copy blobs` copies them again)',
     });
   }
   if (configuration.length > 0) {

@@ -43,21 +43,32 @@ function stepLine({ step, tables, indexes }: CloneProgress, jobs: CloneJobs): st
   }
 }
 
+/** What is run next, each as a command line that finds this run: its directory and its servers are not always the default. */
+export type NextCommands = {
+  readonly cutover: string;
+  readonly setEndpos: string;
+  readonly compare: string;
+  readonly cleanup: string;
+};
+
 /** The copy of a clone that goes on following. */
-export function announceCopied(log: Log, { tables }: CloneSummary, seconds: number): void {
+export function announceCopied(
+  log: Log,
+  { tables }: CloneSummary,
+  seconds: number,
+  { cutover, setEndpos }: NextCommands,
+): void {
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
   log.info(
     `the copy is complete: ${tables.length} tables, ${rows} rows in ${seconds.toFixed(0)} s; the target now follows the source`,
   );
-  log.info(
-    'switch with: walferry cutover; or by hand, when the application has stopped writing: walferry stream sentinel set endpos --current',
-  );
+  log.info(`switch with: ${cutover}; or by hand, when the application has stopped writing: ${setEndpos}`);
 }
 
 /** The end of a migration. */
-export function announceEnd(log: Log): void {
+export function announceEnd(log: Log, { compare, cleanup }: NextCommands): void {
   log.info(
     'all changes up to the end position that was reached are on the target, with sequences, foreign keys and triggers. Next: ' +
-      'walferry compare data; point the application to the target; walferry stream cleanup',
+      `${compare}; point the application to the target; ${cleanup}`,
   );
 }

@@ -46,7 +46,7 @@ import { ensureTargetSchema } from '../postgres/target-schema.js';
 import { fetchDoneTasks } from '../postgres/task-table.js';
 import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from './filter-scope.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
-import { announceCopied, announceEnd, announceSteps } from './announce.js';
+import { announceCopied, announceEnd, announceSteps, type NextCommands } from './announce.js';
 import { recordSetup, restoreChoices, wantedSetup, withRun } from './clone-settings.js';
 import { heldElsewhere, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
 import {
@@ -85,6 +85,8 @@ export type CloneRunOptions = RestoreChoices & {
   readonly notConsistent?: boolean | undefined;
   /** The command line that goes on with this run, for messages. */
   readonly resumeLine: string;
+  /** Those that come next, for messages. */
+  readonly next: NextCommands;
   readonly jobs: CloneJobs;
   /** What is copied and followed; null: all, or what an earlier run in this directory was told. */
   readonly filters: FilterFile | null;
@@ -355,7 +357,7 @@ class CloneRun {
       await validateGuarded(work);
       if (!endUnlessTakenBack(catalog, 'finalize')) return null;
       warnWhenMovedLate(catalog, log);
-      announceEnd(log);
+      announceEnd(log, this.#options.next);
       return loadCloneSummary(catalog, jobs, problems);
     } catch (error) {
       if ((watched.signal.aborted || takenBack(catalog)) && !signal.aborted) return null;
@@ -457,7 +459,7 @@ class CloneRun {
     snapshot: string,
     { publications, generation, anew, signal, braked = () => false }: CopyWanted,
   ): Promise<CloneSummary> {
-    const { source, target, filters, jobs, dropIfExists, follow, log } = this.#options;
+    const { source, target, filters, jobs, dropIfExists, follow, next, log } = this.#options;
     const began = performance.now();
     log.info(`[SOURCE] Copying database from ${describeConninfo(source)}`);
     log.info(`[TARGET] Copying database into ${describeConninfo(target)}`);
@@ -482,7 +484,7 @@ class CloneRun {
       onProgress: announceSteps(log, jobs, this.#copying(braked)),
     });
     endPhase(this.#catalog, 'copy');
-    if (follow !== null) announceCopied(log, summary, (performance.now() - began) / 1000);
+    if (follow !== null) announceCopied(log, summary, (performance.now() - began) / 1000, next);
     return summary;
   }
 

@@ -29,7 +29,7 @@ export function expectHalfMadeHere(intent: SlotIntent, found: StreamSource, dire
     `a setup in ${directory} was not completed on ${sayStreamSource(intent)}, and --source is ${sayStreamSource(found)}: nothing was dropped`,
     {
       remedy:
-        `It may have left the replication slot "${intent.slot}" there. Drop it: walferry stream cleanup --dir ${directory}, with its own server as --source. ` +
+        `It may have left the replication slot "${intent.slot}" there. Drop it: \`walferry stream cleanup --dir ${directory}\`, with its own server as --source. ` +
         `Where that server is gone for good, remove ${directory} by hand. For another source use another --dir.`,
     },
   );

@@ -203,7 +203,7 @@ function noTransformFile(lines: Buffer): Failure {
   if (!sqlBeginning.test(lines.toString('utf8', 0, 100))) return new Failure('usage', words);
   return new Failure('usage', `${words}, but SQL, as \`stream transform\` prints it for people`, {
     remedy:
-      'Give the lines themselves: walferry stream receive --to-stdout | walferry stream apply --from-stdin. ' +
+      'Give the lines themselves: `walferry stream receive --to-stdout` | `walferry stream apply --from-stdin`. ' +
       'SQL can be run with psql, without what protects an apply that is interrupted.',
   });
 }

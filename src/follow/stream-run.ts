@@ -464,7 +464,7 @@ export class StreamRun {
   async #waitUntilEnabled(signal: AbortSignal): Promise<void> {
     const { log } = this.#options;
     if (this.watch.sentinel.apply) return;
-    log.info('Waiting until the sentinel apply is enabled');
+    log.info('Waiting until the sentinel apply is enabled (`walferry stream sentinel set apply`)');
     await this.watch.until(
       (sentinel) => sentinel.apply || endposReached(sentinel.endpos, this.#applied),
       signal,

@@ -1,7 +1,7 @@
 /** From a library call's settings to what a command's run works with. */
 import { homedir } from 'node:os';
 import type { Command, CommandContext } from '../cli/command.js';
-import { resumeCommandLine } from '../cli/command-line.js';
+import { otherCommandLine, resumeCommandLine } from '../cli/command-line.js';
 import { options as allOptions, optionsOf } from '../cli/options.js';
 import type { GivenOption } from '../cli/parse-options.js';
 import { readSides, sideOf } from '../cli/sides.js';
@@ -93,6 +93,7 @@ export async function call<T>(
         { program: 'walferry', path: command.path, command, given, arguments: words },
         secrets,
       ),
+      otherCommand: (other) => otherCommandLine({ program: 'walferry', given }, other, secrets),
       tell,
     });
   } catch (error) {

@@ -49,7 +49,7 @@ export function otherSource(recorded: StreamSource, found: StreamSource, directo
     `the stream in ${directory} was made on ${sayStreamSource(recorded)}, and --source is ${sayStreamSource(found)}`,
     {
       remedy:
-        `Take that stream down first: walferry stream cleanup --dir ${directory}, with its own server as --source. ` +
+        `Take that stream down first: \`walferry stream cleanup --dir ${directory}\`, with its own server as --source. ` +
         `Where that server is gone for good, remove ${directory} by hand. For another source use another --dir.`,
     },
   );

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { quote, resumeCommandLine } from '../../src/cli/command-line.js';
+import { otherCommandLine, quote, resumeCommandLine } from '../../src/cli/command-line.js';
 import { parseOptions } from '../../src/cli/parse-options.js';
 import { Secrets } from '../../src/cli/secrets.js';
 import { commandAt } from '../../src/cli/tree.js';
@@ -22,6 +22,25 @@ test.each([
   const { given, arguments: operands } = parseOptions(command, path, words);
   const called = { program: 'walferry', path, command, given, arguments: operands };
   expect(resumeCommandLine(called, new Secrets())).toBe(expected);
+});
+
+test.each([
+  [['-f', '--no-owner'], 'pgcopydb stream sentinel set endpos --current'],
+  [
+    ['--dir', 'a', '-D', '/my work/x', '-f'],
+    "pgcopydb stream sentinel set endpos --current --dir '/my work/x'",
+  ],
+  // The sentinel commands know no target.
+  [
+    ['-S', 'postgres://u:canary@h/d', '-T', 'postgres://h/e'],
+    "pgcopydb stream sentinel set endpos --current --source 'postgres://u:****@h/d'",
+  ],
+])('the command that comes after clone %j is: %s', (words, expected) => {
+  const command = commandAt('clone');
+  if (command === null) throw new Error('no command clone');
+  const { given } = parseOptions(command, 'clone', words);
+  const other = { path: 'stream sentinel set endpos', group: 'S', words: ['--current'] } as const;
+  expect(otherCommandLine({ program: 'pgcopydb', given }, other, new Secrets())).toBe(expected);
 });
 
 test.each([

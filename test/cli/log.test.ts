@@ -21,6 +21,7 @@ function capture(settings: Partial<LogSettings>, more: Partial<LogOptions> & { t
   const written: string[] = [];
   const stderr = { isTTY: more.tty === true, write: (text: string) => written.push(text) };
   const log = makeLog({
+    program: 'walferry',
     settings: { ...defaults, ...settings },
     secrets: new Secrets(),
     progress: makeProgressLine({ write: () => {} }, false),
@@ -44,6 +45,17 @@ test('a log that cannot be written stops nobody, and the file is told of once', 
   };
   const { log } = capture({}, { stderr: { write: broken } });
   expect(() => log.error('failed')).not.toThrow();
+});
+
+test('commands in messages are called as the program was: by another name they look elsewhere', () => {
+  const message = 'Undo it with `walferry cutover --abort`; walferry is at work';
+  const called = (program: LogOptions['program']) => {
+    const { log, text } = capture({}, { program });
+    log.error(message);
+    return text();
+  };
+  expect(called('walferry')).toContain(message);
+  expect(called('pgcopydb')).toContain('Undo it with `pgcopydb cutover --abort`; walferry is at work');
 });
 
 describe('a line', () => {

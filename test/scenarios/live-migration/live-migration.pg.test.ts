@@ -39,6 +39,17 @@ describe.each(['owner', 'superuser'] as const)('a live migration as %s', (role) 
     await expectEqual(source, target);
     expect(exit.stdout).toContain('Total Wall Clock Duration');
 
+    // And what is printed to be run next finds this run.
+    const inDirectory = `--dir ${directory.path}`;
+    for (const next of [
+      'cutover',
+      'stream sentinel set endpos --current',
+      'compare data',
+      'stream cleanup',
+    ]) {
+      expect(exit.stderr).toContain(`walferry ${next} ${inDirectory}`);
+    }
+
     // And what waits for the last change is there: foreign keys, sequences.
     const keys = `select count(*) from pg_constraint where contype = 'f' and convalidated`;
     expect(await target.sql(keys)).toEqual(await source.sql(keys));
