@@ -44,7 +44,7 @@ export type FailureCode =
   | 'slot-busy'
   /** The slot was moved past what this work directory and the target hold: somebody else acknowledged changes. */
   | 'slot-ahead'
-  /** The snapshot that the copy began with is gone, and the tables that are left cannot be copied from a later one: there is no stream, the source is a standby, or the end position lies before it. */
+  /** The snapshot that the copy began with is gone, and the tables that are left cannot be copied from a later one: there is no stream, the source is a standby, or the end position lies before it. Or the one that --snapshot names is not the replication slot's. */
   | 'snapshot-lost'
   /** The connection to the source broke during a stream; it is tried again. */
   | 'source-disconnected'

@@ -48,7 +48,7 @@ import { chooseFilters, expectSameFilters, isRemembered, rememberScope } from '.
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { announceCopied, announceEnd, announceSteps, type NextCommands } from './announce.js';
 import { recordSetup, restoreChoices, wantedSetup, withRun } from './clone-settings.js';
-import { heldElsewhere, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
+import { expectOfSlot, heldElsewhere, openCopySnapshot, type CopySnapshot } from './copy-snapshot.js';
 import {
   endUnlessTakenBack,
   sayTakenBack,
@@ -57,7 +57,7 @@ import {
   warnWhenMovedLate,
   watchForTakingBack,
 } from './cutover-back.js';
-import { loadHeldSnapshot } from './snapshot-file.js';
+import { chooseHeldSnapshot } from './snapshot-file.js';
 import type { FollowProgress, StreamTuning } from './stream-run.js';
 import type { StreamChoices, StreamSetup, StreamSetupOptions } from './stream-setup.js';
 
@@ -303,6 +303,9 @@ class CloneRun {
     const { source, target, journalDirectory, filters, log, signal } = this.#options;
     const catalog = this.#catalog;
     const { undoSetup } = await import('./stream-setup.js');
+    if (!phaseDone(catalog, 'copy')) {
+      expectOfSlot(this.#options.snapshot, loadStream(catalog)?.snapshot ?? null);
+    }
     await this.#expectUsable();
     const wanted = { source, target, catalog, choices: follow.choices, filters, log, signal };
     const setup = await this.#setUp(wanted);
@@ -532,7 +535,7 @@ class CloneRun {
   async #setUp(wanted: StreamSetupOptions): Promise<StreamSetup> {
     const { cleanupStream, expectSameStream, setupStream } = await import('./stream-setup.js');
     const recorded = phaseStarted(this.#catalog, 'copy') ? null : loadStream(this.#catalog);
-    if (recorded !== null && this.#heldSnapshot() === null) {
+    if (recorded !== null && this.#heldSnapshot() !== recorded.snapshot) {
       const { log, journalDirectory } = this.#options;
       // Before anything is taken away.
       await expectSameStream(wanted, recorded);
@@ -544,16 +547,17 @@ class CloneRun {
   }
 
   /** What a copy that was begun goes on with. */
-  async #copySnapshot({ key, publications }: StreamRecord): Promise<CopySnapshot> {
+  async #copySnapshot({ key, publications, snapshot }: StreamRecord): Promise<CopySnapshot> {
     const { source, target, directory, log, signal } = this.#options;
-    if (this.#options.snapshot !== null) return heldElsewhere(this.#options.snapshot);
     return await openCopySnapshot({
       source,
       target,
       directory,
       key,
       publications,
+      named: this.#options.snapshot,
       held: this.#heldSnapshot(),
+      ofSlot: snapshot,
       endpos: requireSentinel(this.#catalog).endpos,
       log,
       signal,
@@ -562,7 +566,8 @@ class CloneRun {
 
   /** A snapshot that another process holds for this run. */
   #heldSnapshot(): string | null {
-    return this.#options.snapshot ?? loadHeldSnapshot(this.#options.directory);
+    const { directory, snapshot, notConsistent } = this.#options;
+    return chooseHeldSnapshot(directory, snapshot, notConsistent === true);
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * The snapshot that a copy with a stream is made from, or gone on with:
  * 1. the slot was made just now: its own;
- * 2. the user names one: that one, and it is refused when nobody holds it;
+ * 2. the user names one: only that of the slot, since the stream begins there; any other is refused, also when it is gone;
  * 3. another process holds the one that the copy began with, or none is needed any more: that one;
  * 4. none is left: one of now, a later generation, whose tables are exact all the same (postgres/generation.ts).
  */
@@ -24,8 +24,12 @@ export type CopySnapshotOptions = {
   readonly directory: string;
   readonly key: StreamKey;
   readonly publications: readonly string[];
+  /** The one that --snapshot names. */
+  readonly named: string | null;
   /** One that another process holds for this directory. */
   readonly held: string | null;
+  /** The name of the one that was made with the slot. */
+  readonly ofSlot: string | null;
   /** The end position; zeroLsn where none is set. */
   readonly endpos: Lsn;
   readonly log: Log;
@@ -44,20 +48,47 @@ export function heldElsewhere(snapshot: string): CopySnapshot {
   return { snapshot, generation: undefined, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
-/** Cases 3 and 4. Throws `snapshot-lost` where a later snapshot cannot be gone on with. */
+/** A snapshot that is not the slot's has commits that the stream has too, or lacks some that it does not have. */
+export function expectOfSlot(named: string | null, ofSlot: string | null): void {
+  if (named === null || named === ofSlot) return;
+  throw new Failure(
+    'snapshot-lost',
+    `the snapshot ${named} is not that of the replication slot, where the changes to be followed begin`,
+    {
+      remedy:
+        'Leave --snapshot out, or hold the snapshot of a slot with `walferry snapshot --follow` and the same --dir.',
+    },
+  );
+}
+
+/** Cases 2 to 4. Throws `snapshot-lost` where a later snapshot cannot be gone on with, and for one that is named and gone. */
 export async function openCopySnapshot(options: CopySnapshotOptions): Promise<CopySnapshot> {
-  const { held, directory } = options;
+  const { named, held, directory } = options;
   const began = await seenAtTheBeginning(directory);
+  if (named !== null) {
+    if (await isThatSnapshot(options, named, began)) return heldElsewhere(named);
+    throw new Failure(
+      'snapshot-lost',
+      `the snapshot ${named} on the source is gone, or another one is called so now`,
+      {
+        remedy: 'Leave --snapshot out: the tables that are left are then copied from a later one.',
+      },
+    );
+  }
   if (held !== null && (await isThatSnapshot(options, held, began))) return heldElsewhere(held);
   return await openLater(options, began);
 }
 
-/** Whether the snapshot can be imported and is the one that the copy began with: names come round again. */
+/**
+ * Whether the snapshot can be imported and is the one that the copy began with: names come round again. Where nothing was
+ * read of it yet only the name tells.
+ */
 async function isThatSnapshot(
-  { source, log, signal }: CopySnapshotOptions,
+  { source, ofSlot, log, signal }: CopySnapshotOptions,
   snapshot: string,
   began: string | null,
 ): Promise<boolean> {
+  if (began === null && snapshot !== ofSlot) return false;
   await using session = await connect(source, {
     side: 'source',
     applicationName: 'walferry setup',

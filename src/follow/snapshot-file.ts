@@ -5,6 +5,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isLocked } from '../catalog/lock.js';
+import { Failure } from '../failure.js';
 
 const path = (directory: string) => join(directory, 'snapshot');
 
@@ -17,6 +18,27 @@ export function loadHeldSnapshot(directory: string): string | null {
     return null;
   }
   return text !== '' && isLocked(directory, 'snapshot') ? text : null;
+}
+
+/**
+ * The snapshot that somebody else holds for a run: the one that --snapshot names, else that of the directory. Where both
+ * are there and differ, steps of one copy would be of two times: throws `work-directory-used`, unless that is wanted.
+ */
+export function chooseHeldSnapshot(
+  directory: string,
+  named: string | null,
+  notConsistent: boolean,
+): string | null {
+  const held = loadHeldSnapshot(directory);
+  if (named === null || held === null || held === named || notConsistent) return named ?? held;
+  throw new Failure(
+    'work-directory-used',
+    `\`walferry snapshot\` holds the snapshot ${held} for ${directory}, and --snapshot names ${named}`,
+    {
+      remedy:
+        'Leave --snapshot out, use another --dir, or say with --not-consistent that tables may be of different times.',
+    },
+  );
 }
 
 export function saveSnapshotFile(directory: string, snapshot: string): void {

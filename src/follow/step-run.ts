@@ -60,7 +60,7 @@ import { restoreChoices } from './clone-settings.js';
 import { chooseFilters, isRemembered, resolveNow } from './filter-scope.js';
 import { fetchOtherTarget, sayWhatStays } from './other-target.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
-import { loadHeldSnapshot } from './snapshot-file.js';
+import { chooseHeldSnapshot, loadHeldSnapshot } from './snapshot-file.js';
 
 export type StepName =
   | 'dump schema'
@@ -288,7 +288,7 @@ class StepRun {
     const chosen = chooseFilters(this.#catalog, filters);
     if (chosen === null) deleteFilter(this.#catalog);
     else saveFilter(this.#catalog, { file: chosen.file, rules: chosen.rules, scope: null });
-    await this.#inSnapshot(this.#options.snapshot, async (snapshot) => {
+    await this.#inSnapshot(this.#namedSnapshot(), async (snapshot) => {
       await dumpSource({
         ...this.#choices(key),
         target: this.#options.target,
@@ -370,8 +370,9 @@ class StepRun {
     key: StreamKey,
     copy: (options: CloneOptions) => Promise<void>,
   ): Promise<void> {
-    const { request, dropIfExists, snapshot, log } = this.#options;
+    const { request, dropIfExists, directory, log } = this.#options;
     const source = this.#source();
+    const named = this.#namedSnapshot();
     const resume = this.#isGoingOn(phase);
     await this.#expectTwoDatabases();
     await this.#schema(key, false);
@@ -379,8 +380,18 @@ class StepRun {
     // One that has ended copied everything: what is left for it to do is not of that time.
     const unfinished = resume && !phaseDone(this.#catalog, phase);
     const begun = unfinished ? loadSetup(this.#catalog)?.settings[setting] : null;
+    if (named !== null && typeof begun === 'string' && begun !== named && !request.notConsistent) {
+      throw new Failure(
+        'work-directory-used',
+        `the step in ${directory} began with the snapshot ${begun}, and --snapshot names ${named}: its tables would be of two times`,
+        {
+          remedy:
+            'Name the first one, or go on with --resume --not-consistent, or begin anew with --restart.',
+        },
+      );
+    }
     if (resume && request.notConsistent) log.warn('--not-consistent: tables are copied from different times');
-    const wanted = snapshot ?? (typeof begun === 'string' && !request.notConsistent ? begun : null);
+    const wanted = named ?? (typeof begun === 'string' && !request.notConsistent ? begun : null);
     await this.#inSnapshot(wanted, async (used) => {
       const setup = loadSetup(this.#catalog);
       if (setup !== null) {
@@ -401,6 +412,13 @@ class StepRun {
       });
       endPhase(this.#catalog, phase);
     });
+  }
+
+  /** The one of --snapshot, if it may be used in this directory. */
+  #namedSnapshot(): string | null {
+    const { directory, snapshot, request } = this.#options;
+    if (snapshot !== null) chooseHeldSnapshot(directory, snapshot, request.notConsistent);
+    return snapshot;
   }
 
   /** In the snapshot that was asked for, that `walferry snapshot` holds for this directory, or one of our own. */

@@ -220,6 +220,11 @@ describe('rows', () => {
 
     const refused = await step(work, 'copy table-data --resume');
     expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('is gone')]);
+    // One that is held, and not the first one, is no better, also when it is named.
+    await using other = walferry(['snapshot', '--dir', `${work.directory}/other`, '--source', source.uri]);
+    const [name] = await other.waitForOutput(/^[0-9A-F]+-[0-9A-F]+-\d+$/m);
+    const mixed = await step(work, `copy table-data --resume --snapshot ${name}`);
+    expect([mixed.code, mixed.stderr]).toEqual([1, expect.stringContaining('of two times')]);
     await good(work, 'copy table-data --resume --not-consistent');
     await expectEqual(source, target);
   });

@@ -86,3 +86,35 @@ test('snapshot --follow makes the slot, and clone --follow in the same directory
   expect((await migrating.exit).code, migrating.stderr).toBe(0);
   await expectEqual(source, target);
 });
+
+test('a stream is never joined to a snapshot that is not its own', async () => {
+  await using migration = await openMigration({ schema: 'create table seen (i int, t text)' });
+  const { source, target, directory } = migration;
+  await using holder = run(migration, ['snapshot', '--follow', ...streamOptions(migration)]);
+  await holder.waitForOutput(printed);
+
+  // Given a row that the stream carries, and a later snapshot that has it as well,
+  await source.sqlAsOwner(`insert into seen values (1, 'once')`);
+  await using later = run({ ...migration, directory: `${directory}/later` }, ['snapshot']);
+  const [name] = await later.waitForOutput(printed);
+
+  // when that one is named, then it is refused, by a run that begins as by one that goes on,
+  for (const place of [directory, `${directory}/new`]) {
+    const words = cloneFollow({ ...migration, directory: place }, '--no-owner', '--snapshot', name);
+    const exit = await runToEnd({ ...migration, directory: place }, words);
+    expect([exit.code, exit.stderr]).toEqual([
+      6,
+      expect.stringContaining('not that of the replication slot'),
+    ]);
+  }
+  // a step of a copy takes no other one than its directory's,
+  const step = await runToEnd(migration, ['copy', 'table-data', '--snapshot', name]);
+  expect([step.code, step.stderr]).toEqual([1, expect.stringMatching(/holds the snapshot .* names/)]);
+
+  // and with the slot's own one the row is there once.
+  await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
+  await migrating.waitForOutput(/applying changes from/);
+  await setEndpos(migration);
+  expect((await migrating.exit).code, migrating.stderr).toBe(0);
+  expect(await target.sql('select t from seen')).toEqual([{ t: 'once' }]);
+});
