@@ -88,6 +88,12 @@ export function endPhase(catalog: Catalog, name: PhaseName): void {
     .run(new Date().toISOString(), name);
 }
 
+/** Whether a copy of this directory was begun and is not complete: of the tables that are left the target has not all rows. */
+export function isPartlyCopied(catalog: Catalog): boolean {
+  if (phaseDone(catalog, 'copy')) return false;
+  return phaseStarted(catalog, 'copy') || (phaseStarted(catalog, 'rows') && !phaseDone(catalog, 'rows'));
+}
+
 /** Forgets that phases were done: a new end position after the old one was reached drains again. */
 export function reopenPhases(catalog: Catalog, names: readonly PhaseName[]): void {
   const forget = catalog.database.prepare('delete from phase where name = ?');

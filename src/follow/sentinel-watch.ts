@@ -5,7 +5,7 @@
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold, recordDrained, type CutoverHold } from '../catalog/cutover.js';
 import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
-import { phaseDone, reopenPhases, saveReached } from '../catalog/setup.js';
+import { isPartlyCopied, phaseDone, reopenPhases, saveReached } from '../catalog/setup.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
@@ -55,6 +55,16 @@ export class SentinelWatch {
   /** What the last look said of a cutover; null where there was none. */
   get cutover(): CutoverHold | null {
     return this.#cutover;
+  }
+
+  /** Throws `work-directory-used` where changes would be applied to a part of a copy: what is copied later may be older. */
+  expectCopied(): void {
+    if (!isPartlyCopied(this.#catalog)) return;
+    throw new Failure(
+      'work-directory-used',
+      `the copy in ${this.#catalog.directory} is not complete: changes are applied to a complete one only`,
+      { remedy: 'Complete it first: run the command that has begun it again, with --resume.' },
+    );
   }
 
   /** Remembers which end position was reached: one that is set later is another one, also for whoever resumes. */

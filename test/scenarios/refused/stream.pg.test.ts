@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import {
   appliedPosition,
+  cloneFollow,
   follow,
   openMigration,
   run,
@@ -53,6 +54,36 @@ test('a slot that was dropped while nobody looked is lost: exit 23, and only --r
   expect(other.code, other.stderr).toBe(23);
   expect(other.stderr).toMatch(/stands at .* somebody else has acknowledged/);
   expect(await rows(migration)).toBe(10);
+});
+
+test('a copy that was killed takes no changes, whatever the sentinel says, until it is complete', async () => {
+  await using migration = await openMigration({
+    schema: `${schema}; insert into other select generate_series(1, 100);
+      insert into item select i, 'p', 'copied' from generate_series(1, 100) i`,
+  });
+  const { source, target } = migration;
+  const line = cloneFollow(migration, '--no-owner');
+  await using killed = run(migration, [...line, '--table-jobs', '1'], {
+    WALFERRY_FAILPOINT: 'clone.table-recorded',
+  });
+  expect((await killed.exit).signal).toBe('SIGKILL');
+  await source.sql(`insert into other values (101); insert into item values (101, 'p', 'followed')`);
+  await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+  await setEndpos(migration);
+  for (const command of [follow(migration, '--resume'), ['stream', 'catchup']]) {
+    const refused = await runToEnd(migration, command);
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringMatching(/the copy in .* is not complete/),
+    ]);
+  }
+  expect((await rows(migration)) + (await rows(migration, 'other'))).toBe(100);
+
+  await using going = run(migration, [...line, '--resume']);
+  await going.waitForOutput(/the tables that are left are copied/);
+  await setEndpos(migration);
+  expect((await going.exit).code, going.stderr).toBe(0);
+  await expectEqual(source, target);
 });
 
 test('a slot that somebody else has moved on is refused: what lies between is nowhere', async () => {
