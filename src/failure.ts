@@ -315,6 +315,15 @@ export function asFailure(thrown: unknown): Failure {
   return new Failure('internal', message, { cause: thrown });
 }
 
+/**
+ * Why the system did not let us at a file, to stand behind a sentence: ` (no such file or directory)`. Empty where the
+ * error does not come from there.
+ */
+export function systemReason(error: unknown): string {
+  const words = error instanceof Error ? /^E[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] : undefined;
+  return words === undefined ? '' : ` (${words})`;
+}
+
 /** Whether somebody asked to stop: not an error, and never retried. */
 export function isStop(thrown: unknown): boolean {
   return thrown instanceof Failure && thrown.code === 'stopped';

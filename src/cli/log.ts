@@ -7,7 +7,7 @@
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { pino } from 'pino';
-import { Failure } from '../failure.js';
+import { Failure, systemReason } from '../failure.js';
 import { KeptLog, type Log, type LogFields, type LogTail } from '../log.js';
 import { printableLines } from './printable.js';
 import type { ProgressLine } from './progress-line.js';
@@ -135,7 +135,10 @@ function openLogFile(path: string | null): number | null {
   try {
     return openSync(path, 'w', 0o600);
   } catch (error) {
-    throw new Failure('usage', `the log file "${path}" cannot be written`, { cause: error });
+    throw new Failure('usage', `the log file "${path}" cannot be written${systemReason(error)}`, {
+      cause: error,
+      remedy: 'Name another one in WALFERRY_LOG_FILENAME or PGCOPYDB_LOG_FILENAME, or none.',
+    });
   }
 }
 

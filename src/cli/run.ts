@@ -160,8 +160,9 @@ export async function runCommand(
   try {
     log = await openLog(call, program, read.log, secrets, progress);
   } catch (error) {
-    call.stderr.write(`${secrets.redact(asFailure(error).message)}\n`);
-    return asFailure(error).policy.exit;
+    const { message, remedy, policy } = asFailure(error);
+    call.stderr.write(`${secrets.redact(message)}\n${remedy}\n`);
+    return policy.exit;
   }
 
   const resumeCommand = resumeCommandLine(

@@ -186,6 +186,8 @@ export type SettingsResult = {
   readonly log: LogSettings;
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
+  /** Where the connection strings are from: `--source`, `PGCOPYDB_SOURCE_PGURI`. */
+  readonly from: Readonly<Record<'source' | 'target', string>>;
 };
 
 /** The names and places of walferry, or the peer's when called through a link of its name (DESIGN 10). */
@@ -271,6 +273,10 @@ class Reader {
     if ('value' in result) return result.value;
     this.problems.push(`Failed to parse ${show(entry.found)}, expected ${result.expected}`);
     return absent;
+  }
+
+  from(id: string): string {
+    return this.#find(id)?.found.from ?? `--${id}`;
   }
 
   flag(id: string): boolean {
@@ -479,8 +485,10 @@ export function readSettings(input: SettingsInput): SettingsResult {
   return {
     settings,
     log,
-    problems: reader.problems,
+    // Two settings may come from one option.
+    problems: [...new Set(reader.problems)],
     warnings: reader.warnings,
+    from: { source: reader.from('source'), target: reader.from('target') },
   };
 }
 

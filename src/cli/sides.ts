@@ -28,7 +28,7 @@ export async function readSides(
     } catch (error) {
       // What cannot be read cannot be searched for its password either: none of it is repeated.
       const message = asFailure(error).message.replaceAll(text, '****');
-      problems.push(`--${side}: ${message}`);
+      problems.push(`${read.from[side]}: ${message}`);
     }
   }
   if (problems.length > 0) {

@@ -3,7 +3,7 @@
  * of their configuration tables, which are the user's although the tables are the extension's.
  */
 import { readFileSync } from 'node:fs';
-import { Failure } from '../failure.js';
+import { Failure, systemReason } from '../failure.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
@@ -110,7 +110,7 @@ export function loadRequirements(file: string): ExtensionRequirement[] {
   try {
     parsed = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    const why = error instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
+    const why = error instanceof SyntaxError ? 'is not JSON' : `cannot be read${systemReason(error)}`;
     throw new Failure('usage', `the requirements file ${file} ${why}`, { cause: error });
   }
   const requirements = readRequirements(parsed);

@@ -5,7 +5,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Failure } from '../failure.js';
+import { Failure, systemReason } from '../failure.js';
 
 const tokenBytes = 24;
 
@@ -37,9 +37,13 @@ export function makeToken(directory: string): string {
     else linkIfNew(whole, file);
     rmSync(whole, { force: true });
   } catch (error) {
-    throw new Failure('work-directory-broken', `the token cannot be written into ${directory}`, {
-      cause: error,
-    });
+    throw new Failure(
+      'work-directory-broken',
+      `the token cannot be written into ${directory}${systemReason(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
   return loadToken(directory) ?? '';
 }

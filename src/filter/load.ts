@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { Failure } from '../failure.js';
+import { Failure, systemReason } from '../failure.js';
 import { readFilters, type FilterFile } from './parse.js';
 
 /** Reads a filter file from the disk. Throws `usage`: also where there is none. */
@@ -8,8 +8,9 @@ export async function loadFilterFile(file: string): Promise<FilterFile> {
   try {
     bytes = await readFile(file);
   } catch (error) {
-    const why = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : '';
-    throw new Failure('usage', `the filter file ${file} cannot be read${why}`, { cause: error });
+    throw new Failure('usage', `the filter file ${file} cannot be read${systemReason(error)}`, {
+      cause: error,
+    });
   }
   let text: string;
   try {

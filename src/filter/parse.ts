@@ -186,7 +186,7 @@ function readFirst(
   content: string,
   what: string,
 ): { readonly match: NameMatch; readonly end: number } | { readonly problem: string } {
-  const noDot = { problem: `a ${what} is written schema.${what}` };
+  const noDot = { problem: `${what === 'index' ? 'an' : 'a'} ${what} is written schema.${what}` };
   if (content.startsWith('"')) {
     const quoted = readQuoted(content);
     if ('problem' in quoted) return quoted;

@@ -5,7 +5,7 @@
 import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { printSql } from '../apply/print-sql.js';
-import { Failure, throwIfStopped } from '../failure.js';
+import { Failure, throwIfStopped, systemReason } from '../failure.js';
 import { RelationIntern } from '../journal/decode.js';
 import type { Header } from '../journal/format.js';
 import { JournalReader } from '../journal/reader.js';
@@ -175,7 +175,9 @@ async function requireReadable(file: string): Promise<void> {
   try {
     await (await open(file, 'r')).close();
   } catch (error) {
-    throw new Failure('usage', `the transform file ${file} cannot be read`, { cause: error });
+    throw new Failure('usage', `the transform file ${file} cannot be read${systemReason(error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Failure } from '../failure.js';
+import { Failure, systemReason } from '../failure.js';
 
 /** Where the packages for Debian, Red Hat and a plain build keep the machine's own file (libpq's SYSCONFDIR). */
 const systemDirectories = ['/etc/postgresql-common', '/etc/sysconfig/pgsql', '/usr/local/pgsql/etc'];
@@ -31,7 +31,9 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new Failure('usage', `the service file ${file} cannot be read`, { cause: error });
+    throw new Failure('usage', `the service file ${file} cannot be read${systemReason(error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -16,7 +16,7 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { rootCertificates, type ConnectionOptions } from 'node:tls';
-import { Failure, type Side } from '../failure.js';
+import { Failure, systemReason, type Side } from '../failure.js';
 import { systemCertificates, type Conninfo, type SslMode, type TlsFile } from './connection-string.js';
 
 const triesByMode: Readonly<Record<SslMode, readonly boolean[]>> = {
@@ -70,7 +70,11 @@ function loadFile(file: TlsFile, side: Side, parameter: string): string {
   try {
     return readFileSync(file.path, 'utf8');
   } catch (error) {
-    throw tlsFailure(side, `the file ${file.path} (${parameter}) cannot be read`, error);
+    throw tlsFailure(
+      side,
+      `the file ${file.path} (${parameter}) cannot be read${systemReason(error)}`,
+      error,
+    );
   }
 }
 

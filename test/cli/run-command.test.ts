@@ -11,8 +11,15 @@ async function runWith(
     words = [],
     command = {},
     stdout,
+    environment = {},
     exitNow = () => {},
-  }: { words?: string[]; command?: Partial<Command>; stdout?: unknown; exitNow?: () => void } = {},
+  }: {
+    words?: string[];
+    command?: Partial<Command>;
+    stdout?: unknown;
+    environment?: NodeJS.ProcessEnv;
+    exitNow?: () => void;
+  } = {},
 ) {
   let stderr = '';
   const sink = (write: (text: string) => void) =>
@@ -35,7 +42,7 @@ async function runWith(
     {
       argv: words,
       script: '/usr/bin/walferry',
-      environment: { HOME: '/home/me' },
+      environment: { HOME: '/home/me', ...environment },
       stdout: (stdout as NodeJS.WriteStream | undefined) ?? sink(() => {}),
       stderr: sink((text) => {
         stderr += text;
@@ -207,6 +214,19 @@ describe('the sides', () => {
     });
     expect(status).toBe(1);
     expect(stderr).toMatch(/--table-jobs[^]*--source: /);
+    expect(stderr).not.toContain('canary');
+  });
+
+  test('are named by the variable that they stand in', async () => {
+    const variable = { PGCOPYDB_TARGET_PGURI: 'mysql://u:canary@h/d' };
+    const { status, stderr } = await runWith(async () => {}, {
+      words: ['--restore-jobs', '0'],
+      environment: variable,
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/PGCOPYDB_TARGET_PGURI: the connection string cannot be read/);
+    // And what is wrong with one option is said once.
+    expect(stderr.match(/--restore-jobs/g)).toHaveLength(1);
     expect(stderr).not.toContain('canary');
   });
 });

@@ -99,6 +99,9 @@ test('log lines are JSON when asked for, errors in settings too', async () => {
 
 test('a log file that cannot be written ends with 1', async () => {
   const { stderr, status } = await call(`clone ${sides}`, { WALFERRY_LOG_FILENAME: '/nowhere/at/all' });
-  expect(stderr).toBe('the log file "/nowhere/at/all" cannot be written\n');
+  expect(stderr).toBe(
+    'the log file "/nowhere/at/all" cannot be written (no such file or directory)\n' +
+      'Name another one in WALFERRY_LOG_FILENAME or PGCOPYDB_LOG_FILENAME, or none.\n',
+  );
   expect(status).toBe(1);
 });

@@ -1,4 +1,4 @@
-import { Failure } from '../../failure.js';
+import { Failure, systemReason } from '../../failure.js';
 import type { Command } from '../command.js';
 
 /** For tests and for the curious: how walferry reads a dump's table of contents, and what it makes of it. */
@@ -20,7 +20,7 @@ export const command: Command = {
     const { readFile } = await import('node:fs/promises');
     const { readDumpList } = await import('../../postgres/dump.js');
     const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      throw new Failure('usage', `${file} cannot be read`, { cause: error });
+      throw new Failure('usage', `${file} cannot be read${systemReason(error)}`, { cause: error });
     });
     await stdout(
       readDumpList(text)

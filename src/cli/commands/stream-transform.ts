@@ -1,4 +1,4 @@
-import { Failure } from '../../failure.js';
+import { Failure, systemReason } from '../../failure.js';
 import type { Command } from '../command.js';
 
 /** `-` and a missing second name are standard input and output. */
@@ -28,7 +28,7 @@ export const command: Command = {
     }
     const { open } = await import('node:fs/promises');
     const file = await open(output, 'w', 0o600).catch((error: unknown) => {
-      throw new Failure('usage', `${output} cannot be written`, { cause: error });
+      throw new Failure('usage', `${output} cannot be written${systemReason(error)}`, { cause: error });
     });
     try {
       await print(async (text) => {
