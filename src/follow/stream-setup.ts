@@ -385,8 +385,8 @@ export async function cleanupStream(options: CleanupOptions): Promise<void> {
     }
     if (onSource && (await dropSlot(session, slot))) log.info(`Dropped replication slot "${slot}"`);
     if (onSource && own) {
-      await dropPublications(session, publicationName);
-      log.info(`Dropped publication "${publicationName}"`);
+      const dropped = await dropPublications(session, publicationName);
+      if (dropped) log.info(`Dropped publication "${publicationName}"`);
     }
     systemIdentifier ??= await fetchSystemIdentifier(session);
     database = stream?.key.database ?? database;

@@ -266,11 +266,21 @@ function creationFailure(error: unknown, name: string, session: Session): Failur
   return serverFailure(error, 'source', `creating the publication "${name}" failed`);
 }
 
-/** Drops both publications of this name where they exist. Drop the slot first: it cannot be decoded without them. */
-export async function dropPublications(session: Session, name: string): Promise<void> {
-  const names = [name, insertsPublicationName(name)].map(quoteIdentifier).join(', ');
+const namedQuery = `
+  select pubname from pg_catalog.pg_publication
+  where pubname::text in (select pg_catalog.json_array_elements_text($1::json))`;
+
+/**
+ * Drops both publications of this name where they exist; says whether one did. Drop the slot first: it cannot be decoded
+ * without them.
+ */
+export async function dropPublications(session: Session, name: string): Promise<boolean> {
+  const names = [name, insertsPublicationName(name)];
   try {
-    await session.query(`drop publication if exists ${names}`);
+    const found = await session.query(namedQuery, [JSON.stringify(names)]);
+    // Somebody else may take them down meanwhile.
+    await session.query(`drop publication if exists ${names.map(quoteIdentifier).join(', ')}`);
+    return found.length > 0;
   } catch (error) {
     throw serverFailure(error, 'source', `dropping the publication "${name}" failed`);
   }
