@@ -11,7 +11,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
-import { loadCutoverHold, setEndposByHand } from '../catalog/cutover.js';
+import { loadCutoverHold } from '../catalog/cutover.js';
 import { loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { takeLocks } from '../catalog/lock.js';
 import { requireSentinel, setApply } from '../catalog/sentinel.js';
@@ -57,6 +57,7 @@ import {
   warnWhenMovedLate,
   watchForTakingBack,
 } from './cutover-back.js';
+import { takeEndposOption } from './endpos-option.js';
 import { chooseHeldSnapshot } from './snapshot-file.js';
 import type { FollowProgress, StreamTuning } from './stream-run.js';
 import type { StreamChoices, StreamSetup, StreamSetupOptions } from './stream-setup.js';
@@ -274,8 +275,7 @@ class CloneRun {
     await using _spare = this.#spare;
     let { choices } = follow;
     if (phaseDone(catalog, 'drain')) {
-      if (choices.endpos !== null && loadCutoverHold(catalog) === null)
-        setEndposByHand(catalog, choices.endpos);
+      if (loadCutoverHold(catalog) === null) takeEndposOption(catalog, choices.endpos, this.#options.log);
       // It may have been moved since the run that reached it was killed.
       if (takenBack(catalog)) this.#reopenEnd();
     }

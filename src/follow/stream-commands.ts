@@ -4,7 +4,6 @@
 import { rm } from 'node:fs/promises';
 import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { takeLocks, type LockName } from '../catalog/lock.js';
-import { setEndposByHand } from '../catalog/cutover.js';
 import { phaseDone } from '../catalog/setup.js';
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
@@ -14,6 +13,7 @@ import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { openControl } from './control.js';
+import { takeEndposOption } from './endpos-option.js';
 import { expectSameFilters } from './filter-scope.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
@@ -93,7 +93,7 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
         const { created } = await setupStream(setup);
         await created?.close();
       }
-      if (endpos !== null) setEndposByHand(catalog, endpos);
+      takeEndposOption(catalog, endpos, options.log);
       await using _control = await openControl({ ...options, plan });
       const stream = requireStream(catalog);
       const role = target === null ? 'receive' : source === null ? 'apply' : 'follow';

@@ -12,7 +12,6 @@
  * 4 and 5, the position row is made when the stream is set up the next time.
  */
 import type { Catalog } from '../catalog/database.js';
-import { setEndposByHand } from '../catalog/cutover.js';
 import { loadSentinel, setupSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone, reopenPhases, startPhase } from '../catalog/setup.js';
 import {
@@ -46,6 +45,7 @@ import {
 import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { takeEndposOption } from './endpos-option.js';
 import { dropHalfMade, expectHalfMadeHere, forgetHalfMade, halfMade } from './half-made.js';
 import { expectStreamSource, fetchStreamSource } from '../postgres/stream-source.js';
 import { keptTables } from './filter-scope.js';
@@ -101,7 +101,7 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
       // What the slot sends must be what was looked at before it was there.
       await expectSameParts({ ...options, stream: setup.stream, keeps: keptTables(catalog.directory) });
     }
-    if (choices.endpos !== null) setEndposByHand(catalog, choices.endpos);
+    takeEndposOption(catalog, choices.endpos, log);
     if (options.target !== null)
       await setupTarget(options.target, catalog, setup.stream, log, options.signal);
     return setup;

@@ -114,6 +114,8 @@ describe('an end position', () => {
       // And an end position that was passed before ends the run at once, well, and changes nothing.
       const again = await succeed(migration, follow(migration, '--resume', '--endpos', lsn(end(2))));
       expect(again.stderr).toMatch(/previously reached/);
+      // The one from before is set back, which is said.
+      expect(again.stderr).toMatch(/WARN .* is set back from \S+ to \S+, as --endpos says/);
       expect(await applied(migration)).toBe(cases.at(-1)?.[2]);
       await expectEqual(migration.source, migration.target);
     },
