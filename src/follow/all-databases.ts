@@ -58,7 +58,8 @@ export async function cloneAllDatabases(options: CloneRunOptions): Promise<AllDa
     for (const database of databases.filter((one) => one.mayConnect)) {
       throwIfStopped(signal);
       try {
-        summaries.push(await cloneOne(database, options));
+        const summary = await cloneOne(database, options);
+        if (summary !== null) summaries.push(summary);
       } catch (error) {
         const failure = asFailure(error);
         if (isStop(failure) || options.failFast) throw failure;
@@ -96,7 +97,8 @@ function throwTogether(failures: readonly Failure[]): void {
   throw new Failure(first.code, `${failures.length} databases could not be cloned:${list}`, { cause: first });
 }
 
-async function cloneOne(database: DatabaseFacts, options: CloneRunOptions): Promise<DatabaseSummary> {
+/** Null where there is nothing to do: `postgres` is empty mostly, and on a target as Neon nothing may be made in it. */
+async function cloneOne(database: DatabaseFacts, options: CloneRunOptions): Promise<DatabaseSummary | null> {
   const { name } = database;
   const { source, target, signal } = options;
   const directory = databaseDirectory(options.directory, name);
@@ -107,7 +109,13 @@ async function cloneOne(database: DatabaseFacts, options: CloneRunOptions): Prom
     log,
     signal,
   });
-  recordProblems(options.directory, await createDatabase(session, database, options));
+  const isThere = (await session.query(existsQuery, [name])).length > 0;
+  if (isThere && (await isEmpty({ ...source, database: name }, { log, signal }))) {
+    log.info('the database holds nothing, and is on the target already: nothing to do');
+    return null;
+  }
+  if (isThere) log.info('the database is on the target already');
+  else recordProblems(options.directory, await createDatabase(session, database, options));
   await session.close();
   const result = await runClone({
     ...options,
@@ -119,6 +127,32 @@ async function cloneOne(database: DatabaseFacts, options: CloneRunOptions): Prom
     log,
   });
   return { database: name, directory, summary: result?.summary ?? loadSummary(directory) };
+}
+
+// What initdb makes has lower OIDs (FirstNormalObjectId of the server); most of the rest depends on its schema.
+const emptyQuery = `
+  select 1 from pg_catalog.pg_database d
+  where d.datname = pg_catalog.current_database()
+    and not exists (
+      select from pg_catalog.pg_depend
+      where classid <> 'pg_catalog.pg_database'::pg_catalog.regclass and objid >= 16384)
+    and not exists (
+      select oid from pg_catalog.pg_namespace where oid >= 16384
+      union all select oid from pg_catalog.pg_extension where oid >= 16384
+      union all select oid from pg_catalog.pg_foreign_data_wrapper
+      union all select oid from pg_catalog.pg_publication)
+    and not exists (select from pg_catalog.pg_largeobject_metadata)
+    and not exists (select from pg_catalog.pg_default_acl)
+    and not exists (select from pg_catalog.pg_db_role_setting s where s.setdatabase = d.oid)`;
+
+/** Whether nobody has made anything in the database: no schema, nothing in the schemas that are there, no settings. */
+async function isEmpty(source: Conninfo, options: Pick<CloneRunOptions, 'log' | 'signal'>): Promise<boolean> {
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry databases',
+    ...options,
+  });
+  return (await session.query(emptyQuery)).length > 0;
 }
 
 /** What a complete run in a directory did. */
@@ -190,7 +224,7 @@ async function fetchDatabases(source: Session): Promise<DatabaseFacts[]> {
 const existsQuery = 'select 1 from pg_catalog.pg_database where datname = $1';
 
 /**
- * Makes the database where it is missing. What the target cannot give (an owner that is not there, a locale that its
+ * Makes the database. What the target cannot give (an owner that is not there, a locale that its
  * system does not have) is left out one by one and reported. Throws `target-rights` and the like when nothing helps.
  */
 async function createDatabase(
@@ -198,10 +232,6 @@ async function createDatabase(
   database: DatabaseFacts,
   { noOwner, log }: CloneRunOptions,
 ): Promise<Problem[]> {
-  if ((await target.query(existsQuery, [database.name])).length > 0) {
-    log.info(`database ${database.name} is on the target already`);
-    return [];
-  }
   const whole = { owner: !noOwner, locale: true };
   const reduced = [
     whole,

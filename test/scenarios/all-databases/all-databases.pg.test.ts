@@ -172,6 +172,17 @@ describe('--all-databases', () => {
     expect(stderr).toMatch(/database closed is left out: our role on the source may not connect to it/);
     expect(stderr).toMatch(/database a: source: our role may not read public.hidden/);
     expect(await on(target.address, 'b', 'select id from t')).toEqual([{ id: 1 }]);
+
+    // Of these that was the only one: `postgres` is empty, and nothing may be made in the target's.
+    expect(stderr).not.toMatch(/databases could not be cloned/);
+    await on(source.address, 'a', 'drop table hidden');
+    await using again = walferry([
+      ...['clone', '--all-databases', '--no-owner', '--source', uri(source), '--target', uri(target)],
+      ...['--dir', directory.path, '--resume'],
+    ]);
+    const second = await again.exit;
+    expect(second.code, second.stderr).toBe(0);
+    expect(second.stderr).toContain('postgres: the database holds nothing');
   });
 
   test.each([['--follow'], ['--snapshot', '1'], ['--plan']])('with %s is refused', async (...words) => {
