@@ -207,7 +207,7 @@ async function runOnce(options: RunClientTool): Promise<ClientToolResult> {
     conninfo === undefined ? options.args : [...connectionArguments(conninfo, options.args), ...options.args];
   const child = spawn(join(directory, tool), args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: toolEnvironment(tool, conninfo),
+    env: toolEnvironment(options),
   });
   let timer: NodeJS.Timeout | undefined;
   const stop = () => {
@@ -232,10 +232,27 @@ async function runOnce(options: RunClientTool): Promise<ClientToolResult> {
 }
 
 /** The environment of a client program: ours, without its PG* variables, with the connection's. */
-function toolEnvironment(tool: ClientTool, conninfo: Conninfo | undefined): NodeJS.ProcessEnv {
+function toolEnvironment({ tool, conninfo, serverVersion = 0 }: RunClientTool): NodeJS.ProcessEnv {
   const connection = conninfo === undefined ? {} : clientEnvironment(conninfo);
+  if (tool === 'pg_dumpall') {
+    connection['PGOPTIONS'] = [connection['PGOPTIONS'] ?? '', ...withoutTimeLimits(serverVersion)]
+      .join(' ')
+      .trim();
+  }
   // LC_ALL: error lines are told from others by their English prefix.
   return { ...process.env, ...connection, PGAPPNAME: `walferry ${tool}`, LC_ALL: 'C' };
+}
+
+/** pg_dump and pg_restore lift the time limits that a role or a database has; pg_dumpall does not, and is ended by them. */
+function withoutTimeLimits(serverVersion: number): string[] {
+  const limits = [
+    'statement_timeout',
+    'lock_timeout',
+    'idle_in_transaction_session_timeout',
+    'idle_session_timeout',
+    ...(serverVersion >= 170_000 ? ['transaction_timeout'] : []),
+  ];
+  return limits.map((limit) => `-c ${limit}=0`);
 }
 
 /**

@@ -110,6 +110,31 @@ describe('roles', () => {
     ]);
   });
 
+  test('are copied by a role that has small time limits', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await using names = roleNames();
+    names.on.push(source, target);
+    await makeRoles(source, names);
+    const { boss } = names;
+    await source.sql(`
+      alter role ${boss} login password '${canary}';
+      alter role ${boss} set statement_timeout = '1ms';
+      alter role ${boss} set lock_timeout = '1ms';
+      alter role ${boss} set idle_in_transaction_session_timeout = '1ms';
+      alter role ${boss} set idle_session_timeout = '1ms'`);
+    const run = options(source, target, 'superuser');
+    const as = new URL(source.uri);
+    as.username = boss;
+    as.password = canary;
+
+    await copyRoles({ ...run.options, source: readConninfo(as.href, {}) });
+
+    expect(await target.sql(`select rolname from pg_roles where rolname = '${boss}'`)).toEqual([
+      { rolname: boss },
+    ]);
+  });
+
   test('as an ordinary role are made without passwords, and what may not be given is reported', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
