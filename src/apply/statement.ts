@@ -312,11 +312,18 @@ function truncateStatement(plans: readonly RelationPlan[], restartIdentity: bool
   };
 }
 
+/**
+ * Texts kept of one table. Most need a handful; but an update leaves out the large values that it did not change, and of
+ * many such columns there are more combinations than memory has room for.
+ */
+const keptTexts = 256;
+
 /** Keeps the text of a statement in the plan. */
 function textOf(plan: RelationPlan, label: string, make: () => string): string {
   let sql = plan.statements.get(label);
   if (sql === undefined) {
     sql = make();
+    if (plan.statements.size >= keptTexts) plan.statements.clear();
     plan.statements.set(label, sql);
   }
   return sql;

@@ -53,6 +53,19 @@ describe('a run as a statement', () => {
     expect(made.sql).toContain('count(*) = cardinality($1)');
   });
 
+  test('of updates that leave out other columns each time, a bounded number of texts is kept', () => {
+    const names = Array.from({ length: 12 }, (_, nth) => `c${nth}`);
+    const wide = relation('wide', ['id*', ...names].join(', '));
+    const widePlan = planRelation(wide, table(['id', ...names].join(', '), [unique('id')]));
+    const texts = new Set<string>();
+    for (let sent = 1; sent < 2 ** names.length; sent += 1) {
+      const cells = names.map((name, nth) => ((sent >> nth) & 1 ? name : unchanged));
+      texts.add(statement(widePlan, update(wide, ['1', ...cells])).sql);
+    }
+    expect(texts.size).toBe(2 ** names.length - 1);
+    expect(widePlan.statements.size).toBeLessThanOrEqual(256);
+  });
+
   test('updates set what was sent, but the key', () => {
     const made = statement(plan, update(t, ['1', unchanged, 'x']), update(t, ['2', unchanged, 'y']));
     expect(inner(made)).toBe(
