@@ -4,8 +4,9 @@
  *   1. nothing has the name                                          it is built
  *   2. it is there: on its table, valid, with its definition         it is left
  *   3. something else has the name                                   refused, with the words for what has it
+ *   4. it is printed in other words, and our role may not try        refused, with the right that it takes to find out
  */
-import { Failure } from '../failure.js';
+import { asFailure, Failure } from '../failure.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
@@ -13,8 +14,11 @@ import { sqlState } from '../postgres/sqlstate.js';
 import type { FinishingStep, IndexPlan, TablePlan } from './plan.js';
 import { relationWords } from './requirements.js';
 
-/** Case 2, or what the target has instead: case 3. */
-type Standing = 'built' | { readonly instead: string };
+/** Case 2, what the target has instead (case 3), or why that is not known (case 4). */
+type Standing = 'built' | { readonly instead: string } | Unknown;
+
+/** What is there is not known to be the same, for want of a right. */
+type Unknown = { readonly found: string; readonly refusal: string };
 
 type ConstraintPlan = NonNullable<FinishingStep['constraint']>;
 
@@ -29,12 +33,12 @@ export class PresentIndexes {
     this.#constraints = constraints;
   }
 
-  /** Throws `target-setup` in case 3. */
+  /** Throws `target-setup` in case 3, `target-rights` in case 4. */
   hasIndex(index: IndexPlan): boolean {
     return isBuilt(this.#indexes.get(indexName(index)), `could not build index ${index.label}`);
   }
 
-  /** Throws `target-setup` in case 3. */
+  /** Throws `target-setup` in case 3, `target-rights` in case 4. */
   hasConstraint(table: TablePlan, { name }: ConstraintPlan): boolean {
     const standing = this.#constraints.get(constraintName(table, name));
     return isBuilt(standing, `could not add constraint ${name} of ${table.label}`);
@@ -43,6 +47,16 @@ export class PresentIndexes {
 
 function isBuilt(standing: Standing | undefined, words: string): boolean {
   if (standing === undefined || standing === 'built') return standing === 'built';
+  if ('refusal' in standing) {
+    throw new Failure(
+      'target-rights',
+      `${words}: the target has one of this name (${standing.found}), and whether it is the same cannot be found out: ${standing.refusal}`,
+      {
+        remedy:
+          'Grant our role that right (TEMPORARY on the database, mostly), or drop it there; then run the same command with --resume.',
+      },
+    );
+  }
   throw new Failure('target-setup', `${words}: the target has ${standing.instead} of this name`, {
     remedy: 'Drop or rename it on the target, then run the same command with --resume.',
   });
@@ -89,8 +103,11 @@ async function fetchIndexes(target: Session, tables: readonly TablePlan[]): Prom
     else if (quoteQualified(of.schema, of.name) !== table.qualified)
       standing = { instead: `an index of ${relationLabel(of)}` };
     else if (row['valid'] !== 't') standing = { instead: 'an invalid index' };
-    else if (!(await isSameIndex(target, table, index.sql, definition)))
-      standing = { instead: `another index (${definition})` };
+    else {
+      const same = await isSameIndex(target, table, index.sql, definition);
+      if (typeof same === 'string') standing = { found: definition, refusal: same };
+      else if (!same) standing = { instead: `another index (${definition})` };
+    }
     standings.set(indexName(index), standing);
   }
   return standings;
@@ -120,7 +137,9 @@ async function fetchConstraints(
     const { table, constraint } = one;
     const definition = row['definition'] ?? '';
     const isSame = await isSameConstraint(target, table, constraint.definition, definition);
-    const standing = isSame ? 'built' : { instead: `another constraint (${definition})` };
+    let standing: Standing = 'built';
+    if (typeof isSame === 'string') standing = { found: definition, refusal: isSame };
+    else if (!isSame) standing = { instead: `another constraint (${definition})` };
     standings.set(constraintName(table, constraint.name), standing);
   }
   return standings;
@@ -141,39 +160,42 @@ export function indexBody(definition: string): { readonly unique: boolean; reado
 
 const madeIndexQuery = `select pg_catalog.pg_get_indexdef('pg_temp.walferry_trial_index'::pg_catalog.regclass) as made`;
 
+/** Or why it is not known. */
 async function isSameIndex(
   target: Session,
   table: TablePlan,
   wanted: string,
   found: string,
-): Promise<boolean> {
+): Promise<boolean | string> {
   if (wanted === found) return true;
   const [one, other] = [indexBody(wanted), indexBody(found)];
   if (one === null || other === null || one.unique !== other.unique) return false;
   if (one.using === other.using) return true;
   const make = `create index walferry_trial_index on pg_temp.walferry_trial ${one.using}`;
-  const made = indexBody((await fetchMade(target, table, make, madeIndexQuery)) ?? '');
-  return made?.using === other.using;
+  const made = await fetchMade(target, table, make, madeIndexQuery);
+  return 'refusal' in made ? made.refusal : indexBody(made.made ?? '')?.using === other.using;
 }
 
 const madeConstraintQuery = `
   select pg_catalog.pg_get_constraintdef(oid) as made from pg_catalog.pg_constraint
   where conrelid = 'pg_temp.walferry_trial'::pg_catalog.regclass and conname = 'walferry_trial_constraint'`;
 
-/** `wanted`: null where the source did not tell it any more. */
+/** Or why it is not known. `wanted`: null where the source did not tell it any more. */
 async function isSameConstraint(
   target: Session,
   table: TablePlan,
   wanted: string | null,
   found: string,
-): Promise<boolean> {
+): Promise<boolean | string> {
   if (wanted === null || wanted === found) return true;
   const make = `alter table pg_temp.walferry_trial add constraint walferry_trial_constraint ${wanted}`;
-  return (await fetchMade(target, table, make, madeConstraintQuery)) === found;
+  const made = await fetchMade(target, table, make, madeConstraintQuery);
+  return 'refusal' in made ? made.refusal : made.made === found;
 }
 
 /**
- * How the target prints what this statement makes on an empty copy of the table; null when it refuses. A definition
+ * How the target prints what this statement makes on an empty copy of the table; null when it cannot be made, and the
+ * server's words where our role may not try. A definition
  * that was made from the source's words is often printed in others: `a in ('x')` on a varchar column changes each
  * time, and major versions have words of their own.
  */
@@ -182,15 +204,15 @@ async function fetchMade(
   table: TablePlan,
   make: string,
   read: string,
-): Promise<string | null> {
+): Promise<{ readonly made: string | null } | { readonly refusal: string }> {
   await target.query('begin');
   try {
     await target.query(`create temporary table walferry_trial (like ${table.qualified}) on commit drop`);
     await target.query(make);
-    return (await target.query(read))[0]?.['made'] ?? null;
+    return { made: (await target.query(read))[0]?.['made'] ?? null };
   } catch (error) {
     if (sqlState(error) === null || target.lost !== null) throw error;
-    return null;
+    return sqlState(error) === '42501' ? { refusal: asFailure(error).message } : { made: null };
   } finally {
     if (target.lost === null) await target.query('rollback');
   }

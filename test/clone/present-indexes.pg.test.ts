@@ -171,6 +171,33 @@ describe('indexes of tables that somebody else has made', () => {
   });
 });
 
+test('the same one in other words, and a role that may make no temporary table: not known, and what to grant', async () => {
+  await using from = await createDatabase('source');
+  await using to = await createDatabase('target');
+  await from.sqlAsOwner(
+    `create table item (id int, name varchar(20)); create index by_name on item (name) where name in ('a', 'b')`,
+  );
+  const [{ definition } = {}] = await from.sql(`select pg_get_indexdef('by_name'::regclass) as definition`);
+  await to.sqlAsOwner(`create table item (id int, name varchar(20)); ${definition}`);
+  const [{ owner } = {}] = await to.sql(
+    'select pg_get_userbyid(datdba) as owner from pg_database where datname = current_database()',
+  );
+  await to.sql(`revoke temporary on database ${to.name} from public, ${owner}`);
+  await using run = await cloneFor(from, to, { as: 'owner' });
+  await dumpSource(run.options);
+
+  const failure = await failureOf(buildIndexes(run.options, 'indexes and constraints'));
+  expect(failure.code).toBe('target-rights');
+  expect(failure.message).toMatch(
+    /by_name: .* whether it is the same cannot be found out: target: permission denied to create temporary tables/,
+  );
+  expect(failure.remedy).toContain('TEMPORARY');
+
+  await to.sql(`grant temporary on database ${to.name} to ${owner}`);
+  await buildIndexes(run.options, 'indexes and constraints');
+  expect(await to.sql(indexesOf)).toEqual(await from.sql(indexesOf));
+});
+
 describe('an index that pg_restore makes', () => {
   test.each([
     [
