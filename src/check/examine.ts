@@ -40,7 +40,13 @@ import {
 } from './objects.js';
 import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
-import { checkIdentity, checkSourceObjects, checkSourceRights, judgeSource } from './source.js';
+import {
+  checkIdentity,
+  checkIdentityIndexes,
+  checkSourceObjects,
+  checkSourceRights,
+  judgeSource,
+} from './source.js';
 import {
   checkRecorded,
   checkStreamTables,
@@ -214,7 +220,7 @@ class Examination {
 
   async #sourceObjects(view: SourceView, facts: ServerFacts, target: Reached | null): Promise<void> {
     const { stream } = this.#wish;
-    this.#add(...(await checkSourceRights(view, this.#wish)));
+    this.#add(...(await checkSourceRights(view, this.#wish)), ...(await checkIdentityIndexes(view)));
     if (stream !== null) this.#add(...(await checkStreamTables(view, stream, this.#wish.own.stream)));
     if (!this.#all) return;
     this.#add(...judgeSource(facts, view.tables, stream !== null));

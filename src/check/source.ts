@@ -3,12 +3,15 @@ import { expectReadable } from '../clone/requirements.js';
 import { expectReadableLargeObjects } from '../clone/large-objects.js';
 import { expectReadableSequences } from '../clone/sequences.js';
 import { keptSequencesOf } from '../filter/scope.js';
+import { Failure } from '../failure.js';
 import { relationLabel } from '../model/relation.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
+import { mayBeNull } from '../postgres/nullable.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
 import { notOfExtension, userSchema } from '../postgres/schema.js';
 import type { Session } from '../postgres/connect.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
-import { asked, counted, pass, some, warn, type Finding } from './finding.js';
+import { asked, counted, fail, pass, some, warn, type Finding } from './finding.js';
 import type { RunWish, SourceView } from './options.js';
 import { numberSetting, type ServerFacts } from './server-facts.js';
 
@@ -34,6 +37,45 @@ export async function checkSourceRights(view: SourceView, wish: RunWish): Promis
             return 'all of them can be read';
           }),
         ]),
+  ];
+}
+
+const nullableIdentitiesQuery = `
+  select c.oid, n.nspname as schema, c.relname as name, x.relname as index,
+    (select nn.conname from pg_catalog.pg_constraint nn where nn.conrelid = c.oid and nn.contype = 'n'
+      and nn.conkey[1] = a.attnum) as constraint
+  from pg_catalog.pg_index i
+  join pg_catalog.pg_class x on x.oid = i.indexrelid
+  join pg_catalog.pg_class c on c.oid = i.indrelid and c.relreplident = 'i'
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  join pg_catalog.pg_attribute a on a.attrelid = c.oid
+    and a.attnum in (select i.indkey[k] from pg_catalog.generate_series(0, i.indnkeyatts - 1) k)
+  where i.indisreplident and ${userSchema} and ${mayBeNull('a')}
+  order by 2, 3`;
+
+/**
+ * From 18 on, REPLICA IDENTITY USING INDEX accepts a column whose NOT NULL is NOT VALID; but the target, as pg_restore,
+ * has the index before that constraint, and refuses it then. Told only where there is one.
+ */
+export async function checkIdentityIndexes({ session, tables }: SourceView): Promise<Finding[]> {
+  const kept = new Set(tables.map(({ oid }) => oid));
+  const rows = (await session.query(nullableIdentitiesQuery)).filter((row) => kept.has(Number(row['oid'])));
+  const [first] = rows;
+  if (first === undefined) return [];
+  const labels = rows.map((row) => relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
+  const table = `alter table ${quoteQualified(first['schema'] ?? '', first['name'] ?? '')}`;
+  return [
+    fail(
+      'source.identity-indexes',
+      'identity indexes',
+      new Failure(
+        'source-setup',
+        `the NOT NULL of a column of the replica identity is NOT VALID, and the target does not take such an index as identity: ${some(labels)}`,
+        {
+          remedy: `On the source: ${table} validate constraint ${quoteIdentifier(first['constraint'] ?? '')}; or: ${table} replica identity full;`,
+        },
+      ),
+    ),
   ];
 }
 

@@ -15,6 +15,7 @@ import {
   succeed,
 } from '../../support/live-migration.js';
 import { ledgerSchema, startLoad } from '../../support/load.js';
+import { failing, wishOf } from '../../check/wish.js';
 import { useMajors } from '../../support/majors.js';
 import { findPrograms } from '../../../scripts/clusters/programs.js';
 import { until } from '../../support/until.js';
@@ -196,6 +197,34 @@ test('a source that is newer than pg_dump is refused with both versions, by the 
       `select slot_name from pg_replication_slots where database = current_database()`,
     ),
   ).toEqual([]);
+});
+
+test('an identity index on a column whose NOT NULL is NOT VALID is told before anything is made', async (context) => {
+  const sourceServer = await majors.server(context, 18, 'source');
+  const targetServer = await majors.server(context, 18, 'target');
+  const table = 'create table t (id int, v text); create unique index by_id on t (id)';
+  const identity = 'alter table t replica identity using index by_id';
+  await using migration = await openMigration({
+    sourceServer,
+    targetServer,
+    schema: `${table}; alter table t add constraint "there" not null id not valid; ${identity};
+      create table sound (id int not null unique); alter table sound replica identity using index sound_id_key`,
+  });
+  const { source, target } = migration;
+  // The constraint comes last on the target, where pg_dump has it.
+  await expect(target.sql(`${table}; ${identity}`)).rejects.toThrow(/nullable/);
+
+  const told = async () =>
+    (await failing(wishOf(migration))).filter(({ id }) => id === 'source.identity-indexes');
+  expect(await told()).toEqual([
+    expect.objectContaining({
+      code: 'source-setup',
+      reason: expect.stringMatching(/identity: public\.t$/) as string,
+      remedy: expect.stringContaining('alter table "public"."t" validate constraint "there";') as string,
+    }),
+  ]);
+  await source.sql('alter table t validate constraint "there"');
+  expect(await told()).toEqual([]);
 });
 
 test('a slot that the source took away because nobody read it is told with the setting', async (context) => {
