@@ -88,12 +88,6 @@ export function endPhase(catalog: Catalog, name: PhaseName): void {
     .run(new Date().toISOString(), name);
 }
 
-/** Whether a copy of this directory was begun and is not complete: of the tables that are left the target has not all rows. */
-export function isPartlyCopied(catalog: Catalog): boolean {
-  if (phaseDone(catalog, 'copy')) return false;
-  return phaseStarted(catalog, 'copy') || (phaseStarted(catalog, 'rows') && !phaseDone(catalog, 'rows'));
-}
-
 /** Forgets that phases were done: a new end position after the old one was reached drains again. */
 export function reopenPhases(catalog: Catalog, names: readonly PhaseName[]): void {
   const forget = catalog.database.prepare('delete from phase where name = ?');
@@ -102,16 +96,27 @@ export function reopenPhases(catalog: Catalog, names: readonly PhaseName[]): voi
 
 /** What was done behind an end position is to be done again: it was taken back, or moved. */
 export function reopenEnd(catalog: Catalog): void {
+  // What a clone has made on the target stays there.
+  if (phaseDone(catalog, 'finalize')) saveSetting(catalog, completedSetting, true);
   reopenPhases(catalog, ['drain', 'sequences', 'writable', 'finalize']);
 }
 
+const completedSetting = 'completed';
 const reachedSetting = 'reached';
+
+function saveSetting(catalog: Catalog, name: string, value: string | boolean): void {
+  const setup = loadSetup(catalog);
+  if (setup !== null) saveSetup(catalog, { ...setup, settings: { ...setup.settings, [name]: value } });
+}
+
+/** Whether a clone in this directory has made everything on the target, now or before its end was opened again. */
+export function wasCompleted(catalog: Catalog): boolean {
+  return phaseDone(catalog, 'finalize') || loadSetup(catalog)?.settings[completedSetting] === true;
+}
 
 /** Remembers the end position that the stream of this run has reached last: what is done behind it is done for this one. */
 export function saveReached(catalog: Catalog, endpos: Lsn): void {
-  const setup = loadSetup(catalog);
-  if (setup === null) return;
-  saveSetup(catalog, { ...setup, settings: { ...setup.settings, [reachedSetting]: formatLsn(endpos) } });
+  saveSetting(catalog, reachedSetting, formatLsn(endpos));
 }
 
 /** Null before one was reached, and where a walferry that did not remember it has reached it. */

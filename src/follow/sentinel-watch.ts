@@ -5,12 +5,13 @@
 import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js';
 import { loadCutoverHold, recordDrained, type CutoverHold } from '../catalog/cutover.js';
 import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
-import { isPartlyCopied, phaseDone, reopenPhases, saveReached } from '../catalog/setup.js';
+import { phaseDone, reopenPhases, saveReached } from '../catalog/setup.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Sentinel } from '../model/progress.js';
 import { endUnlessTakenBack, sayWhenAbandoned } from './cutover-back.js';
+import { expectCompleted, expectCopied } from './expect-complete.js';
 
 /** Short enough for a person who set the end position to see it taken at once; each look costs microseconds. */
 const lookEveryMs = 100;
@@ -57,14 +58,10 @@ export class SentinelWatch {
     return this.#cutover;
   }
 
-  /** Throws `work-directory-used` where changes would be applied to a part of a copy: what is copied later may be older. */
-  expectCopied(): void {
-    if (!isPartlyCopied(this.#catalog)) return;
-    throw new Failure(
-      'work-directory-used',
-      `the copy in ${this.#catalog.directory} is not complete: changes are applied to a complete one only`,
-      { remedy: 'Complete it first: run the command that has begun it again, with --resume.' },
-    );
+  /** Throws `work-directory-used` where changes cannot be applied behind the clone of this directory (expect-complete.ts). */
+  expectComplete({ ofClone }: { readonly ofClone: boolean }): void {
+    expectCopied(this.#catalog);
+    if (!ofClone) expectCompleted(this.#catalog);
   }
 
   /** Remembers which end position was reached: one that is set later is another one, also for whoever resumes. */

@@ -14,6 +14,7 @@ import type { Lsn } from '../model/lsn.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { openControl } from './control.js';
 import { takeEndposOption } from './endpos-option.js';
+import { expectCompleted } from './expect-complete.js';
 import { expectSameFilters } from './filter-scope.js';
 import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } from './stream-run.js';
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
@@ -86,6 +87,7 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
     const catalog = choices === null ? requireCatalog(directory) : openCatalog(directory);
     try {
       if (loadStream(catalog) !== null) expectSameFilters(catalog, options.filters ?? null);
+      if (target !== null) expectCompleted(catalog);
       if (choices !== null && source !== null && (target !== null || loadStream(catalog) === null)) {
         // What a run that is opened asks of the target tells whether it is the right one.
         const isSetUp = loadStream(catalog) !== null && phaseDone(catalog, 'slot');

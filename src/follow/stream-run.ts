@@ -344,7 +344,7 @@ export class StreamRun {
     const { target, stream, log } = this.#options;
     if (target === null) throw new Failure('internal', 'a stream without a target cannot apply');
     await this.#waitUntilEnabled(signal);
-    this.watch.expectCopied();
+    this.watch.expectComplete({ ofClone: this.#options.ofClone === true });
     const touches = new TouchTracker(this.#options.directory, log);
     this.#touches = touches;
     const pruning = setInterval(() => this.#prune(), pruneEveryMs);

@@ -86,6 +86,33 @@ test('a copy that was killed takes no changes, whatever the sentinel says, until
   await expectEqual(source, target);
 });
 
+test('a clone that was killed behind its copy is gone on with by a clone alone: others would leave its foreign keys away', async () => {
+  await using migration = await openMigration({
+    schema: `${schema}; alter table item add constraint of_other foreign key ("the id") references other;
+      insert into other values (1); insert into item values (1, 'p', 'copied')`,
+  });
+  const { source, target } = migration;
+  const line = cloneFollow(migration, '--no-owner');
+  await using killed = run(migration, line);
+  await killed.waitForOutput(/applying changes from/);
+  killed.kill('SIGKILL');
+  await killed.exit;
+  await source.sql(`insert into other values (2); insert into item values (2, 'p', 'followed')`);
+  await setEndpos(migration);
+  for (const command of [follow(migration, '--resume'), ['stream', 'catchup']]) {
+    const refused = await runToEnd(migration, command);
+    expect(refused.code, refused.stderr).toBe(1);
+    expect(refused.stderr).toMatch(/has not completed the target: foreign keys/);
+  }
+  // Whoever only receives may do so.
+  await succeed(migration, ['stream', 'prefetch', '--slot-name', slotOf(migration)]);
+
+  await succeed(migration, [...line, '--resume']);
+  await expectEqual(source, target);
+  const keys = await target.sql(`select conname from pg_constraint where contype = 'f'`);
+  expect(keys).toEqual([{ conname: 'of_other' }]);
+});
+
 test('a slot that somebody else has moved on is refused: what lies between is nowhere', async () => {
   await using migration = await stoppedStream();
   const { source } = migration;
