@@ -11,7 +11,7 @@
  */
 import { Failure } from '../failure.js';
 import type { Delete, Insert, Update } from '../model/change.js';
-import { packedOf } from '../model/packed-row.js';
+import { cellAt, packedCells, packedOf } from '../model/packed-row.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged } from '../model/row.js';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
@@ -83,11 +83,27 @@ function insertStatement(plan: RelationPlan, changes: readonly Insert[]): Statem
       'cardinality($1)',
     );
   });
-  return {
-    sql,
-    parameters: columns.map(({ at }) => changes.map(({ row }) => newCell(plan, row[at]))),
-    scan: false,
-  };
+  return { sql, parameters: newCells(plan, changes, columns), scan: false };
+}
+
+/** New values of changes, an array for each column. */
+function newCells(
+  plan: RelationPlan,
+  changes: readonly (Insert | Update)[],
+  columns: readonly PlannedColumn[],
+): WireParameter[] {
+  const cells = packedCells(changes);
+  if (cells !== null) return columns.map(({ at }) => ({ cells, at }));
+  return columns.map(({ at }) => changes.map(({ row }) => newCell(plan, row[at])));
+}
+
+/** What rows are found by, an array for each column. */
+function oldCells(
+  plan: RelationPlan,
+  changes: readonly (Update | Delete)[],
+  columns: readonly PlannedColumn[],
+): WireParameter[] {
+  return columns.map(({ at }) => changes.map((change) => oldCell(plan, change, at)));
 }
 
 /**
@@ -143,10 +159,10 @@ function assignmentsOf(plan: RelationPlan, changes: readonly Update[]): Assignme
   const same: PlannedColumn[] = [];
   for (const column of plan.columns) {
     const { at, target } = column;
-    if (first === undefined || first.row[at] === unchanged) continue;
+    if (first === undefined || cellAt(first, at) === unchanged) continue;
     const matched = match.kind !== 'none' && match.columns.some((other) => other.at === at);
     if (matched && (match.kind !== 'row' || target.identityAlways)) {
-      if (first.row[at] !== oldCell(plan, first, at)) set.push(column);
+      if (cellAt(first, at) !== oldCell(plan, first, at)) set.push(column);
     } else if (target.identityAlways) {
       same.push(column);
     } else {
@@ -172,10 +188,10 @@ function updateStatement(plan: RelationPlan, changes: readonly Update[], left: s
     ].join(' and ');
     return counted(updateText(plan, set, value, from, where), 'cardinality($1)');
   });
-  const parameters = [
-    ...match.columns.map(({ at }) => changes.map((change) => oldCell(plan, change, at))),
-    ...sent.map(({ at }) => changes.map(({ row }) => newCell(plan, row[at]))),
-  ];
+  // A packed row brings its identity, which did not change: one look for where its cells are serves for all.
+  const parameters = changes.every((change) => packedOf(change) !== undefined)
+    ? newCells(plan, changes, [...match.columns, ...sent])
+    : [...oldCells(plan, changes, match.columns), ...newCells(plan, changes, sent)];
   return { sql, parameters, scan: false };
 }
 
@@ -204,8 +220,7 @@ function deleteStatement(plan: RelationPlan, changes: readonly Delete[]): Statem
       'cardinality($1)',
     ),
   );
-  const parameters = match.columns.map(({ at }) => changes.map((change) => oldCell(plan, change, at)));
-  return { sql, parameters, scan: false };
+  return { sql, parameters: oldCells(plan, changes, match.columns), scan: false };
 }
 
 function updateOne(

@@ -116,6 +116,55 @@ function packedCell({ bytes, start, end }: PackedRow, at: number): string | null
   return bytes.toString(seen > 0x7f ? 'utf8' : 'latin1', from, to);
 }
 
+/** Where the cells of packed rows lie, all of the same columns: for whoever goes through them column by column. */
+export class PackedCells {
+  readonly rows: readonly PackedRow[];
+  readonly #columns: number;
+  /** Row by row, where each cell ends. */
+  readonly #ends: Int32Array;
+
+  constructor(rows: readonly PackedRow[], columns: number) {
+    this.rows = rows;
+    this.#columns = columns;
+    this.#ends = new Int32Array(rows.length * columns);
+    let put = 0;
+    for (const { bytes, start, end } of rows) {
+      for (let at = start; at < end; at += 1) if (bytes[at] === tab) this.#ends[put++] = at;
+      this.#ends[put++] = end;
+    }
+  }
+
+  start(row: number, column: number): number {
+    return column === 0 ? this.rows[row]!.start : this.#ends[row * this.#columns + column - 1]! + 1;
+  }
+
+  end(row: number, column: number): number {
+    return this.#ends[row * this.#columns + column]!;
+  }
+
+  /** Bytes of a column's cells, a null being two. */
+  bytes(column: number): number {
+    let bytes = 0;
+    for (let row = 0; row < this.rows.length; row += 1) bytes += this.end(row, column) - this.start(row, column);
+    return bytes;
+  }
+}
+
+/** The cells of changes that are packed without exception; null where one is not. */
+export function packedCells(changes: readonly (Insert | Update)[]): PackedCells | null {
+  const rows: PackedRow[] = [];
+  for (const change of changes) {
+    if (!(change instanceof PackedChange)) return null;
+    rows.push(change.packed);
+  }
+  return new PackedCells(rows, changes[0]?.relation.columns.length ?? 0);
+}
+
+/** Whether a cell is a null. */
+export function isPackedNull(bytes: Buffer, start: number, end: number): boolean {
+  return start < end && bytes[start] === backslash;
+}
+
 /** The most digits that are a small integer to the engine, whatever they are. */
 const numberDigits = 9;
 

@@ -9,10 +9,11 @@ import {
   textOid,
   utf8BytesAtMost,
   writeTextArray,
+  type TextArray,
 } from './bind-array.js';
 
 /** One parameter: text or null, or an array of them. */
-export type WireParameter = string | null | readonly (string | null)[];
+export type WireParameter = string | null | TextArray;
 
 const code = (letter: string): number => letter.charCodeAt(0);
 
@@ -185,7 +186,7 @@ export class MessageWriter {
   }
 }
 
-function isArray(parameter: WireParameter): parameter is readonly (string | null)[] {
+function isArray(parameter: WireParameter): parameter is TextArray {
   return typeof parameter === 'object' && parameter !== null;
 }
 

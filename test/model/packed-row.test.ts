@@ -8,10 +8,18 @@ import { PgoutputDecoder } from '../../plugins/pgoutput/decoder.js';
 import { LineDecoder, RelationIntern } from '../../src/journal/decode.js';
 import { LineEncoder } from '../../src/journal/encode.js';
 import type { Insert, Update } from '../../src/model/change.js';
-import { cellAt, mapKey, mapKeyAt, packedBytesAtMost, packedOf } from '../../src/model/packed-row.js';
+import {
+  cellAt,
+  mapKey,
+  mapKeyAt,
+  packedBytesAtMost,
+  packedCells,
+  packedOf,
+} from '../../src/model/packed-row.js';
 import type { ChangeMessage } from '../../src/model/message.js';
 import type { Relation } from '../../src/model/relation.js';
 import { unchanged, type Cell } from '../../src/model/row.js';
+import { textArrayBytesAtMost, writeTextArray, type TextArray } from '../../src/postgres/bind-array.js';
 import { copyText } from '../../src/postgres/copy-rows.js';
 import { linesOf, lsn } from '../journal/messages.js';
 import * as pgoutput from '../plugins/pgoutput/messages.js';
@@ -132,6 +140,37 @@ describe('a row that is packed on its way', () => {
         expect(copied(change, true)).toBe(copied(change, false));
       }),
     );
+  });
+
+  test('is the same in the arrays of a statement', () => {
+    const written = (values: TextArray) => {
+      const buffer = Buffer.alloc(textArrayBytesAtMost(values) + 8);
+      return buffer.subarray(0, writeTextArray(buffer, 4, values)).toString('hex');
+    };
+    const long = fc.constantFrom('long'.repeat(50), 'längër'.repeat(50));
+    const rows = fc
+      .integer({ min: 1, max: 5 })
+      .chain((columns) =>
+        fc.array(fc.array(fc.oneof(cell, long), { minLength: columns, maxLength: columns }), {
+          maxLength: 5,
+        }),
+      );
+    fc.assert(
+      fc.property(rows, (all) => {
+        const changes = all
+          .map((row) => rowChange(received('update', row)))
+          .filter((change) => packedOf(change) !== undefined);
+        const cells = packedCells(changes);
+        if (cells === null) throw new Error('one is not packed');
+        changes[0]?.row.forEach((_, at) => {
+          const values = changes.map(({ row }) => row[at] as string | null);
+          expect(written({ cells, at })).toBe(written(values));
+        });
+      }),
+    );
+    expect(
+      packedCells([rowChange(received('update', ['1'])), rowChange(received('update', ['\n']))]),
+    ).toBeNull();
   });
 
   test('is found by the same key', () => {
