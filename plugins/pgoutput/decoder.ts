@@ -16,7 +16,7 @@
 import type { Lsn } from '../../src/model/lsn.js';
 import { longestOwnMessage, ownPrefix, type PluginMessage } from '../../src/model/message.js';
 import type { Decoder } from '../../src/model/plugin.js';
-import { PackedInsert, PackedUpdate, PackSpace } from '../../src/model/packed-row.js';
+import { packedInsert, packedUpdate, PackSpace } from '../../src/model/packed-row.js';
 import type { Relation, RelationColumn, ReplicaIdentity } from '../../src/model/relation.js';
 import { relationLabel } from '../../src/model/relation.js';
 import type { Cell, Key } from '../../src/model/row.js';
@@ -275,7 +275,7 @@ export class PgoutputDecoder implements Decoder {
     const change =
       packed === null
         ? { kind: 'insert' as const, relation, row: this.#row(relation, columns, false) }
-        : new PackedInsert(relation, packed);
+        : packedInsert(relation, packed);
     return { kind: 'change', xid, lsn, change };
   }
 
@@ -296,7 +296,7 @@ export class PgoutputDecoder implements Decoder {
     // Whose old row must be sent, and is not, is refused below.
     if (key === null && relation.identity !== 'full') {
       const packed = reader.packedRow(columns, this.#space);
-      if (packed !== null) return { kind: 'change', xid, lsn, change: new PackedUpdate(relation, packed) };
+      if (packed !== null) return { kind: 'change', xid, lsn, change: packedUpdate(relation, packed) };
     }
     const row = this.#row(relation, columns, true);
     this.#knowIdentity(relation, key, row);

@@ -23,7 +23,7 @@
  * in a table at the same time, and the deletes come before the inserts.
  */
 import type { Delete, Insert, Update } from '../model/change.js';
-import { PackedInsert, cellAt, mapKey, mapKeyAt, packedOf } from '../model/packed-row.js';
+import { packedInsert, cellAt, mapKey, mapKeyAt, packedOf } from '../model/packed-row.js';
 import { relationLabel } from '../model/relation.js';
 import { unchanged, type Cell, type Key, type Row } from '../model/row.js';
 import type { RelationPlan } from './relation-plan.js';
@@ -296,7 +296,7 @@ function updatedInsert(insert: Insert, update: Update): Insert {
   const packed = packedOf(update);
   return packed === undefined
     ? inserted(update.relation, merged(insert.row, update))
-    : new PackedInsert(update.relation, packed);
+    : packedInsert(update.relation, packed);
 }
 
 /** Two updates of a row as one; neither changes the key. */

@@ -8,8 +8,8 @@ import type { Lsn } from '../model/lsn.js';
 import { readLsnBytes } from '../model/lsn.js';
 import type { ChangeMessage } from '../model/message.js';
 import {
-  PackedInsert,
-  PackedUpdate,
+  packedInsert,
+  packedUpdate,
   PackSpace,
   isPackable,
   packNull,
@@ -81,7 +81,7 @@ export class PlainLines {
     if (lsn === null || relation === undefined || rowAt < 0 || end - rowAt > packedBytesAtMost) return null;
     const packed = this.#pack(buffer, rowAt, end, relation.columns.length);
     if (packed === null) return null;
-    const change = isInsert ? new PackedInsert(relation, packed) : new PackedUpdate(relation, packed);
+    const change = isInsert ? packedInsert(relation, packed) : packedUpdate(relation, packed);
     return { kind: 'change', xid: this.#xid, lsn, change };
   }
 

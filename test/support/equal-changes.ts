@@ -1,10 +1,11 @@
 /** A change is equal to another one whether its row is packed or not: what `expect` compares are its cells. */
 import { expect } from 'vitest';
-import { PackedInsert, PackedUpdate } from '../../src/model/packed-row.js';
+import { packedOf } from '../../src/model/packed-row.js';
+import type { Insert, Update } from '../../src/model/change.js';
 import { asCells } from './packed.js';
 
-const isPacked = (value: unknown): value is PackedInsert | PackedUpdate =>
-  value instanceof PackedInsert || value instanceof PackedUpdate;
+const isPacked = (value: unknown): value is Insert | Update =>
+  packedOf(value as Insert | Update) !== undefined;
 
 /** Whole changes: of a pattern of some properties `expect` takes care. */
 const isWhole = (value: unknown) =>

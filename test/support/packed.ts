@@ -1,6 +1,6 @@
 /** Changes with packed rows (packed-row.ts), for tests that make their changes by hand, and their equality. */
 import type { Change } from '../../src/model/change.js';
-import { PackedInsert, PackedUpdate, isPackable, packedOf } from '../../src/model/packed-row.js';
+import { packedInsert, packedUpdate, isPackable, packedOf } from '../../src/model/packed-row.js';
 
 /** The change as the stream would mostly bring it: its row packed, where it can be. */
 export function asPacked(change: Change): Change {
@@ -15,7 +15,7 @@ export function asPacked(change: Change): Change {
   // Not at the buffer's beginning, and not up to its end.
   const bytes = Buffer.from(`before\t${cells.join('\t')}\tbehind`);
   const packed = { bytes, start: 'before\t'.length, end: bytes.length - '\tbehind'.length };
-  return change.kind === 'insert' ? new PackedInsert(relation, packed) : new PackedUpdate(relation, packed);
+  return change.kind === 'insert' ? packedInsert(relation, packed) : packedUpdate(relation, packed);
 }
 
 /** The change without anything packed. */
