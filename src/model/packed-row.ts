@@ -16,6 +16,7 @@ import type { Cell, Row } from './row.js';
 export type PackedRow = { readonly bytes: Buffer; readonly start: number; readonly end: number };
 
 const tab = 0x09;
+const lineFeed = 0x0a;
 const backslash = 0x5c;
 const letterN = 0x4e;
 const digitZero = 0x30;
@@ -30,7 +31,10 @@ export function isPackable(byte: number): boolean {
   return byte >= 0x20 && byte !== backslash;
 }
 
-/** Where rows are packed one behind the other. It is kept as long as any of its rows is. */
+/**
+ * Where rows are packed one behind the other, with a line feed behind each: rows that follow each other are what COPY
+ * reads. It is kept as long as any of its rows is.
+ */
 export class PackSpace {
   bytes = Buffer.allocUnsafeSlow(spaceBytes);
   /** Where the next row begins. */
@@ -38,15 +42,16 @@ export class PackSpace {
 
   /** Makes room for a row of at most so many bytes. */
   reserve(length: number): void {
-    if (this.bytes.length - this.used >= length) return;
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(spaceBytes, length));
+    if (this.bytes.length - this.used > length) return;
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(spaceBytes, length + 1));
     this.used = 0;
   }
 
   /** The row from `used` to `end`, which was written there. */
   take(end: number): PackedRow {
     const start = this.used;
-    this.used = end;
+    this.bytes[end] = lineFeed;
+    this.used = end + 1;
     return { bytes: this.bytes, start, end };
   }
 }

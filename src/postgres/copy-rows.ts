@@ -55,10 +55,10 @@ export function* copyText({ count, columns, cellOf, packedOf }: CopyRows): Gener
         if (column > 0) piece.byte(tab);
         piece.cell(cellOf(row, column));
       }
+      piece.byte(lineFeed);
     } else {
       piece.packed(packed);
     }
-    piece.byte(lineFeed);
     if (piece.used < pieceBytes) continue;
     yield piece.take();
   }
@@ -66,41 +66,65 @@ export function* copyText({ count, columns, cellOf, packedOf }: CopyRows): Gener
 }
 
 class Piece {
-  used = 0;
   #buffer = Buffer.allocUnsafe(pieceBytes + 4096);
+  #used = 0;
+  /** Packed rows that follow each other where they lie, from `#from` to `#to`: to be copied at once. */
+  #rows: Buffer | null = null;
+  #from = 0;
+  #to = 0;
+
+  get used(): number {
+    return this.#rows === null ? this.#used : this.#used + this.#to - this.#from + 1;
+  }
 
   take(): Buffer {
-    const { used } = this;
-    this.used = 0;
+    this.#copyRows();
+    const used = this.#used;
+    this.#used = 0;
     return this.#buffer.subarray(0, used);
   }
 
-  byte(byte: number): void {
-    this.#makeRoom(1);
-    this.#buffer[this.used++] = byte;
+  /** Takes a packed row, with its end. */
+  packed({ bytes, start, end }: PackedRow): void {
+    if (bytes !== this.#rows || start !== this.#to + 1 || bytes[this.#to] !== lineFeed) {
+      this.#copyRows();
+      this.#rows = bytes;
+      this.#from = start;
+    }
+    this.#to = end;
   }
 
-  packed({ bytes, start, end }: PackedRow): void {
-    const length = end - start;
-    this.#makeRoom(length);
+  #copyRows(): void {
+    const rows = this.#rows;
+    if (rows === null) return;
+    this.#rows = null;
+    const from = this.#from;
+    const length = this.#to - from;
+    this.#makeRoom(length + 1);
     if (length >= longText) {
-      bytes.copy(this.#buffer, this.used, start, end);
+      rows.copy(this.#buffer, this.#used, from, from + length);
     } else {
-      const buffer = this.#buffer;
-      const to = this.used - start;
-      for (let at = start; at < end; at += 1) buffer[to + at] = bytes[at]!;
+      for (let at = 0; at < length; at += 1) this.#buffer[this.#used + at] = rows[from + at]!;
     }
-    this.used += length;
+    this.#used += length;
+    this.#buffer[this.#used++] = lineFeed;
+  }
+
+  byte(byte: number): void {
+    this.#copyRows();
+    this.#makeRoom(1);
+    this.#buffer[this.#used++] = byte;
   }
 
   cell(cell: string | null): void {
+    this.#copyRows();
     if (cell === null) {
       this.byte(backslash);
       this.byte(letterN);
     } else if (cell.length >= longText || !this.#plain(cell)) {
       const text = special.test(cell) ? cell.replace(specials, escape) : cell;
       this.#makeRoom(text.length < pieceBytes ? text.length * 3 : Buffer.byteLength(text));
-      this.used += this.#buffer.write(text, this.used);
+      this.#used += this.#buffer.write(text, this.#used);
     }
   }
 
@@ -109,22 +133,22 @@ class Piece {
     const { length } = text;
     this.#makeRoom(length);
     const buffer = this.#buffer;
-    const { used } = this;
+    const used = this.#used;
     for (let at = 0; at < length; at += 1) {
       const code = text.charCodeAt(at);
       if (code > 0x7f || code === backslash || code === tab || code === lineFeed || code === carriageReturn)
         return false;
       buffer[used + at] = code;
     }
-    this.used = used + length;
+    this.#used = used + length;
     return true;
   }
 
   #makeRoom(bytes: number): void {
-    const needed = this.used + bytes;
+    const needed = this.#used + bytes;
     if (needed <= this.#buffer.length) return;
     const grown = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2));
-    this.#buffer.copy(grown, 0, 0, this.used);
+    this.#buffer.copy(grown, 0, 0, this.#used);
     this.#buffer = grown;
   }
 }
