@@ -95,16 +95,6 @@ const onSource: readonly Case[] = [
     says: /the source has no table public\.nothing/,
     remedy: /clone --plan/,
   },
-  {
-    name: 'too few connections on the source',
-    id: 'room.source-connections',
-    code: 'source-setup',
-    source: ({ source }) => `alter database ${source.name} connection limit 4`,
-    // Two of the four are this test's own sessions. Whichever session is one too many ends the run: pg_dump's or ours.
-    says: /2 connections left by the connection limit of database .*, and a run needs 3/,
-    remedy: /alter database .* connection limit -1;/,
-    endsWith: ['client-tool-failed', 'source-setup'],
-  },
 ];
 
 const forStream: readonly Case[] = [
@@ -301,6 +291,20 @@ const onTarget: readonly Case[] = [
     says: /has 1 large objects with OIDs of the source's already, for example 777001/,
     remedy: /--drop-if-exists/,
   },
+];
+
+/** A connection is waited for a minute before the run ends. */
+const ofConnections: readonly Case[] = [
+  {
+    name: 'too few connections on the source',
+    id: 'room.source-connections',
+    code: 'source-setup',
+    source: ({ source }) => `alter database ${source.name} connection limit 4`,
+    // Two of the four are this test's own sessions. Whichever session is one too many ends the run: pg_dump's or ours.
+    says: /2 connections left by the connection limit of database .*, and a run needs 3/,
+    remedy: /alter database .* connection limit -1;/,
+    endsWith: ['client-tool-failed', 'source-setup'],
+  },
   {
     name: 'too few connections on the target',
     id: 'room.target-connections',
@@ -416,15 +420,22 @@ async function expectBlocked(one: Case): Promise<void> {
   }
 }
 
-describe('on the source', () => {
-  test.each(onSource)('$name', expectBlocked);
+describe.concurrent('one after the other', () => {
+  describe.sequential('on the source', () => {
+    test.each(onSource)('$name', expectBlocked);
+  });
+  describe.sequential('for a stream', () => {
+    test.each([...forStream, refusedPlugin].map((one) => ({ wish: follow, ...one })))('$name', expectBlocked);
+  });
+  describe.sequential('on the target', () => {
+    test.each(onTarget)('$name', expectBlocked);
+  });
+  describe.sequential('of what is copied', () => {
+    test.each(ofObjects)('$name', expectBlocked);
+  });
 });
-describe('for a stream', () => {
-  test.each([...forStream, refusedPlugin].map((one) => ({ wish: follow, ...one })))('$name', expectBlocked);
-});
-describe('on the target', () => {
-  test.each(onTarget)('$name', expectBlocked);
-});
-describe('of what is copied', () => {
-  test.each(ofObjects)('$name', expectBlocked);
+
+// They do nothing but wait: at the same time as the others.
+describe.concurrent('after a minute', () => {
+  test.each(ofConnections)('$name', expectBlocked);
 });
