@@ -70,6 +70,8 @@ export type ApplyOptions = {
   readonly lockForMs?: number;
   /** How long a lost target or a passing error is tried again without any progress; a minute unless told. */
   readonly retryForMs?: number;
+  /** Between two tries at most; 5 s unless told. */
+  readonly longestPauseMs?: number;
 };
 
 export type ApplyResult = {
@@ -84,7 +86,7 @@ type Rows = Awaited<ReturnType<WireSession['query']>>;
 type Standing = { readonly position: Rows; readonly generations: Rows | null };
 
 const defaultRetryForMs = 60_000;
-const longestPauseMs = 5000;
+const defaultLongestPauseMs = 5000;
 const quietMs = 1000;
 
 /** A guard that fails on a position that stands where it should has met another applier's lock: look again, not for ever. */
@@ -392,6 +394,7 @@ class Applier {
     if (this.#troubledMs() >= this.#retryForMs) throw failure;
     // Not all that lost the same target come back in the same moment.
     await this.#clock.sleep(this.#pauseMs * (0.5 + Math.random() / 2));
+    const { longestPauseMs = defaultLongestPauseMs } = this.#options;
     this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 2 + 50);
   }
 }

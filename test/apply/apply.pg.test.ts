@@ -786,7 +786,10 @@ describe('a lost connection to the target', () => {
       ),
     ).flat();
     const journal = new TestJournal([], { batch: 7 });
-    const running = applying(target, journal, { endpos: () => at(200 + (count - 1) * 20) });
+    const running = applying(target, journal, {
+      endpos: () => at(200 + (count - 1) * 20),
+      longestPauseMs: 100,
+    });
     // What goes wrong meanwhile is told below.
     running.catch(() => {});
     for (let from = 0; from < stream.length; from += 100) {
