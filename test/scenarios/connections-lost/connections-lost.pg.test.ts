@@ -13,25 +13,39 @@ import {
 } from '../../support/live-migration.js';
 import { ledgerSchema, startLoad } from '../../support/load.js';
 import { readLsn } from '../../../src/model/lsn.js';
-import { openSilentProxy, serverOf, through } from '../../support/silent-proxy.js';
+import { openSilentProxy, serverOf, through, type SilentProxy } from '../../support/silent-proxy.js';
 import { until } from '../../support/until.js';
 import type { WalferryProcess } from '../../support/walferry.js';
 
-async function levelAgain(migration: Migration, what: string): Promise<void> {
-  const written = readLsn(await insertPosition(migration.source));
-  await migration.source.sql(`insert into ticket (state) values ('so that something comes after')`);
-  const level = async () => readLsn((await appliedPosition(migration)) ?? '0/0') >= written;
-  await until(`the target is level after ${what}`, level, { timeoutMs: 120_000 });
-}
-
-/** Waits until silence was noticed so often since the log had `from` characters; shows the log should it be in vain. */
-async function untilSaid(following: WalferryProcess, from: number, times: number): Promise<void> {
-  const said = () => following.stderr.slice(from).match(/has not answered for/g)?.length === times;
+/** Shows the log should it be in vain. */
+async function untilIt(
+  following: WalferryProcess,
+  what: string,
+  ask: () => Promise<boolean> | boolean,
+): Promise<void> {
   try {
-    await until('silence is noticed', said, { timeoutMs: 90_000 });
+    await until(what, ask, { timeoutMs: 120_000 });
   } catch (error) {
     throw new Error(following.stderr, { cause: error });
   }
+}
+
+async function levelAgain(migration: Migration, following: WalferryProcess, what: string): Promise<void> {
+  const written = readLsn(await insertPosition(migration.source));
+  await migration.source.sql(`insert into ticket (state) values ('so that something comes after')`);
+  const level = async () => readLsn((await appliedPosition(migration)) ?? '0/0') >= written;
+  await untilIt(following, `the target is level after ${what}`, level);
+}
+
+/** Waits until silence was noticed so often since the log had `from` characters. */
+async function untilSaid(following: WalferryProcess, from: number, times: number): Promise<void> {
+  const said = () => following.stderr.slice(from).match(/has not answered for/g)?.length === times;
+  await untilIt(following, 'silence is noticed', said);
+}
+
+/** A way on which a connection that cannot be made is given up after 3 s, not 10. */
+function impatient(uri: string, proxy: SilentProxy): string {
+  return `${through(uri, proxy)}?connect_timeout=3`;
 }
 
 test(
@@ -50,6 +64,8 @@ test(
     };
     for (const table of ['account', 'ticket', 'event']) await copy(table);
     await setupStream(migration);
+    // So long the source keeps its own end of a dead connection, and with it the slot; a minute by itself.
+    await migration.source.sql(`alter database ${migration.source.name} set wal_sender_timeout = '20s'`);
     await using toSource = await openSilentProxy(serverOf(migration.source.uri));
     await using toTarget = await openSilentProxy(serverOf(migration.target.uri));
     await using following = run(
@@ -58,14 +74,14 @@ test(
         migration,
         '--resume',
         '--source',
-        through(migration.source.uri, toSource),
+        impatient(migration.source.uri, toSource),
         '--target',
-        through(migration.target.uri, toTarget),
+        impatient(migration.target.uri, toTarget),
       ),
     );
     await following.waitForOutput(/applying changes from/);
     await following.waitForOutput(/receiving changes from/);
-    await levelAgain(migration, 'the start');
+    await levelAgain(migration, following, 'the start');
 
     for (const [what, proxy] of [
       ['the source was cut off', toSource],
@@ -77,7 +93,7 @@ test(
       await untilSaid(following, before, 1);
       await load.stop();
       proxy.speak();
-      await levelAgain(migration, what);
+      await levelAgain(migration, following, what);
     }
 
     // The peer alone has died: a new connection can be made at once, and the old process waits for us in vain.
@@ -90,7 +106,7 @@ test(
     }
     await untilSaid(following, before, 2);
     await load.stop();
-    await levelAgain(migration, 'the connections died');
+    await levelAgain(migration, following, 'the connections died');
     await setEndpos(migration);
     const exit = await following.exit;
     expect(exit.code, exit.stderr).toBe(0);
