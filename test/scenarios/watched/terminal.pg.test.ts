@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { readStatus } from '../../../src/monitor/status.js';
 import { mainFile } from '../../support/build.js';
 import {
   follow,
@@ -40,21 +41,23 @@ test('positions, lag and rates are told in bytes and seconds, on an idle source 
     );
     return files.join('').split(Buffer.from('heartbeat').toString('base64')).length > 2;
   });
-  // Other tests write to the same server: level is what is a moment behind.
-  await until('the target is level, in bytes and in seconds', async () => {
-    const status = await summary();
-    const applied = status.stream?.['applied'] as
-      | { behindBytes: number; behindMs: number }
-      | null
-      | undefined;
+  // Other tests write to the same server: level is what is a moment behind. A process for each look would be a load.
+  const look = () => readStatus(migration.directory);
+  await until('the target is level, in bytes and in seconds', () => {
+    const { state, stream } = look();
     return (
-      status.state === 'following' && (applied?.behindBytes ?? 1e9) < 1e6 && (applied?.behindMs ?? 1e9) < 2000
+      state === 'following' &&
+      (stream?.applied?.behindBytes ?? 1e9) < 1e6 &&
+      (stream?.applied?.behindMs ?? 1e9) < 2000
     );
   });
-  const text = await until('the rates are known', async () => {
-    const { stdout } = await succeed(migration, ['list', 'progress', '--summary']);
-    return /rates: source writes/.test(stdout) && stdout;
+  expect((await summary()).stream?.['applied']).toMatchObject({
+    behindBytes: expect.any(Number) as number,
+    behindMs: expect.any(Number) as number,
   });
+  await until('the rates are known', () => (look().stream?.rates.source ?? null) !== null);
+  const text = (await succeed(migration, ['list', 'progress', '--summary'])).stdout;
+  expect(text).toMatch(/rates: source writes/);
   expect(text).toMatch(/^Following: /m);
   expect(text).toMatch(/^ {5}applied \| +[0-9A-F]+\/[0-9A-F]+ \| +[\d.]+ k?B \| +\d+\.\d$/m);
   expect(text).toMatch(/^slot "slot_test_\w+": reserved, holds back .* of WAL, /m);
@@ -76,7 +79,8 @@ test('positions, lag and rates are told in bytes and seconds, on an idle source 
   // The run is killed: whoever looks is told, and looking again later does no harm.
   following.kill('SIGKILL');
   await following.exit;
-  await until('it is seen to be gone', async () => (await summary()).state === 'gone', { timeoutMs: 60_000 });
+  await until('it is seen to be gone', () => look().state === 'gone', { timeoutMs: 60_000 });
+  expect((await summary()).state).toBe('gone');
   const nobody = await runToEnd(migration, ['monitor', '--host', '127.0.0.1', '--port', port]);
   expect([nobody.code, nobody.stderr]).toEqual([12, expect.stringMatching(/nobody listens on/)]);
   await using again = run(migration, follow(migration, '--resume'));
