@@ -109,7 +109,7 @@ test(
     const words = ['stream', 'receive', ...streamOptions(migration), '--max-journal-size', '4 MB'];
     await using receiving = run(migration, words);
     await receiving.waitForOutput(/receiving changes from/);
-    await write(migration, 0, 20);
+    await write(migration, 0, 8);
     await migration.source.sql(
       `insert into item select 100000 + i, repeat(md5(i::text), 32) from generate_series(0, 29999) i`,
     );
@@ -126,6 +126,7 @@ test(
       { timeoutMs: 60_000 },
     );
     expect((await receiving.exit).code, receiving.stderr).toBe(0);
+    expect(receiving.stderr.match(/reading from the slot goes on/g)?.length).toBeGreaterThan(2);
     await succeed(migration, ['stream', 'catchup', '--resume']);
     await expectEqual(migration.source, migration.target);
   },
