@@ -1,6 +1,6 @@
 /**
- * `npm run check` begins here: runs the npm scripts that it is given side by side, one of them alone taking no more than
- * half of a small machine. What each printed is shown whole when it has ended; it ends well when all of them do.
+ * `npm run check`: runs the npm scripts that it is given side by side, since the unit tests wait in part for time to pass.
+ * What each printed is shown whole when it has ended; it ends well when all of them do.
  */
 import { spawn } from 'node:child_process';
 import process from 'node:process';

@@ -11,7 +11,7 @@ import {
   openMigration,
   run,
   runToEnd,
-  sentinelField,
+  hasApplied,
   setEndposNow,
   type Migration,
 } from '../support/live-migration.js';
@@ -75,7 +75,7 @@ test('under load both sides are equal, each time; rows that are wrong are named,
   churn.catch(() => {});
   await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
   await migrating.waitForOutput(/applying changes from/);
-  await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+  await until('some were', () => hasApplied(migration));
   // More rows than are looked at in one go, of which neither side has statistics.
   await source.sql('insert into unmeasured select i, 0 from generate_series(1, 60000) i');
 
@@ -172,7 +172,7 @@ test('a row that is written between the sums and the rows is looked at all the s
   await source.sql('vacuum analyze');
   await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
   await migrating.waitForOutput(/applying changes from/);
-  await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+  await until('some were', () => hasApplied(migration));
   await target.sql(`update document set body = repeat('z', 5000) where id = 777`);
 
   // while it is written all the time,
@@ -229,7 +229,7 @@ test('a row that goes from a piece that is not read yet to one that was is seen,
   await source.sql('vacuum analyze');
   await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
   await migrating.waitForOutput(/applying changes from/);
-  await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+  await until('some were', () => hasApplied(migration));
   await target.sql('vacuum analyze');
   await target.sql(`update letter set body = repeat('z', 5000) where at = 19999;
                     update parcel set body = repeat('z', 5000) where id = 19999`);

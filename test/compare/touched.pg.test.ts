@@ -9,7 +9,7 @@ import {
   cloneFollow,
   openMigration,
   run,
-  sentinelField,
+  hasApplied,
   setEndposNow,
   type Migration,
 } from '../support/live-migration.js';
@@ -78,7 +78,7 @@ test('only rows that were written since a table was proven are read again, and a
   let migrating = run(migration, cloneFollow(migration, '--no-owner'));
   try {
     await migrating.waitForOutput(/applying changes from/);
-    await until('it applies', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+    await until('it applies', () => hasApplied(migration));
     const given = await options(migration);
 
     // Before anything was proven, all is read.
@@ -236,7 +236,7 @@ test('a partition that was detached from a published table for a while is read a
   await source.sql('create publication above for table tree');
   await using migrating = run(migration, cloneFollow(migration, '--no-owner', '--publication', 'above'));
   await migrating.waitForOutput(/applying changes from/);
-  await until('it applies', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+  await until('it applies', () => hasApplied(migration));
   const given = await options(migration);
   await compareData({ ...given, following: given.key });
   await level(migration);

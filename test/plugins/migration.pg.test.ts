@@ -6,7 +6,8 @@ import {
   cloneFollow,
   run,
   runToEnd,
-  sentinelField,
+  hasApplied,
+  sentinelOf,
   setEndposNow,
   type Migration,
 } from '../support/live-migration.js';
@@ -35,16 +36,8 @@ describe.each(['wal2json', 'test_decoding'] as const)(
       const load = await startLoad(source, 3);
       {
         await using first = run(migration, command);
-        await until(
-          'changes are applied',
-          async () => (await sentinelField(migration, 'apply')) === true,
-          patience,
-        );
-        await until(
-          'some were',
-          async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0',
-          patience,
-        );
+        await until('changes are applied', () => sentinelOf(migration)?.apply, patience);
+        await until('some were', () => hasApplied(migration), patience);
         first.kill('SIGKILL');
         await first.exit;
       }
@@ -55,11 +48,7 @@ describe.each(['wal2json', 'test_decoding'] as const)(
       update measure set id = 4, n = 12345678901234567890.1230 where id = 3;
       delete from measure where id = 2`);
       await using migrating = run(migration, [...command, '--resume']);
-      await until(
-        'it goes on',
-        async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0',
-        patience,
-      );
+      await until('it goes on', () => hasApplied(migration), patience);
 
       // When the writers stop, and the end position is set.
       await load.stop();

@@ -2,6 +2,11 @@
  * A live migration as a person runs it: `clone --follow` in one terminal, the sentinel in another, and the same line
  * with --resume after every crash.
  */
+import { catalogExists, closeCatalog, openCatalogToRead } from '../../src/catalog/database.js';
+import { loadSentinel } from '../../src/catalog/sentinel.js';
+import { Failure } from '../../src/failure.js';
+import { zeroLsn } from '../../src/model/lsn.js';
+import type { Sentinel } from '../../src/model/progress.js';
 import { createDatabase, type TestDatabase } from './databases.js';
 import { temporaryDirectory } from './directory.js';
 import { walferry, type WalferryExit, type WalferryProcess } from './walferry.js';
@@ -132,11 +137,29 @@ export async function setEndpos(migration: Migration, lsn = '--current'): Promis
   return stdout.trim();
 }
 
-/** One field of `stream sentinel get --json`; null while there is no sentinel. */
-export async function sentinelField(migration: Migration, field: string): Promise<string | boolean | null> {
-  const { code, stdout } = await runToEnd(migration, ['stream', 'sentinel', 'get', '--json']);
-  if (code !== 0) return null;
-  return (JSON.parse(stdout) as Record<string, string | boolean>)[field] ?? null;
+/**
+ * The sentinel as it is now; null while there is none. Read from the catalog: a process that asks for it again and again
+ * would take a processor from the run that it waits for.
+ */
+export function sentinelOf({ directory }: Pick<Migration, 'directory'>): Sentinel | null {
+  if (!catalogExists(directory)) return null;
+  try {
+    const catalog = openCatalogToRead(directory);
+    try {
+      return loadSentinel(catalog);
+    } finally {
+      closeCatalog(catalog);
+    }
+  } catch (error) {
+    // It is being made.
+    if (error instanceof Failure && error.code === 'work-directory-broken') return null;
+    throw error;
+  }
+}
+
+/** Whether anything was applied that was received. */
+export function hasApplied(migration: Pick<Migration, 'directory'>): boolean {
+  return (sentinelOf(migration)?.replayLsn ?? zeroLsn) > zeroLsn;
 }
 
 /** Where the target's position row stands; null while there is none. */

@@ -11,7 +11,7 @@ import { expectEqual } from '../../support/equal.js';
 import {
   cloneFollow,
   run,
-  sentinelField,
+  sentinelOf,
   setEndposNow,
   streamOptions,
   type Migration,
@@ -65,7 +65,7 @@ describe('killed at', () => {
       WALFERRY_FAILPOINT: `${failpoint}:${pass[failpoint] ?? 1}`,
     });
     if (afterTheEnd.includes(failpoint)) {
-      await until('changes are applied', async () => (await sentinelField(migration, 'apply')) === true);
+      await until('changes are applied', () => sentinelOf(migration)?.apply);
       await load.stop();
       expect(await setEndposNow(migration)).toBe(true);
     }

@@ -6,7 +6,7 @@ import {
   cloneFollow,
   run,
   runToEnd,
-  sentinelField,
+  hasApplied,
   setEndposNow,
   type Migration,
 } from '../../support/live-migration.js';
@@ -27,7 +27,7 @@ describe.each(['owner', 'superuser'] as const)('a live migration as %s', (role) 
 
     // When it is copied and followed, the writers stop, and the end position is set from a second process.
     await migrating.waitForOutput(/applying changes from/);
-    await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+    await until('some were', () => hasApplied(migration));
     const written = await load.stop();
     expect(await setEndposNow(migration)).toBe(true);
     const exit = await migrating.exit;

@@ -7,7 +7,7 @@ import {
   openMigration,
   run,
   runToEnd,
-  sentinelField,
+  hasApplied,
   setEndpos,
   setupStream,
   slotOf,
@@ -49,7 +49,7 @@ describe.each([
     const load = await startLoad(source, 2, 5);
     await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
     await migrating.waitForOutput(/applying changes from/);
-    await until('some were', async () => (await sentinelField(migration, 'replay_lsn')) !== '0/0');
+    await until('some were', () => hasApplied(migration));
 
     // When the writers stop, and the end position is set.
     expect(await load.stop()).toBeGreaterThan(10);
