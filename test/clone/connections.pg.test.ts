@@ -1,5 +1,5 @@
 /** How many connections a clone has at most: the servers themselves are told to refuse one more. */
-import { expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { sessionNeeds } from '../../src/check/connections.js';
 import { startServer } from '../support/clusters.js';
 import { createDatabase } from '../support/databases.js';
@@ -23,12 +23,27 @@ const schema = `
 const complaint = /no more connections|trying again|after \d+ attempts/;
 
 /** Servers of their own, since it is the roles that are limited: a database's limit counts autovacuum as well. */
+async function startServers() {
+  const [source, target] = await Promise.all([startServer('source'), startServer('target')]);
+  return {
+    source,
+    target,
+    [Symbol.asyncDispose]: async () => {
+      await source[Symbol.asyncDispose]();
+      await target[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type Servers = Awaited<ReturnType<typeof startServers>>;
+
+/** A clone between two databases, within limits that are set anew. */
 async function bounded(
+  servers: Servers,
   limits: { readonly source: number; readonly target: number },
   { table, index } = jobs,
 ) {
-  const sourceServer = await startServer('source');
-  const targetServer = await startServer('target');
+  const { source: sourceServer, target: targetServer } = servers;
   const source = await createDatabase('source', { server: sourceServer });
   const target = await createDatabase('target', { server: targetServer });
   const directory = await temporaryDirectory();
@@ -48,65 +63,124 @@ async function bounded(
       await source[Symbol.asyncDispose]();
       await target[Symbol.asyncDispose]();
       await directory[Symbol.asyncDispose]();
-      await sourceServer[Symbol.asyncDispose]();
-      await targetServer[Symbol.asyncDispose]();
     },
   };
 }
 
-test('at most table jobs + 2 connections to the source, and table jobs + index jobs + 2 to the target', async () => {
-  await using place = await bounded({ source: jobs.table + 2, target: jobs.table + jobs.index + 2 });
-  await using process = walferry(place.args, { env: place.env });
-  const exit = await process.exit;
-
-  expect(exit.code, exit.stderr).toBe(0);
-  expect(exit.stderr).not.toMatch(complaint);
-  const [row] = await place.target.sql(
-    `select count(*) as n, count(*) filter (where convalidated) as valid from pg_constraint where contype = 'f'`,
-  );
-  expect(row).toEqual({ n: '30', valid: '30' });
-});
-
 const validated = `select count(*) as n from pg_constraint where contype = 'f' and convalidated`;
 
-test('--restore-jobs is no reason for more', async () => {
+describe.concurrent('a clone', () => {
+  let servers: Servers;
+  beforeAll(async () => {
+    servers = await startServers();
+    return () => servers[Symbol.asyncDispose]();
+  });
+
+  test.sequential('at most table jobs + 2 connections to the source, and table jobs + index jobs + 2 to the target', async () => {
+    await using place = await bounded(servers, {
+      source: jobs.table + 2,
+      target: jobs.table + jobs.index + 2,
+    });
+    await using process = walferry(place.args, { env: place.env });
+    const exit = await process.exit;
+
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(exit.stderr).not.toMatch(complaint);
+    const [row] = await place.target.sql(
+      `select count(*) as n, count(*) filter (where convalidated) as valid from pg_constraint where contype = 'f'`,
+    );
+    expect(row).toEqual({ n: '30', valid: '30' });
+  });
+
+  test.sequential('--restore-jobs is no reason for more', async () => {
+    const one = { table: 1, index: 1 };
+    await using place = await bounded(
+      servers,
+      { source: one.table + 2, target: one.table + one.index + 2 },
+      one,
+    );
+    await using process = walferry([...place.args, '--restore-jobs', '20'], { env: place.env });
+    const exit = await process.exit;
+
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(exit.stderr).not.toMatch(complaint);
+    expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
+  });
+
+  test.sequential('a target with no connection to spare has its foreign keys validated by the one that the run has', async () => {
+    await using place = await bounded(servers, { source: jobs.table + 2, target: 2 });
+    await using process = walferry([...place.args, '--restore-jobs', '4'], { env: place.env });
+    const exit = await process.exit;
+
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(exit.stderr).toContain('the target has no more connections to give: going on with fewer');
+    expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
+  });
+
+  test.sequential('a target that has no connection for pg_restore is waited for', async () => {
+    await using place = await bounded(servers, { source: jobs.table + 2, target: 1 });
+    await using process = walferry([...place.args, '--skip-check'], { env: place.env });
+
+    await process.waitForOutput(/the target has no connection for pg_restore: it waits/);
+    const enough = jobs.table + jobs.index + 2;
+    await place.target.sql(`alter role ${place.owners.target} connection limit ${enough}`);
+    const exit = await process.exit;
+
+    expect(exit.code, exit.stderr).toBe(0);
+    expect(exit.stderr).not.toContain('ERROR');
+    expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
+  });
+
+  test.sequential('large objects are copied by as many as get a connection, or after the indexes', async () => {
+    await using place = await bounded(servers, { source: jobs.table + 2, target: 2 });
+    await place.source.sqlAsOwner(`select lo_from_bytea(0, convert_to(repeat(md5(n::text), 20000), 'UTF8'))
+      from generate_series(1, 12) n`);
+    await using process = walferry(place.args, { env: place.env });
+    const exit = await process.exit;
+
+    expect(exit.code, exit.stderr).toBe(0);
+    const contents = 'select count(*), sum(length(lo_get(oid))) from pg_largeobject_metadata';
+    expect(await place.target.sql(contents)).toEqual(await place.source.sql(contents));
+  });
+
+  test.sequential('--all-databases has no more than one of them has', async () => {
+    const one = { table: 1, index: 1 };
+    await using place = await bounded(
+      servers,
+      { source: one.table + 2, target: one.table + one.index + 2 },
+      one,
+    );
+    await place.target.sql(`alter database postgres owner to ${place.owners.target}`);
+    await using process = walferry([...place.args, '--all-databases'], { env: place.env });
+    const exit = await process.exit;
+
+    expect(exit.stderr).not.toMatch(/too many connections|no more connections|after \d+ attempts/);
+    expect(exit.code, exit.stderr).toBe(0);
+  });
+
+  test.sequential('with --follow, as many as check counts, and the two of the stream', async () => {
+    const { asked, walsenders } = sessionNeeds('source', jobs, true);
+    const target = sessionNeeds('target', jobs, true).asked;
+    await using place = await bounded(servers, { source: asked + walsenders, target });
+    await using following = walferry([...place.args, '--follow'], { env: place.env });
+    await following.waitForOutput(/applying changes from/);
+    // A table that the stream does not know: the source is looked at once more.
+    await place.source.sqlAsOwner('create table late (id int primary key); insert into t_1 values (2000, 1)');
+    await until('a change is applied', async () => {
+      return (await place.target.sql('select from t_1 where id = 2000')).length === 1;
+    });
+    following.kill('SIGINT');
+    const exit = await following.exit;
+    expect(exit.code, exit.stderr).toBe(22);
+    expect(exit.stderr).not.toMatch(complaint);
+  });
+});
+
+// It waits more than it works: beside the others.
+test.concurrent('a target that takes away all connections in the middle is waited for by the last of each kind of worker', async () => {
   const one = { table: 1, index: 1 };
-  await using place = await bounded({ source: one.table + 2, target: one.table + one.index + 2 }, one);
-  await using process = walferry([...place.args, '--restore-jobs', '20'], { env: place.env });
-  const exit = await process.exit;
-
-  expect(exit.code, exit.stderr).toBe(0);
-  expect(exit.stderr).not.toMatch(complaint);
-  expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
-});
-
-test('a target with no connection to spare has its foreign keys validated by the one that the run has', async () => {
-  await using place = await bounded({ source: jobs.table + 2, target: 2 });
-  await using process = walferry([...place.args, '--restore-jobs', '4'], { env: place.env });
-  const exit = await process.exit;
-
-  expect(exit.code, exit.stderr).toBe(0);
-  expect(exit.stderr).toContain('the target has no more connections to give: going on with fewer');
-  expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
-});
-
-test('a target that has no connection for pg_restore is waited for', async () => {
-  await using place = await bounded({ source: jobs.table + 2, target: 1 });
-  await using process = walferry([...place.args, '--skip-check'], { env: place.env });
-
-  await process.waitForOutput(/the target has no connection for pg_restore: it waits/);
-  const enough = jobs.table + jobs.index + 2;
-  await place.target.sql(`alter role ${place.owners.target} connection limit ${enough}`);
-  const exit = await process.exit;
-
-  expect(exit.code, exit.stderr).toBe(0);
-  expect(exit.stderr).not.toContain('ERROR');
-  expect(await place.target.sql(validated)).toEqual([{ n: '30' }]);
-});
-
-test('a target that takes away all connections in the middle is waited for by the last of each kind of worker', async () => {
-  const one = { table: 1, index: 1 };
-  await using place = await bounded({ source: one.table + 2, target: 1 }, one);
+  await using servers = await startServers();
+  await using place = await bounded(servers, { source: one.table + 2, target: 1 }, one);
   const { target, owners } = place;
   const limit = (connections: number) =>
     target.sql(`alter role ${owners.target} connection limit ${connections}`);
@@ -130,44 +204,4 @@ test('a target that takes away all connections in the middle is waited for by th
   expect(exit.code, exit.stderr).toBe(0);
   expect(exit.stderr).not.toContain('ERROR');
   expect(await target.sql(validated)).toEqual([{ n: '30' }]);
-});
-
-test('large objects are copied by as many as get a connection, or after the indexes', async () => {
-  await using place = await bounded({ source: jobs.table + 2, target: 2 });
-  await place.source.sqlAsOwner(`select lo_from_bytea(0, convert_to(repeat(md5(n::text), 20000), 'UTF8'))
-    from generate_series(1, 12) n`);
-  await using process = walferry(place.args, { env: place.env });
-  const exit = await process.exit;
-
-  expect(exit.code, exit.stderr).toBe(0);
-  const contents = 'select count(*), sum(length(lo_get(oid))) from pg_largeobject_metadata';
-  expect(await place.target.sql(contents)).toEqual(await place.source.sql(contents));
-});
-
-test('--all-databases has no more than one of them has', async () => {
-  const one = { table: 1, index: 1 };
-  await using place = await bounded({ source: one.table + 2, target: one.table + one.index + 2 }, one);
-  await place.target.sql(`alter database postgres owner to ${place.owners.target}`);
-  await using process = walferry([...place.args, '--all-databases'], { env: place.env });
-  const exit = await process.exit;
-
-  expect(exit.stderr).not.toMatch(/too many connections|no more connections|after \d+ attempts/);
-  expect(exit.code, exit.stderr).toBe(0);
-});
-
-test('with --follow, as many as check counts, and the two of the stream', async () => {
-  const { asked, walsenders } = sessionNeeds('source', jobs, true);
-  const target = sessionNeeds('target', jobs, true).asked;
-  await using place = await bounded({ source: asked + walsenders, target });
-  await using following = walferry([...place.args, '--follow'], { env: place.env });
-  await following.waitForOutput(/applying changes from/);
-  // A table that the stream does not know: the source is looked at once more.
-  await place.source.sqlAsOwner('create table late (id int primary key); insert into t_1 values (2000, 1)');
-  await until('a change is applied', async () => {
-    return (await place.target.sql('select from t_1 where id = 2000')).length === 1;
-  });
-  following.kill('SIGINT');
-  const exit = await following.exit;
-  expect(exit.code, exit.stderr).toBe(22);
-  expect(exit.stderr).not.toMatch(complaint);
 });
