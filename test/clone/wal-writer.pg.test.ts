@@ -62,6 +62,8 @@ test('WAL comes to the disk while a transaction still writes, and the session is
 
   await calls[Symbol.asyncDispose]();
   expect(await sessions()).toEqual([]);
+  // With a commit on disk, the slot does not end within a record, whose rest would come only with the WAL writer.
+  await target.sql('create table last ()');
   // They are no transactions, and empty.
   const messages = await target.sql(`select data from pg_logical_slot_get_changes('calls', null, null)`);
   const data = messages.map((row) => row['data']).filter((text) => text?.includes('walferry'));
