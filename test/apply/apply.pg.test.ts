@@ -29,9 +29,10 @@ const insertedInto = (table: string) =>
   `select from pg_stat_activity where datname = current_database() and wait_event = 'ClientRead'
     and application_name = 'walferry apply' and query like '%insert into "public"."${table}"%'`;
 
-/** An applier waits for a lock. */
-const waiting = `select from pg_stat_activity where datname = current_database()
-  and application_name = 'walferry apply' and wait_event_type = 'Lock'`;
+/** A session of this name waits for a lock. */
+const waitingFor = (name: string) => `select from pg_stat_activity where datname = current_database()
+  and application_name = '${name}' and wait_event_type = 'Lock'`;
+const waiting = waitingFor('walferry apply');
 
 const appliers = `select from pg_stat_activity where datname = current_database()
   and application_name = 'walferry apply'`;
@@ -858,12 +859,16 @@ describe('a lost connection to the target', () => {
     await target.sql(`alter database ${target.name} set deadlock_timeout = '50ms'`);
     const other = await target.session();
     await other.sql(`set deadlock_timeout = '1min'; begin; update t set v = 'x' where id = 2`);
-    const journal = new TestJournal(
-      transaction(200, [update(t, ['1', 'c']), insert(t, '3', ''), update(t, ['2', 'd'])]),
-    );
+    const whole = transaction(200, [update(t, ['1', 'c']), insert(t, '3', ''), update(t, ['2', 'd'])]);
+    const journal = new TestJournal(whole.slice(0, 3));
     const running = applying(target, journal, { endpos: () => at(200) });
-    await seen(target, waiting);
-    await other.sql(`update t set v = 'x' where id = 1; commit`);
+    await seen(target, insertedInto('t'));
+    // The applier is the one that closes the circle: it looks for one once, when it has waited for a moment.
+    const others = other.sql(`update t set v = 'x' where id = 1; commit`);
+    others.catch(() => {});
+    await seen(target, waitingFor('test'));
+    journal.feed(...whole.slice(3));
+    await others;
     expect((await running).applied).toBe(at(200));
     expect(await target.sql('select * from t order by id')).toEqual([
       { id: '1', v: 'c' },
