@@ -50,7 +50,8 @@ import { fetchPresentIndexes } from './present-indexes.js';
 import { expectIndexNames, expectNoTables, listLabels } from './requirements.js';
 import { forgetProblems, loadProblems, recordProblems } from './problems.js';
 import { ProgressTeller } from './progress.js';
-import { lookAndRestoreStage, restoreStage, splitStage } from './restore-stage.js';
+import { saveWhatIsThere } from './restore-owners.js';
+import { lookAndRestoreStage, restoreOwners, restoreStage, splitStage } from './restore-stage.js';
 import type { StageRestore } from './restore-stage.js';
 import { copyRoles } from './roles.js';
 import { makeSchemaFolder } from './schema-file.js';
@@ -241,6 +242,7 @@ export async function restorePreData(
   const restore = { work, file, plan, stage: 'pre-data', target: objects, targetVersion, clean } as const;
   if (!done.has(lookTask)) {
     sayWhatIsThere(options, restore);
+    saveWhatIsThere(options.directory, file, objects);
     if (clean) await prepareLargeObjects(options, file, target);
     const tasks = [lookTask, ...(options.run === undefined ? [] : [`${runTask}${options.run}`])];
     const statement = doneTasksStatement(
@@ -265,6 +267,7 @@ export async function restorePreData(
     nowThere = await fetchTargetObjects(target);
   }
   await restoreStage({ ...restore, target: nowThere });
+  if (done.has(lookTask) && !clean) recordProblems(directory, await restoreOwners(restore, target));
   recordProblems(directory, await distributeTables(target, file.citusTables));
   if (options.follow) await relaxAlwaysIdentities(target, file);
   failpoint('clone.pre-data');

@@ -11,6 +11,7 @@ import type { DumpEntry, RestoreError, RestoreOptions } from '../postgres/dump.j
 import { fetchTargetObjects } from '../postgres/object-identity.js';
 import { loadProblems, recordProblems } from './problems.js';
 import { judgeRestoreErrors } from './restore-errors.js';
+import { madeByTheRun, ownerStatements, setOwners } from './restore-owners.js';
 import { isPresent, placeEntries, entriesOfStage, withShellTypes } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
 import { planWaves } from './restore-waves.js';
@@ -129,6 +130,26 @@ async function restoreTogether(
     throwIfStopped(restore.work.signal);
   }
   return left;
+}
+
+/**
+ * The owners of the stage's objects that a run which was killed has made: see restore-owners.ts. `restore.target` is
+ * what was there when this run began.
+ */
+export async function restoreOwners(restore: StageRestore, session: Session): Promise<Problem[]> {
+  const { work, file } = restore;
+  if (work.noOwner) return [];
+  const made = madeByTheRun(work.directory, file, splitStage(restore).present);
+  if (made.length === 0) return [];
+  const options = restoreOptions(restore, made, 'owners');
+  const withOwners = await scriptEntries(options);
+  const without = await scriptEntries({ ...options, noOwner: true });
+  const statements = withOwners === null || without === null ? null : ownerStatements(withOwners, without);
+  if (statements === null) {
+    work.log.warn('whether all that the earlier run has made has its owner on the target is not known');
+    return [];
+  }
+  return await setOwners(session, statements);
 }
 
 /** As many as will have connections once rows are copied. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { finalizeTarget, setSequences } from '../../src/clone/clone.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
@@ -177,6 +178,44 @@ test('a clone killed in the middle of pre-data makes what is missing', async () 
 
   expect(await dumpText(target)).toBe(await dumpText(source));
   await expectEqual(source, target);
+});
+
+test('a clone killed between CREATE and its owner sets the owner when it goes on, but not of what was there before', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  const keeper = `keeper_${randomBytes(4).toString('hex')}`;
+  const owners = `
+    select 'table' as what, relname as name, pg_get_userbyid(relowner) as owner from pg_class where relname in ('one', 'two', 'v')
+    union all select 'schema', nspname, pg_get_userbyid(nspowner) from pg_namespace where nspname = 'App'
+    union all select 'function', proname, pg_get_userbyid(proowner) from pg_proc where proname in ('mine', 'theirs')
+    union all select 'type', typname, pg_get_userbyid(typowner) from pg_type where typname = 'mood' order by 1, 2`;
+  const function_ = (name: string) =>
+    `create function ${name}() returns text language sql as $$\nALTER TABLE public.two OWNER TO postgres;\nselect 'x'\n$$`;
+  for (const database of [source, target]) await database.sql(`create role ${keeper}`);
+  try {
+    await source.sql(`
+      create schema "App"; create type mood as enum ('good'); create table "App".one (m mood); create table two (id int);
+      create view v as select * from two; set check_function_bodies = off; ${function_('mine')}; ${function_('theirs')};
+      alter schema "App" owner to ${keeper}; alter type mood owner to ${keeper}; alter table "App".one owner to ${keeper};
+      alter table two owner to ${keeper}; alter view v owner to ${keeper};
+      alter function mine() owner to ${keeper}; alter function theirs() owner to ${keeper}`);
+    await target.sql(`set check_function_bodies = off; ${function_('theirs')}`);
+    await using run = await cloneFor(source, target);
+    await run.cloneAndDie('clone.pre-data:1');
+    // As if the kill had come before their owners were set.
+    await target.sql(`alter schema "App" owner to postgres; alter type mood owner to postgres;
+      alter table "App".one owner to postgres; alter view v owner to postgres; alter function mine() owner to postgres`);
+
+    await run.clone({ resume: true });
+
+    const wanted = (await source.sql(owners)).map((row) =>
+      row['name'] === 'theirs' ? { ...row, owner: 'postgres' } : row,
+    );
+    expect(await target.sql(owners)).toEqual(wanted);
+  } finally {
+    for (const database of [source, target])
+      await database.sql(`drop owned by ${keeper} cascade; drop role ${keeper}`);
+  }
 });
 
 /** Grants name the owner as grantor, and his own rights where they were written out. */
