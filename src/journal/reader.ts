@@ -150,6 +150,7 @@ export class JournalReader implements MessageSource {
     for (;;) {
       const messages = await this.#transaction?.next();
       if (messages !== undefined && messages !== null) return messages;
+      if (this.#closing.signal.aborted) return null;
       this.#transaction = null;
       const piece = this.#pieces.shift();
       if (piece === undefined) return null;
@@ -177,6 +178,7 @@ export class JournalReader implements MessageSource {
       this.#current = current;
       // Opened although it is not read now: should it be pruned, its end can still be read.
       await current.open();
+      if (this.#closing.signal.aborted) await current.close();
     }
     current.skipTo(entry.end, entry.sum, entry.described);
     return this.#streamed.take(this.#withoutOrphans(entry.messages), entry.file);
@@ -241,6 +243,8 @@ export class JournalReader implements MessageSource {
     }
     await current.close();
     this.#current = reader;
+    // Closed meanwhile, which has met the one before.
+    if (this.#closing.signal.aborted) await reader.close();
     return true;
   }
 

@@ -32,6 +32,7 @@ export class SegmentReader {
   readonly #decoder: LineDecoder;
   readonly #wanted: LineFilter | null;
   #handle: FileHandle | null = null;
+  #closed = false;
   #header: Header | null = null;
   #scanner: LineScanner | null = null;
   /** Where to begin; moves while the messages come from memory. */
@@ -75,7 +76,7 @@ export class SegmentReader {
     try {
       handle = await open(join(this.#directory, this.name), 'r');
       const loaded = await readHeader(handle, this.name);
-      if (loaded === null) return null;
+      if (loaded === null || this.#closed) return null;
       this.#handle = handle;
       handle = null;
       this.#header = loaded.header;
@@ -117,7 +118,9 @@ export class SegmentReader {
     }
   }
 
+  /** For good; also while it is opened or read, which then comes to nothing. */
   async close(): Promise<void> {
+    this.#closed = true;
     const handle = this.#handle;
     this.#handle = null;
     await handle?.close();

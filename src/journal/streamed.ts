@@ -125,6 +125,7 @@ export class StreamedReader {
   #beginnings = 0;
   #begun = false;
   #ended = false;
+  #closed = false;
 
   constructor(directory: string, intern: RelationIntern, transaction: StreamedTransaction) {
     this.#directory = directory;
@@ -144,13 +145,20 @@ export class StreamedReader {
     }
     for (;;) {
       const messages = this.#counting(await this.#read());
+      if (this.#closed) return null;
       if (!this.#ended && messages.length === 0) continue;
-      if (this.#ended) await this.close();
+      if (this.#ended) await this.#closeFile();
       return messages;
     }
   }
 
+  /** For good; a `next` that reads gets its end. */
   async close(): Promise<void> {
+    this.#closed = true;
+    await this.#closeFile();
+  }
+
+  async #closeFile(): Promise<void> {
     await this.#current?.close();
     this.#current = null;
   }
@@ -158,16 +166,21 @@ export class StreamedReader {
   async #read(): Promise<readonly StreamMessage[]> {
     const { files } = this.#transaction;
     for (;;) {
+      if (this.#closed) return [];
       const name = files[this.#nextFile];
-      if (this.#current === null) {
-        if (name === undefined) throw this.#gone(files.at(-1) ?? '');
-        this.#current = new SegmentReader(this.#directory, name, this.#intern, this.#wanted);
-      }
-      const result = await this.#current.read(Infinity);
+      if (name === undefined) throw this.#gone(files.at(-1) ?? '');
+      const current = (this.#current ??= new SegmentReader(
+        this.#directory,
+        name,
+        this.#intern,
+        this.#wanted,
+      ));
+      const result = await current.read(Infinity);
+      if (this.#closed) return [];
       if (result.kind === 'messages') return result.messages;
       // The commit was met in the last file, so that no file ends before it.
-      if (result.kind === 'end') throw this.#gone(this.#current.name);
-      await this.close();
+      if (result.kind === 'end') throw this.#gone(current.name);
+      await this.#closeFile();
       this.#nextFile += 1;
     }
   }
