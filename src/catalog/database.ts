@@ -5,10 +5,10 @@
  * WAL mode, so that readers never wait for the run and the run never waits for them; synchronous = FULL, because
  * NORMAL may lose the last commits at a power loss.
  */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { Failure } from '../failure.js';
+import { Failure, systemReason } from '../failure.js';
 import { makeDirectory } from './make-directory.js';
 
 /** Grows by one with every change of `schema`. */
@@ -142,9 +142,26 @@ export function catalogPath(directory: string): string {
   return join(directory, 'catalog.db');
 }
 
-/** Whether a work directory has a catalog at all. */
+/**
+ * Whether a work directory has a catalog at all. Throws `work-directory-broken` where that is not told, as of another
+ * user's directory: it must not pass for one in which nothing was begun.
+ */
 export function catalogExists(directory: string): boolean {
-  return existsSync(catalogPath(directory));
+  try {
+    statSync(catalogPath(directory));
+    return true;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    if (['ENOENT', 'ENOTDIR'].includes(code)) return false;
+    throw new Failure(
+      'work-directory-broken',
+      `the work directory ${directory} cannot be read${systemReason(error)}`,
+      {
+        cause: error,
+        remedy: 'Run this as the user who ran walferry there, or name another directory with --dir.',
+      },
+    );
+  }
 }
 
 /**

@@ -1,6 +1,10 @@
+import { symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { decideRun, type DirectoryState } from '../../src/catalog/work-directory.js';
+import { catalogExists } from '../../src/catalog/database.js';
+import { decideRun, requireCatalogToRead, type DirectoryState } from '../../src/catalog/work-directory.js';
 import { Failure } from '../../src/failure.js';
+import { temporaryDirectory } from '../support/directory.js';
 
 const unused: DirectoryState = { kind: 'unused' };
 const incomplete: DirectoryState = { kind: 'incomplete', differences: [] };
@@ -41,4 +45,19 @@ describe('a work directory', () => {
       expect.objectContaining({ remedy: expect.stringContaining('walferry clone --resume') }),
     );
   });
+});
+
+test('a directory that cannot be read does not pass for one in which nothing was begun', async () => {
+  await using directory = await temporaryDirectory();
+  // A circle of links is refused to root too; a directory of another user is refused in the same way.
+  const circle = join(directory.path, 'circle');
+  symlinkSync(circle, circle);
+  expect(() => requireCatalogToRead(circle)).toThrow(
+    /cannot be read \(too many symbolic links encountered\)/,
+  );
+
+  const file = join(directory.path, 'file');
+  writeFileSync(file, '');
+  expect([catalogExists(file), catalogExists(join(directory.path, 'none'))]).toEqual([false, false]);
+  expect(() => requireCatalogToRead(file)).toThrow(/there is no walferry run in/);
 });
