@@ -26,6 +26,7 @@ import {
   type Address,
   type Read,
 } from './values.js';
+import { withoutEffect } from './without-effect.js';
 
 /** What a command was asked to do, checked. Values without a meaning for a command hold their defaults. */
 export type Settings = {
@@ -487,7 +488,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     log,
     // Two settings may come from one option.
     problems: [...new Set(reader.problems)],
-    warnings: reader.warnings,
+    warnings: [...reader.warnings, ...withoutEffect(input.command, input.given, settings)],
     from: { source: reader.from('source'), target: reader.from('target') },
   };
 }

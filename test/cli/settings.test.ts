@@ -178,7 +178,6 @@ describe('every built option reaches its setting', () => {
       { split: { largerThanBytes: 10240, maxParts: 7, byCtid: false } },
     ],
     ['clone', ['--split-tables-larger-than', '0'], { split: null }],
-    ['clone', ['--split-max-parts', '7'], { split: null }],
     ['clone', ['-m', '-n'], { estimateTableSizes: true, useCopyBinary: true }],
     ['clone', ['--skip-analyze'], { skipAnalyze: true }],
     ['clone', ['--fail-fast'], { failFast: true }],
@@ -194,15 +193,15 @@ describe('every built option reaches its setting', () => {
     ['list tables', ['--source', 'x', '--force'], { restart: false }],
     ['clone', ['--snapshot', '00000003-1'], { snapshot: '00000003-1' }],
     ['clone', ['--follow'], { follow: true }],
-    ['clone', ['--plugin', 'pgoutput'], { plugin: 'pgoutput' }],
-    ['clone', ['-p', 'test_decoding'], { plugin: 'test_decoding' }],
+    ['clone', ['-f', '--plugin', 'pgoutput'], { plugin: 'pgoutput' }],
+    ['clone', ['-f', '-p', 'test_decoding'], { plugin: 'test_decoding' }],
     ['follow', ['-p', 'wal2json', '-w'], { plugin: 'wal2json', wal2jsonNumericAsString: true }],
-    ['clone', ['--slot-name', 's'], { slotName: 's', origin: 'walferry' }],
+    ['clone', ['-f', '--slot-name', 's'], { slotName: 's', origin: 'walferry' }],
     ['clone', ['--create-slot'], {}],
     ['clone', ['--origin', 'o'], { origin: 'o' }],
-    ['clone', ['--publication', 'p'], { publication: 'p' }],
-    ['clone', ['--endpos', '1/0'], { endpos: 0x1_0000_0000n as NonNullable<Settings['endpos']> }],
-    ['clone', ['--ack', 'applied'], { acknowledge: 'applied' }],
+    ['clone', ['-f', '--publication', 'p'], { publication: 'p' }],
+    ['clone', ['-f', '--endpos', '1/0'], { endpos: 0x1_0000_0000n as NonNullable<Settings['endpos']> }],
+    ['clone', ['-f', '--ack', 'applied'], { acknowledge: 'applied' }],
     ['clone', ['--json'], { json: true }],
     ['clone', ['--no-owner', '--table-jobs', '2', '--table-jobs', '3'], { noOwner: true, tableJobs: 3 }],
     ['clone', ['--host', 'h'], { control: { host: 'h', port: 5442 } }],
@@ -212,7 +211,7 @@ describe('every built option reaches its setting', () => {
     ['clone', ['--monitor', '[::1]:7'], { control: { host: '::1', port: 7 }, monitor: true }],
     [
       'clone',
-      ['--monitor=7', '--heartbeat', '0'],
+      ['-f', '--monitor=7', '--heartbeat', '0'],
       { control: { host: '127.0.0.1', port: 7 }, heartbeatSeconds: 0 },
     ],
     ['clone', ['--monitor', '--host', 'h'], { control: { host: 'h', port: 5442 }, monitor: true }],
@@ -365,6 +364,42 @@ describe('what has no effect here', () => {
   ] as const)('%s %s is accepted, and it is said why', (path, name, value, warning) => {
     const { problems, warnings } = read(path, [...both, name, ...(value === null ? [] : [value])]);
     expect([problems, warnings]).toEqual([[], [expect.stringMatching(warning)]]);
+  });
+
+  test.each([
+    [
+      'clone',
+      ['--endpos', '0/1', '-s', 'x'],
+      ['--endpos has no effect without --follow', '--slot-name has no effect without --follow'],
+    ],
+    ['clone', ['--endpos', '0/1', '-f', '--split-at', '1 GB', '-u', '2'], []],
+    ['clone', ['--publication', 'p', '--plan'], []],
+    [
+      'clone',
+      ['--skip-split-by-ctid'],
+      ['--skip-split-by-ctid has no effect without --split-tables-larger-than'],
+    ],
+    ['snapshot', ['--publication', 'p'], ['--publication has no effect without --follow']],
+    [
+      'copy data',
+      ['--follow'],
+      ['--follow has no effect: copy data follows no changes (clone --follow does)'],
+    ],
+    [
+      'follow',
+      ['--snapshot', 'x'],
+      [expect.stringMatching(/^--snapshot has no effect: a stream begins at its slot/)],
+    ],
+    ['stream setup', ['-N', 'x', '-s', 'y'], [expect.stringMatching(/^--snapshot has no effect/)]],
+    ['cutover', ['-s', 'y'], []],
+  ] as const)('%s %j: what nothing comes of is told', (path, words, told) => {
+    const sides = path === 'snapshot' ? both.slice(0, 2) : both;
+    const { problems, warnings } = read(path, [...sides, ...words]);
+    expect([problems, warnings]).toEqual([[], told]);
+  });
+
+  test('of a variable is not told: it is set for many commands', () => {
+    expect(clone([], { PGCOPYDB_OUTPUT_PLUGIN: 'wal2json' })).toMatchObject({ problems: [], warnings: [] });
   });
 
   test.each(['PGCOPYDB_REPLAY_NO_OP_UPDATES', 'WALFERRY_REPLAY_NO_OP_UPDATES'])('also as %s', (variable) => {

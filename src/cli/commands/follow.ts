@@ -12,7 +12,6 @@ export const command: Command = {
     'dir',
     'restart',
     'resume',
-    'snapshot',
     'plugin',
     'wal2json-numeric-as-string',
     'slot-name',

@@ -17,7 +17,6 @@ export const command: Command = {
     'slot-name',
     'origin',
     'publication',
-    'snapshot',
     'endpos',
   ],
   needs: ['source', 'target'],
