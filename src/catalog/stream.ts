@@ -25,7 +25,7 @@ export type StreamRecord = {
   readonly tables: readonly SourceTable[] | null;
   /** Tables that a publication made by somebody else does not carry as a whole under their own names; mostly none. */
   readonly parts: readonly PublishedPart[];
-  /** Labels of the copied tables that a publication made by somebody else carried when the stream began. */
+  /** Labels of the copied tables that the publications carried when the stream began. */
   readonly carried: readonly string[];
 };
 

@@ -1,6 +1,6 @@
 /**
  * What the stream does not tell of: tables that were made on the source after it began, which nobody copies and no
- * publication carries; a publication of somebody else's that was altered since; a partition published under its root's
+ * publication carries; tables that were taken out of our own publication; a publication of somebody else's that was altered since; a partition published under its root's
  * name that was truncated, or rewritten. The applied changes would look complete all the same, so it is looked for these
  * and said.
  */
@@ -101,10 +101,20 @@ export class NewTables {
     const tables = (await session.query(notPublished, [list])).map(readTable);
     const unseen = tables.filter(({ oid }) => !this.#known.has(oid));
     for (const { oid } of unseen) this.#known.add(oid);
-    if (unseen.length > 0 && (this.#looked || !leavesOut)) {
+    // Of a publication of somebody else's this is told with what else was altered.
+    const carried = new Set(stream.ownPublications.length === 0 ? [] : stream.carried);
+    const lost = unseen.map(relationLabel).filter((label) => carried.has(label));
+    if (lost.length > 0) {
+      log.error(
+        `tables that were taken out of the publication of the stream, or made anew, since it began: ${lost.join(', ')}; ` +
+          'what was written to them since is lost to the stream: start again with --restart',
+      );
+    }
+    const made = unseen.map(relationLabel).filter((label) => !carried.has(label));
+    if (made.length > 0 && (this.#looked || !leavesOut)) {
       log.warn(
         `tables on the source that are not followed, because they were made after the stream began: ` +
-          `${unseen.map(relationLabel).join(', ')}; copy them by hand, or start again with --restart`,
+          `${made.join(', ')}; copy them by hand, or start again with --restart`,
       );
     }
   }

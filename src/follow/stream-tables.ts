@@ -55,8 +55,8 @@ export async function chooseFollowed(
     return { publications: [], parts: [], carried: [], tables };
   }
   if (publication === null) {
-    const publications = await makePublications(session, copied, choices.publicationName, log);
-    return { publications, parts: [], carried: [], tables: null };
+    const made = await makePublications(session, copied, choices.publicationName, log);
+    return { ...made, parts: [], tables: null };
   }
   return {
     publications: [publication],
@@ -110,7 +110,7 @@ async function makePublications(
   copied: readonly TableFacts[],
   name: string,
   log: Log,
-): Promise<readonly string[]> {
+): Promise<Pick<ChosenTables, 'publications' | 'carried'>> {
   const tables: PublishedTable[] = copied
     .filter((table) => table.kind === 'table')
     .map(({ oid, schema, name }) => ({ oid: String(oid), schema, name }));
@@ -127,7 +127,11 @@ async function makePublications(
       `unlogged tables are copied, their changes cannot be followed: ${unlogged.map(relationLabel).join(', ')}`,
     );
   }
-  return made.names;
+  const leftOut = new Set(made.leftOut.map(relationLabel));
+  return {
+    publications: made.names,
+    carried: tables.map(relationLabel).filter((label) => !leftOut.has(label)),
+  };
 }
 
 /**

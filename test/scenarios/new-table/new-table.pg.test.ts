@@ -1,6 +1,9 @@
 /** A table made while the stream is followed. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { follow, openMigration, run, setEndpos, setupStream } from '../../support/live-migration.js';
+import { temporaryDirectory } from '../../support/directory.js';
+import { follow, openMigration, run, setEndpos, setupStream, slotOf } from '../../support/live-migration.js';
 
 test('a table that was made after the stream began is named, and nothing else is; one without identity goes on taking updates on the source', async () => {
   const schema = `create table item (id int primary key); create unlogged table fast (id int);
@@ -23,4 +26,28 @@ test('a table that was made after the stream began is named, and nothing else is
     { body: 'one' },
     { body: 'two' },
   ]);
+});
+
+test('a table that was taken out of the publication of the stream is told as that, also where a filter leaves tables out', async () => {
+  await using migration = await openMigration({
+    schema: 'create table item (id int primary key); create table left_out (id int primary key)',
+    onBoth: true,
+  });
+  const { source } = migration;
+  await using directory = await temporaryDirectory();
+  const filters = join(directory.path, 'filters.ini');
+  await writeFile(filters, '[exclude-table]\npublic.left_out\n');
+  {
+    await using following = run(migration, follow(migration, '--filters', filters));
+    await following.waitForOutput(/receiving changes from/);
+    following.kill('SIGTERM');
+    await following.exit;
+  }
+  await source.sqlAsOwner(`alter publication ${slotOf(migration)} drop table item`);
+  await source.sql('insert into item values (1)');
+  await using following = run(migration, follow(migration, '--resume'));
+  await following.waitForOutput(/ERROR .*taken out of the publication of the stream.*: public\.item;/);
+  following.kill('SIGTERM');
+  const { stderr } = await following.exit;
+  expect(stderr).not.toContain('left_out');
 });
