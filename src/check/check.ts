@@ -94,7 +94,9 @@ export async function expectReady(wish: RunWish): Promise<void> {
 
 /** What failing findings come to; null when nothing failed. Pure. */
 export function failureOf(findings: readonly Finding[]): Failure | null {
-  const failed = findings.filter(({ verdict }) => verdict === 'fail');
+  const all = findings.filter(({ verdict }) => verdict === 'fail');
+  // One thing may be in the way of several: a name that is taken, of both publications.
+  const failed = all.filter(({ reason }, at) => all.findIndex((other) => other.reason === reason) === at);
   const [first] = failed;
   if (first === undefined) return null;
   const code: FailureCode = first.code ?? 'check-failed';

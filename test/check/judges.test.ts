@@ -403,6 +403,12 @@ describe('findings come to', () => {
     ]);
   });
 
+  test('one where the same thing is in the way of two', () => {
+    const one = broken('stream.publication', 'source-setup');
+    const failure = failureOf([one, { ...one, id: 'stream.tables' }]);
+    expect([failure?.code, failure?.message]).toEqual(['source-setup', 'stream.publication is broken']);
+  });
+
   test('all of them at once, under the code that they share, or under check-failed', () => {
     const same = failureOf([broken('source.a', 'source-rights'), broken('source.b', 'source-rights')]);
     expect(same?.code).toBe('source-rights');
