@@ -169,7 +169,12 @@ describe('a side that cannot be reached', () => {
 
   test('is a line that fails, and the other side is told all the same', async () => {
     await using migration = await openMigration({ schema });
-    const noSource = await checkJson(migration, ['--follow', '--source', nowhere]);
+    // Each waits some seconds for what is not there.
+    const [noSource, noTarget, neither] = await Promise.all([
+      checkJson(migration, ['--follow', '--source', nowhere]),
+      checkJson(migration, ['--follow', '--target', nowhere]),
+      checkJson(migration, ['--source', nowhere, '--target', nowhere]),
+    ]);
     expect(noSource.code).toBe(25);
     expect(of(noSource.report, 'fail')).toEqual(['connections.source']);
     expect(of(noSource.report, 'pass')).toEqual(
@@ -180,10 +185,8 @@ describe('a side that cannot be reached', () => {
         'room.directory',
       ]),
     );
-    const noTarget = await checkJson(migration, ['--follow', '--target', nowhere]);
     expect(of(noTarget.report, 'fail')).toEqual(['connections.target']);
     expect(of(noTarget.report, 'pass')).toEqual(expect.arrayContaining(['source.tables', 'stream.slot']));
-    const neither = await checkJson(migration, ['--source', nowhere, '--target', nowhere]);
     expect(of(neither.report, 'fail')).toEqual(['connections.source', 'connections.target']);
     expect(of(neither.report, 'pass')).toEqual(
       expect.arrayContaining(['connections.client-tools', 'room.directory']),

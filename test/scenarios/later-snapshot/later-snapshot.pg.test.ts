@@ -2,8 +2,9 @@
  * The copy of `clone --follow` dies, and nobody holds its snapshot. The line with --resume copies the tables that are
  * left from a later snapshot, and leaves out of the stream what that snapshot saw, table by table.
  */
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { pluginNames } from '../../../src/model/plugin.js';
+import { startServer } from '../../support/clusters.js';
 import { contents, expectEqual, expectLedger } from '../../support/equal.js';
 import {
   cloneFollow,
@@ -37,9 +38,17 @@ async function generations({ target }: Migration): Promise<string[]> {
 }
 
 describe('goes on from a later snapshot', () => {
+  // Their own: whoever makes a slot on the same one waits for the transaction that stays open.
+  let sourceServer: Awaited<ReturnType<typeof startServer>>;
+  beforeAll(async () => {
+    sourceServer = await startServer('source');
+    return () => sourceServer[Symbol.asyncDispose]();
+  });
+
   test.each(pluginNames)('with %s, killed twice in the copy under load', async (plugin) => {
     await using migration = await openMigration({
       schema,
+      sourceServer,
       role: plugin === 'pgoutput' ? 'owner' : 'superuser',
     });
     const { source, target } = migration;

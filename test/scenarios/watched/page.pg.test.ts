@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { loadToken } from '../../../src/control/token.js';
 import { expectAccessible, expectKeyboard } from '../../support/accessible.js';
 import { openPage } from '../../support/browser.js';
+import { startServer } from '../../support/clusters.js';
 import { temporaryDirectory } from '../../support/directory.js';
 import { expectEqual } from '../../support/equal.js';
 import { cloneFollow, openMigration, run } from '../../support/live-migration.js';
@@ -41,7 +42,9 @@ const dark = { colorScheme: 'dark' } as const;
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 };
 
 test('a clone and what follows it are shown live in a browser, and steered with the token', async () => {
-  await using migration = await openMigration({ schema });
+  // On a server of its own: whoever makes a slot on the same one waits for the lock's transaction.
+  await using sourceServer = await startServer('source');
+  await using migration = await openMigration({ schema, sourceServer });
   await using place = await pictures();
   const { folder } = place;
   const address = `127.0.0.1:${await freePort()}`;
