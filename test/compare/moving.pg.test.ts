@@ -12,7 +12,7 @@ import {
   run,
   runToEnd,
   hasApplied,
-  setEndposNow,
+  setEndpos,
   type Migration,
 } from '../support/live-migration.js';
 import { ledgerSchema, startLoad } from '../support/load.js';
@@ -154,7 +154,7 @@ test('under load both sides are equal, each time; rows that are wrong are named,
     'named',
     'unmeasured',
   ]);
-  expect(await setEndposNow(migration)).toBe(true);
+  await setEndpos(migration);
   expect((await migrating.exit).code).toBe(0);
 });
 
@@ -202,7 +202,7 @@ test('a row that is written between the sums and the rows is looked at all the s
   expect(said(await compare(migration))).toMatchObject({
     document: { different: 1, shown: [{ kind: 'different', key: ['777'], columns: ['body'] }] },
   });
-  expect(await setEndposNow(migration)).toBe(true);
+  await setEndpos(migration);
   expect((await migrating.exit).code).toBe(0);
 });
 
@@ -285,7 +285,7 @@ test('a row that goes from a piece that is not read yet to one that was is seen,
   await target.sql(`update letter set body = repeat('z', 5000) where at = -2;
                     update parcel set body = repeat('z', 5000) where id = -2`);
   await source.sql('update letter set at = 30000 where at = -2; update parcel set id = 30000 where id = -2');
-  expect(await setEndposNow(migration)).toBe(true);
+  await setEndpos(migration);
   expect((await migrating.exit).code).toBe(0);
   // then the last pass sees them, and reads no other row.
   const last = await compareTouched({ ...sides(migration), key: await key(migration) });

@@ -5,8 +5,11 @@
 import { catalogExists, closeCatalog, openCatalogToRead } from '../../src/catalog/database.js';
 import { loadSentinel } from '../../src/catalog/sentinel.js';
 import { Failure } from '../../src/failure.js';
-import { zeroLsn } from '../../src/model/lsn.js';
+import { markEndpos, setSentinel, type SentinelPlace } from '../../src/follow/sentinel-commands.js';
+import { silentLog } from '../../src/log.js';
+import { formatLsn, readLsn, zeroLsn } from '../../src/model/lsn.js';
 import type { Sentinel } from '../../src/model/progress.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase, type TestDatabase } from './databases.js';
 import { temporaryDirectory } from './directory.js';
 import { walferry, type WalferryExit, type WalferryProcess } from './walferry.js';
@@ -122,19 +125,29 @@ export function follow(migration: Migration, ...more: string[]): string[] {
 /** Sets up a stream between two databases that are equal, and allows applying. */
 export async function setupStream(migration: Migration): Promise<void> {
   await succeed(migration, ['stream', 'setup', ...streamOptions(migration)]);
-  await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+  await setSentinel(sentinelPlace(migration), { apply: true });
 }
 
-/** Sets the end position to where the source is now, from a second process; false while there is no sentinel yet. */
-export async function setEndposNow(migration: Migration): Promise<boolean> {
-  const { code } = await runToEnd(migration, ['stream', 'sentinel', 'set', 'endpos', '--current']);
-  return code === 0;
-}
-
-/** Sets the end position from a second process, to an LSN or to where the source is now; gives what it was set to. */
+/**
+ * Sets the end position, to an LSN or to where the source is now, as `stream sentinel set endpos` does, but without a
+ * process for it; gives what it was set to.
+ */
 export async function setEndpos(migration: Migration, lsn = '--current'): Promise<string> {
-  const { stdout } = await succeed(migration, ['stream', 'sentinel', 'set', 'endpos', lsn]);
-  return stdout.trim();
+  const place = sentinelPlace(migration);
+  const endpos =
+    lsn === '--current'
+      ? await markEndpos(
+          place,
+          readConninfo(uris(migration).PGCOPYDB_SOURCE_PGURI, {}),
+          new AbortController().signal,
+        )
+      : readLsn(lsn);
+  await setSentinel(place, { endpos });
+  return formatLsn(endpos);
+}
+
+function sentinelPlace({ directory }: Migration): SentinelPlace {
+  return { directory, control: null, log: silentLog };
 }
 
 /**

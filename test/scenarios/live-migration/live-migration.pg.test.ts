@@ -7,7 +7,7 @@ import {
   run,
   runToEnd,
   hasApplied,
-  setEndposNow,
+  setEndpos,
   type Migration,
 } from '../../support/live-migration.js';
 import { ledgerSchema, startLoad } from '../../support/load.js';
@@ -29,7 +29,7 @@ describe.each(['owner', 'superuser'] as const)('a live migration as %s', (role) 
     await migrating.waitForOutput(/applying changes from/);
     await until('some were', () => hasApplied(migration));
     const written = await load.stop();
-    expect(await setEndposNow(migration)).toBe(true);
+    await setEndpos(migration);
     const exit = await migrating.exit;
 
     // Then the run has ended by itself, and both sides hold the same.

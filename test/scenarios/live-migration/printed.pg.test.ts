@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createDatabase } from '../../support/databases.js';
 import { temporaryDirectory } from '../../support/directory.js';
-import { run, runToEnd, setEndposNow, streamOptions, type Migration } from '../../support/live-migration.js';
+import { run, runToEnd, setEndpos, streamOptions, type Migration } from '../../support/live-migration.js';
 import { walferry, type WalferryExit, type WalferryProcess } from '../../support/walferry.js';
 
 test('what was received can be printed as SQL, and the SQL does what was done', async () => {
@@ -23,7 +23,7 @@ test('what was received can be printed as SQL, and the SQL does what was done', 
     update "It's" set "quoted ""name" = null where id = 1;
     delete from "It's" where id = 2;
     insert into other values (1); truncate other; insert into other values (2)`);
-  expect(await setEndposNow(migration)).toBe(true);
+  await setEndpos(migration);
   await using receiving = run(migration, ['stream', 'prefetch', ...streamOptions(migration)]);
   const received = await receiving.exit;
   expect(received.code, received.stderr).toBe(0);

@@ -65,7 +65,8 @@ test('set up twice is set up once; receive, catchup, replay and follow each do t
 
   // Received up to an end position, and nothing of it applied.
   await insert(source, 1, 100);
-  const first = await setEndpos(migration);
+  const current = ['stream', 'sentinel', 'set', 'endpos', '--current'];
+  const first = (await succeed(migration, current)).stdout.trim();
   await insert(source, 101, 200);
   await succeed(migration, ['stream', 'receive', ...options]);
   expect(await rows(migration)).toBe(0);
@@ -97,14 +98,14 @@ test('set up twice is set up once; receive, catchup, replay and follow each do t
   expect(await rows(migration)).toBe(100);
 
   // Received and applied in one, to the next end position.
-  const second = await setEndpos(migration);
+  const second = (await succeed(migration, current)).stdout.trim();
   await insert(source, 201, 300);
   await succeed(migration, ['stream', 'replay', ...options, '--resume']);
   expect(await rows(migration)).toBe(200);
   expect(await get(migration, '--endpos')).toBe(`${second}\n`);
 
   // Followed with applying switched off: received, not applied, until it is switched on from a second terminal.
-  await setEndpos(migration, '0/0');
+  await succeed(migration, ['stream', 'sentinel', 'set', 'endpos', '0/0']);
   await succeed(migration, ['stream', 'sentinel', 'set', 'prefetch']);
   await using following = run(migration, follow(migration, '--resume'));
   await following.waitForOutput(/Waiting until the sentinel apply is enabled/);
