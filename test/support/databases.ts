@@ -53,7 +53,13 @@ export async function createDatabase(
     password: owner.password,
     parameters: { sslmode: 'require' },
   });
-  const administration = clusterUri(address, { database: 'postgres' });
+  // Over the socket nobody asks for the password, which is half of what a connection takes.
+  const administration = {
+    host: address.socketDirectory,
+    port: address.port,
+    user: 'postgres',
+    database: 'postgres',
+  };
   await onSession(administration, (sql) =>
     sql(`create database ${name} template template0 owner ${owner.name} ${options.properties ?? ''}`),
   );
@@ -83,8 +89,8 @@ export async function createDatabase(
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all(sessions.map((session) => session[Symbol.asyncDispose]()));
-      await rollBackPrepared(uri);
       await onSession(administration, async (sql) => {
+        await rollBackPrepared(sql, name, uri);
         await dropSlots(sql, name);
         await sql(`drop database ${name} with (force)`);
       });
@@ -118,8 +124,10 @@ class LazySession implements TestSession {
   }
 }
 
-async function connect(uri: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: uri, application_name: 'test' });
+/** To a connection URI, or to a server's socket. */
+async function connect(to: string | pg.ClientConfig): Promise<pg.Client> {
+  const place = typeof to === 'string' ? { connectionString: to } : to;
+  const client = new pg.Client({ ...place, application_name: 'test' });
   // The server may be stopped or killed below an idle session; the next statement connects anew.
   client.on('error', () => {});
   await client.connect();
@@ -138,8 +146,11 @@ async function query(client: pg.Client, text: string): Promise<TestRow[]> {
 
 type RunSql = (text: string) => Promise<TestRow[]>;
 
-async function onSession(uri: string, work: (sql: RunSql) => Promise<unknown>): Promise<void> {
-  const client = await connect(uri);
+async function onSession(
+  to: string | pg.ClientConfig,
+  work: (sql: RunSql) => Promise<unknown>,
+): Promise<void> {
+  const client = await connect(to);
   try {
     await work((text) => query(client, text));
   } finally {
@@ -148,12 +159,13 @@ async function onSession(uri: string, work: (sql: RunSql) => Promise<unknown>): 
 }
 
 /** A prepared transaction holds its database, and can be ended only from inside it. */
-async function rollBackPrepared(uri: string): Promise<void> {
-  await onSession(uri, async (sql) => {
-    const rows = await sql(
-      `select quote_literal(gid) as gid from pg_prepared_xacts where database = current_database()`,
-    );
-    for (const { gid } of rows) await sql(`rollback prepared ${gid}`);
+async function rollBackPrepared(sql: RunSql, database: string, uri: string): Promise<void> {
+  const rows = await sql(
+    `select quote_literal(gid) as gid from pg_prepared_xacts where database = '${database}'`,
+  );
+  if (rows.length === 0) return;
+  await onSession(uri, async (inside) => {
+    for (const { gid } of rows) await inside(`rollback prepared ${gid}`);
   });
 }
 
