@@ -34,18 +34,31 @@ export function streamTuning(settings: Settings): StreamTuning {
   };
 }
 
-/** A run of `follow`. Reads the files that the settings name; throws `usage` when it cannot. */
+/** Asked for by every command that receives: which stream it is. */
+export const streamChoiceOptions = [
+  'plugin',
+  'wal2json-numeric-as-string',
+  'slot-name',
+  'origin',
+  'publication',
+] as const;
+
+/** The ends of a stream: received from the source, applied to the target. */
+export type StreamEnds = readonly ('source' | 'target')[];
+
+/** A run between these ends. */
 export async function streamRunOptions(
   context: Omit<CommandContext, 'stdout' | 'progress' | 'terminal'>,
+  ends: StreamEnds,
 ): Promise<StreamCommandOptions> {
   const { settings, log, signal } = context;
+  const receives = ends.includes('source');
   return {
-    source: context.source(),
-    target: context.target(),
+    source: receives ? context.source() : null,
+    target: ends.includes('target') ? context.target() : null,
     directory: settings.directory,
     journalDirectory: settings.journalDirectory,
-    choices: streamChoices(settings),
-    filters: await filtersOf(settings),
+    choices: receives ? streamChoices(settings) : null,
     endpos: settings.endpos,
     tuning: streamTuning(settings),
     control: await controlChoices(context),
@@ -53,6 +66,14 @@ export async function streamRunOptions(
     log,
     signal,
   };
+}
+
+/** A run of `follow`. Reads the files that the settings name; throws `usage` when it cannot. */
+export async function followOptions(
+  context: Omit<CommandContext, 'stdout' | 'progress' | 'terminal'>,
+): Promise<StreamCommandOptions> {
+  const filters = await filtersOf(context.settings);
+  return { ...(await streamRunOptions(context, ['source', 'target'])), filters };
 }
 
 async function loadPlugin(name: PluginName, settings: Settings): Promise<Plugin> {

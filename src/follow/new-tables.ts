@@ -1,8 +1,8 @@
 /**
  * What the stream does not tell of: tables that were made on the source after it began, which nobody copies and no
- * publication carries; tables that were taken out of our own publication; a publication of somebody else's that was altered since; a partition published under its root's
- * name that was truncated, or rewritten. The applied changes would look complete all the same, so it is looked for these
- * and said.
+ * publication carries; tables that were taken out of our own publication; a publication of somebody else's that was
+ * altered since; a partition published under its root's name that was truncated, or rewritten. The applied changes would
+ * look complete all the same, so it is looked for these and said.
  */
 import type { StreamRecord } from '../catalog/stream.js';
 import type { Keeps } from '../filter/scope.js';

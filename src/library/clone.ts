@@ -2,7 +2,7 @@
 import { cloneRunOptions } from '../cli/clone-options.js';
 import { command as cloneCommand } from '../cli/commands/clone.js';
 import { command as followCommand } from '../cli/commands/follow.js';
-import { streamRunOptions } from '../cli/stream-options.js';
+import { followOptions } from '../cli/stream-options.js';
 import type { CloneSummary } from '../clone/summary.js';
 import { call, type CallOptions } from './call.js';
 import type { CloneSettings, FollowSettings } from './settings.js';
@@ -28,7 +28,7 @@ export function follow(settings: FollowSettings, options: CallOptions = {}): Pro
   return call(followCommand, settings, options, async (context) => {
     const { runStream } = await import('../follow/stream-commands.js');
     await runStream({
-      ...(await streamRunOptions(context)),
+      ...(await followOptions(context)),
       onProgress: (progress) => context.tell({ kind: 'follow-progress', progress }),
     });
   });

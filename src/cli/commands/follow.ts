@@ -1,5 +1,5 @@
 import type { Command } from '../command.js';
-import { followProgress, streamRunOptions } from '../stream-options.js';
+import { followProgress, followOptions } from '../stream-options.js';
 
 /** Receives and applies changes; copies neither schema nor tables. */
 export const command: Command = {
@@ -30,6 +30,6 @@ export const command: Command = {
   needs: ['source', 'target'],
   run: async (context) => {
     const { runStream } = await import('../../follow/stream-commands.js');
-    await runStream({ ...(await streamRunOptions(context)), onProgress: followProgress(context.progress) });
+    await runStream({ ...(await followOptions(context)), onProgress: followProgress(context.progress) });
   },
 };

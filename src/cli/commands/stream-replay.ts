@@ -1,5 +1,6 @@
 import type { Command } from '../command.js';
 import { runStreamPart } from '../stream-command.js';
+import { streamChoiceOptions } from '../stream-options.js';
 
 /** Receives and applies at the same time. */
 export const command: Command = {
@@ -12,11 +13,7 @@ export const command: Command = {
     'dir',
     'restart',
     'resume',
-    'plugin',
-    'wal2json-numeric-as-string',
-    'slot-name',
-    'origin',
-    'publication',
+    ...streamChoiceOptions,
     'endpos',
     'ack',
     'max-journal-size',
