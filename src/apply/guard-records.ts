@@ -6,6 +6,7 @@ import type { StreamKey } from '../model/stream-key.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { cutOnAbort } from '../postgres/cut-session.js';
+import { streamKeyParameters } from '../postgres/position-row.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { applierName } from './stream-lock.js';
 
@@ -42,6 +43,29 @@ export const createTable = `
     comment text,
     primary key (stream, system_identifier, database, kind, relation, name)
   )`;
+
+/** Whether there is one: `guard` is null where there is none. */
+export const tableExists = `select pg_catalog.to_regclass('walferry.guard')::text as guard`;
+
+const switchedOffQuery = `
+  select r.kind, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) || ': ' || r.name as identity
+  from walferry.guard r
+  join pg_catalog.pg_class c on c.oid = pg_catalog.to_regclass(r.relation)
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where r.stream = $1 and r.system_identifier = $2 and r.database = $3`;
+
+/** What is off for this stream, by kind and as `schema.table: name`, quoted. */
+export async function fetchSwitchedOff(
+  session: Session,
+  key: StreamKey,
+): Promise<{ readonly kind: Guarded['kind']; readonly identity: string }[]> {
+  const [exists] = await session.query(tableExists);
+  if ((exists?.['guard'] ?? null) === null) return [];
+  return (await session.query(switchedOffQuery, streamKeyParameters(key))) as unknown as {
+    kind: Guarded['kind'];
+    identity: string;
+  }[];
+}
 
 /** Begins the statement that records. */
 export const recordInto = `

@@ -12,6 +12,7 @@ import {
   lockTimeoutMs,
   openSession,
   recordInto,
+  tableExists,
   untilStopped,
   withLocks,
   type Guarded,
@@ -23,8 +24,6 @@ import {
  * for that.
  */
 const kinds: readonly (readonly Guarded['kind'][])[] = [['identity', 'rule', 'trigger'], ['foreign-key']];
-
-const tableExists = `select pg_catalog.to_regclass('walferry.guard')::text as guard`;
 
 const enableWord: Readonly<Record<string, string>> = { O: '', A: 'always ', R: 'replica ' };
 

@@ -417,6 +417,10 @@ export const options: readonly Option[] = [
     default: '0',
     about: 'set every sequence so many steps ahead of the source',
   }),
+  option(['accept-missing'], {
+    commands: ['cutover'],
+    about: 'open a target that lacks what the source has, and that no clone completes',
+  }),
   option(['before-freeze'], {
     commands: ['cutover'],
     value: text('command'),

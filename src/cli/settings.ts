@@ -515,6 +515,7 @@ function readCutover(reader: Reader): Settings['cutover'] {
       maxPauseMs: milliseconds('max-pause'),
       maxLagBytes: reader.size('max-lag'),
       sequenceHeadroom: reader.integer('sequence-headroom', null),
+      acceptMissing: reader.flag('accept-missing') ? true : null,
     },
     hooks: {
       beforeFreeze: reader.text('before-freeze'),

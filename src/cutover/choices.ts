@@ -18,6 +18,8 @@ export type CutoverChoices = {
   readonly maxLagBytes: number;
   /** How many of its steps each sequence is set ahead of the source. */
   readonly sequenceHeadroom: number;
+  /** Whether a target that nobody completes may be opened without what it lacks. */
+  readonly acceptMissing: boolean;
 };
 
 /** Choices as they were given; null: not given. */
@@ -29,6 +31,7 @@ export const defaultChoices: CutoverChoices = {
   maxPauseMs: 60_000,
   maxLagBytes: 16 * 1024 * 1024,
   sequenceHeadroom: 0,
+  acceptMissing: false,
 };
 
 /** Commands of the operator's that are run at the seams; null: none. They are given anew with --resume. */
@@ -57,5 +60,6 @@ export function resolveChoices(given: GivenChoices, recorded: CutoverRecord | nu
     maxPauseMs: given.maxPauseMs ?? number('maxPauseMs') ?? defaultChoices.maxPauseMs,
     maxLagBytes: given.maxLagBytes ?? number('maxLagBytes') ?? defaultChoices.maxLagBytes,
     sequenceHeadroom: given.sequenceHeadroom ?? number('sequenceHeadroom') ?? defaultChoices.sequenceHeadroom,
+    acceptMissing: given.acceptMissing ?? settings['acceptMissing'] === true,
   };
 }

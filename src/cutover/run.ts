@@ -196,7 +196,7 @@ class Cutover implements AsyncDisposable {
       await untilApplied(this.#catalog, facts.sourceLsn, signal);
       facts = await gather();
     }
-    const schemas = await checkSchemas(this.#schemaWork(signal), this.#choices.verify);
+    const schemas = await checkSchemas(this.#schemaWork(signal), { ...this.#choices, run: facts.run });
     const checks = [...judgeChecks(facts, this.#choices), ...schemas];
     for (const { level, text } of checks) if (level !== 'block') say(`check: ${text}`);
     expectReady(checks);
@@ -221,8 +221,8 @@ class Cutover implements AsyncDisposable {
 
   #schemaWork(signal: AbortSignal): SchemaWork {
     const { source, target, directory, log } = this.#options;
-    const { parts } = this.#stream;
-    return { source, target, directory, keeps: keptTables(this.#catalog), parts, log, signal };
+    const { parts, key } = this.#stream;
+    return { source, target, directory, keeps: keptTables(this.#catalog), parts, key, log, signal };
   }
 
   async goOn(from: 'running' | 'finalizing' | 'open'): Promise<void> {

@@ -120,6 +120,8 @@ export type CutoverSettings = SidesSettings & {
   /** How far the target may be behind at the start: bytes of WAL, or a text such as `16 MB`. */
   readonly maxLag?: number | string;
   readonly sequenceHeadroom?: number;
+  /** Open a target that lacks what the source has, and that no clone completes. */
+  readonly acceptMissing?: boolean;
   /** Shell commands at the seams. */
   readonly beforeFreeze?: string;
   readonly after?: string;

@@ -103,6 +103,7 @@ describe('without any option', () => {
           maxPauseMs: null,
           maxLagBytes: null,
           sequenceHeadroom: null,
+          acceptMissing: null,
         },
         hooks: { beforeFreeze: null, after: null, onUndo: null, timeoutMs: 60_000 },
       },
@@ -538,6 +539,7 @@ describe('a cutover', () => {
         maxPauseMs: 30_000,
         maxLagBytes: 1024 * 1024,
         sequenceHeadroom: null,
+        acceptMissing: null,
       },
       hooks: { beforeFreeze: null, after: 'true', onUndo: null, timeoutMs: 60_000 },
     });

@@ -164,6 +164,7 @@ describe('choices', () => {
     maxPauseMs: null,
     maxLagBytes: null,
     sequenceHeadroom: null,
+    acceptMissing: null,
   };
   test('what was given is stronger than what the cutover was begun with, and that than the defaults', () => {
     const record = { settings: { freeze: 'revoke', maxPauseMs: 5000, verify: 'nonsense' } };
@@ -244,7 +245,14 @@ describe('the expected pause', () => {
     roundTripMs: 0,
   };
   const choices = resolveChoices(
-    { freeze: null, verify: 'none', maxPauseMs: null, maxLagBytes: null, sequenceHeadroom: null },
+    {
+      freeze: null,
+      verify: 'none',
+      maxPauseMs: null,
+      maxLagBytes: null,
+      sequenceHeadroom: null,
+      acceptMissing: null,
+    },
     null,
   );
   const drain = (lagBytes: number, appliedBytesPerSecond: number | null) =>

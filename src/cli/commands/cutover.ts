@@ -16,6 +16,7 @@ export const command: Command = {
     'max-pause',
     'max-lag',
     'sequence-headroom',
+    'accept-missing',
     'before-freeze',
     'after',
     'on-undo',

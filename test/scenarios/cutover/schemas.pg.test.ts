@@ -8,7 +8,16 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { temporaryDirectory } from '../../support/directory.js';
 import { expectEqual } from '../../support/equal.js';
-import { openMigration, runToEnd } from '../../support/live-migration.js';
+import {
+  follow,
+  openMigration,
+  run,
+  runToEnd,
+  setupStream,
+  streamOptions,
+  succeed,
+} from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
 import { richRows, richSchema, richTables } from '../../clone/rich-schema.js';
 import { anyLag, cutover, expectFollows, followed, shopSchema, type Report } from './shop.js';
 
@@ -106,4 +115,73 @@ test('a table that the filter names and the source has no more is no reason to s
   expect(exit.code, exit.stderr).toBe(0);
   expect(exit.stderr).toContain('check: whether the schemas differ otherwise is not known: ');
   expect((await following.exit).code).toBe(0);
+});
+
+describe('beside `follow`, which completes no target', () => {
+  test(
+    'what was never restored is a reason to freeze nothing, unless it is accepted',
+    { timeout: 300_000 },
+    async () => {
+      await using migration = await openMigration({ schema: shopSchema });
+      {
+        await using holding = run(migration, ['snapshot', '--follow', ...streamOptions(migration)]);
+        await until('the snapshot is held', () => holding.stdout.length > 0);
+        await succeed(migration, ['stream', 'setup', ...streamOptions(migration)]);
+        await succeed(migration, ['dump', 'schema']);
+        await succeed(migration, ['restore', 'pre-data', '--no-owner']);
+        await succeed(migration, ['copy', 'table-data']);
+        await succeed(migration, ['copy', 'indexes']);
+        holding.kill('SIGTERM');
+        await holding.exit;
+      }
+      await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+      {
+        await using following = run(migration, follow(migration));
+        await expectFollows(migration);
+        const lacks =
+          /nobody completes the target beside `walferry follow`.*: constraint public\.sale: sale_item_fkey is missing on the target; trigger public\.sale: note_sale is missing on the target/;
+        const refused = await runToEnd(migration, ['cutover', ...anyLag]);
+        expect(refused.code).toBe(12);
+        expect(refused.stderr).toMatch(new RegExp(`${lacks.source}; .*--accept-missing`));
+        expect(existsSync(join(migration.directory, 'unfreeze.sql'))).toBe(false);
+        const accepted = await succeed(migration, ['cutover', ...anyLag, '--accept-missing', '--dry-run']);
+        expect(accepted.stdout).toMatch(new RegExp(`note {3}${lacks.source}`));
+        await expectFollows(migration);
+        following.kill('SIGTERM');
+        await following.exit;
+      }
+
+      // What the check says is done: then the key and the trigger are off, which is nothing to be missed.
+      await succeed(migration, ['restore', 'post-data', '--no-owner']);
+      await using following = run(migration, follow(migration, '--resume'));
+      await expectFollows(migration);
+      expect(await migration.target.sql('select kind, name from walferry.guard order by kind, name')).toEqual(
+        [
+          { kind: 'foreign-key', name: 'sale_item_fkey' },
+          { kind: 'identity', name: 'id' },
+          { kind: 'trigger', name: 'note_sale' },
+        ],
+      );
+      const { exit, report } = await cutover(migration);
+      expect(exit.code, exit.stderr).toBe(0);
+      expect(exit.stderr).toContain('check: the target has what the source has, as far as it is made by now');
+      expect(detail(report, 'schemas')).toBe('equal');
+      expect((await following.exit).code).toBe(0);
+    },
+  );
+
+  test('what is off because somebody has switched it off stays off, and is told', async () => {
+    await using migration = await openMigration({ schema: shopSchema, onBoth: true });
+    const { target } = migration;
+    await target.sqlAsOwner(`truncate item, sale; alter table sale disable trigger note_sale;
+      alter table item enable row level security`);
+    await setupStream(migration);
+    await using following = run(migration, follow(migration));
+    await following.waitForOutput(/receiving changes from/);
+    const { exit } = await cutover(migration, '--verify', 'none');
+    expect(exit.code).toBe(12);
+    expect(exit.stderr).toContain(
+      'table public.item differs in row security; trigger public.sale: note_sale differs in enabled; ',
+    );
+  });
 });
