@@ -15,12 +15,18 @@ export function expectReadable(
 ): void {
   const to = quoteIdentifier(role);
   const tables = relations.filter((table) => table.kind === 'table');
-  const unreadable = tables.filter((table) => !table.readable).map(relationLabel);
+  // Partitioned ones too, which have no rows to be copied: pg_dump locks them, and for that one has to be let read.
+  const unreadable = relations.filter((table) => !table.readable);
+  const [first] = unreadable;
   const filtered = tables.filter((table) => table.readable && table.filtered).map(relationLabel);
-  if (unreadable.length > 0) {
-    throw new Failure('source-rights', `source: our role may not read ${listLabels(unreadable)}`, {
-      remedy: `grant select on ${unreadable[0] ?? ''} to ${to}; … or for all tables: grant pg_read_all_data to ${to};`,
-    });
+  if (first !== undefined) {
+    throw new Failure(
+      'source-rights',
+      `source: our role may not read ${listLabels(unreadable.map(relationLabel))}`,
+      {
+        remedy: `grant usage on schema ${quoteIdentifier(first.schema)} to ${to}; grant select on ${relationLabel(first)} to ${to}; … or for all tables: grant pg_read_all_data to ${to};`,
+      },
+    );
   }
   if (filtered.length > 0) {
     throw new Failure(

@@ -74,7 +74,7 @@ export async function expectReadableSequences(source: Session, keeps: Keeps, rol
   if (first === undefined) return;
   const [labels, to] = [unreadable.map(relationLabel), quoteIdentifier(role)];
   throw new Failure('source-rights', `source: our role may not read the sequences ${listLabels(labels)}`, {
-    remedy: `grant select on all sequences in schema ${quoteIdentifier(first.schema)} to ${to}; or for everything: grant pg_read_all_data to ${to};`,
+    remedy: `grant usage on schema ${quoteIdentifier(first.schema)} to ${to}; grant select on all sequences in schema ${quoteIdentifier(first.schema)} to ${to}; or for everything: grant pg_read_all_data to ${to};`,
   });
 }
 

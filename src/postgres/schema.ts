@@ -136,7 +136,8 @@ const tablesQuery = (size: string) => `
       else exists (select from pg_catalog.pg_index i
         where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate)
     end as identifiable,
-    pg_catalog.has_table_privilege(c.oid, 'select') as readable,
+    pg_catalog.has_table_privilege(c.oid, 'select')
+      and pg_catalog.has_schema_privilege(n.oid, 'usage') as readable,
     pg_catalog.row_security_active(c.oid) as filtered,
     pg_catalog.pg_has_role(c.relowner, 'usage') as owned
   from pg_catalog.pg_class c

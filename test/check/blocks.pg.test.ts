@@ -55,6 +55,25 @@ const onSource: readonly Case[] = [
     remedy: /grant select on public\.item to "walferry_owner";/,
   },
   {
+    name: 'a table of a schema that our role may not use',
+    id: 'source.tables',
+    code: 'source-rights',
+    source: () =>
+      'create schema hall; create table hall.t (id int primary key); grant select on hall.t to public',
+    says: /may not read hall\.t/,
+    remedy: /grant usage on schema "?hall"? to "walferry_owner"; grant select on hall\.t/,
+  },
+  {
+    name: 'a partitioned table that our role may not read, beside partitions that it may',
+    id: 'source.tables',
+    code: 'source-rights',
+    source: () =>
+      `create table parted (id int) partition by list (id); create table parted_1 partition of parted default;
+       grant select on parted_1 to public`,
+    says: /may not read public\.parted$/m,
+    remedy: /grant select on public\.parted to/,
+  },
+  {
     name: 'a sequence that our role may not read, beside tables that it may',
     id: 'source.sequences',
     code: 'source-rights',
