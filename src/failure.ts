@@ -44,6 +44,8 @@ export type FailureCode =
   | 'slot-busy'
   /** The slot was moved past what this work directory and the target hold: somebody else acknowledged changes. */
   | 'slot-ahead'
+  /** A publication that the stream is read through was altered since it began (one that walferry made: if only for a moment): a table was taken out of it, or it published fewer operations. What was written then is lost to the stream, so that nothing is called complete. */
+  | 'publication-altered'
   /** The snapshot that the copy began with is gone, and the tables that are left cannot be copied from a later one: there is no stream, the source is a standby, or the end position lies before it. Or the one that --snapshot names is not the replication slot's. */
   | 'snapshot-lost'
   /** The connection to the source broke during a stream; it is tried again. */
@@ -176,6 +178,11 @@ export const failurePolicies: Readonly<Record<FailureCode, FailurePolicy>> = {
     exit: 23,
     retry: false,
     remedy: 'Find out who read from the slot, then start again with --restart.',
+  },
+  'publication-altered': {
+    exit: 23,
+    retry: false,
+    remedy: 'Leave the publication as it is, and start again with --restart: the copy must be made anew.',
   },
   'snapshot-lost': {
     exit: 6,

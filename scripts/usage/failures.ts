@@ -23,7 +23,7 @@ const exitStatuses: Readonly<Record<number, string>> = {
   20: 'known from pgcopydb, not built yet',
   21: 'the sides differ',
   22: 'stopped as asked, resumable',
-  23: 'the slot is lost, or was moved by somebody else',
+  23: 'the slot is lost, was moved by somebody else, or its publication was altered',
   24: 'a transform file is damaged',
   25: 'the check found what would end the run',
 };

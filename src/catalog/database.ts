@@ -12,10 +12,10 @@ import { Failure, systemReason } from '../failure.js';
 import { makeDirectory } from './make-directory.js';
 
 /** Grows by one with every change of `schema`. */
-const catalogVersion = 5;
+const catalogVersion = 6;
 
 /** Versions from which it is enough to make the tables that are missing: the others are as they were. */
-const upgradedVersions: readonly number[] = [0, 2, 3, 4];
+const upgradedVersions: readonly number[] = [0, 2, 3, 4, 5];
 
 const schema = `
   create table if not exists setup (
@@ -44,6 +44,10 @@ const schema = `
     id integer primary key check (id = 1),
     parts text not null,
     carried text not null
+  );
+  create table if not exists made_publication (
+    id integer primary key check (id = 1),
+    state text not null
   );
   create table if not exists slot_intent (
     id integer primary key check (id = 1),

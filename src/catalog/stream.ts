@@ -3,6 +3,7 @@
  */
 import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
+import type { PublicationState } from '../model/publication-state.js';
 import type { PublishedPart } from '../model/published-part.js';
 import type { SourceTable } from '../model/source-table.js';
 import type { StreamKey } from '../model/stream-key.js';
@@ -27,6 +28,8 @@ export type StreamRecord = {
   readonly parts: readonly PublishedPart[];
   /** Labels of the copied tables that the publications carried when the stream began. */
   readonly carried: readonly string[];
+  /** Our own publications as they were made; null where there are none, or an earlier walferry made them. */
+  readonly made: PublicationState | null;
 };
 
 type StreamRow = {
@@ -60,7 +63,15 @@ export function loadStream(catalog: Catalog): StreamRecord | null {
     snapshot: row.snapshot,
     tables: row.tables === null ? null : (JSON.parse(row.tables) as SourceTable[]),
     ...loadPublished(catalog),
+    made: loadMade(catalog),
   };
+}
+
+function loadMade(catalog: Catalog): PublicationState | null {
+  const row = catalog.database
+    .prepare<[], { state: string }>('select state from made_publication where id = 1')
+    .get();
+  return row === undefined ? null : (JSON.parse(row.state) as PublicationState);
 }
 
 function loadPublished(catalog: Catalog): Pick<StreamRecord, 'parts' | 'carried'> {
@@ -99,11 +110,18 @@ export function saveStream(catalog: Catalog, stream: StreamRecord): void {
   catalog.database
     .prepare('insert or replace into published (id, parts, carried) values (1, ?, ?)')
     .run(JSON.stringify(stream.parts), JSON.stringify(stream.carried));
+  catalog.database.prepare('delete from made_publication').run();
+  if (stream.made === null) return;
+  catalog.database
+    .prepare('insert into made_publication (id, state) values (1, ?)')
+    .run(JSON.stringify(stream.made));
 }
 
 /** Forgets the stream, after its slot was dropped. */
 export function deleteStream(catalog: Catalog): void {
-  catalog.database.exec('delete from stream; delete from published; delete from sentinel;');
+  catalog.database.exec(
+    'delete from stream; delete from published; delete from made_publication; delete from sentinel;',
+  );
 }
 
 /** What a setup is about to make on the source, recorded before: killed, it is known whose it was. */

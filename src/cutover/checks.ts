@@ -68,6 +68,8 @@ export type CheckFacts = {
   /** Configuration tables of extensions, as labels. */
   readonly configuration: readonly string[];
   readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
+  /** What keeps the stream from being whole; null where nothing is known to. */
+  readonly altered: string | null;
 };
 
 /** Whether a process receives from the slot and applies, in this work directory. */
@@ -190,6 +192,11 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       lag <= choices.maxLagBytes,
       `the target is ${lag} bytes of WAL behind`,
       `the target is ${lag} bytes of WAL behind, more than --max-lag (${choices.maxLagBytes}): wait, or allow more`,
+    ),
+    must(
+      facts.altered === null,
+      'the stream carries what it began with',
+      `${facts.altered}: start again with \`${start} --restart\``,
     ),
     must(
       facts.prepared.length === 0,

@@ -7,6 +7,7 @@ import { fetchExtensions } from '../clone/extensions.js';
 import { fetchUnreadableSequences } from '../clone/sequences.js';
 import { Failure } from '../failure.js';
 import { keepsOf, keptSequencesOf, type Keeps } from '../filter/scope.js';
+import { fetchAlteration, fetchUnpublished } from '../follow/altered-publications.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import { connect, type ConnectOptions, type Session } from '../postgres/connect.js';
@@ -67,11 +68,15 @@ export async function gatherFacts(
       remedy: 'Check --target and --dir.',
     });
   }
+  const keeps = keptTables(catalog) ?? (() => true);
   return await fetchCheckFacts(session, catalog, {
     files: await holdsFiles(journalDirectory),
+    altered:
+      (await fetchAlteration(session, stream, keeps, await fetchUnpublished(session, stream)))?.message ??
+      null,
     freeze: await fetchFreezeFacts(session),
     grants: await fetchGrants(session, {
-      keeps: keptTables(catalog) ?? (() => true),
+      keeps,
       keepsSequence: keptSequences(catalog),
     }),
     definers: await fetchDefiners(session),

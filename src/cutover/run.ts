@@ -45,6 +45,7 @@ import { SessionsAhead } from '../compare/sides.js';
 import { asFailure, Failure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
 import type { Keeps } from '../filter/scope.js';
+import { fetchAlteration } from '../follow/altered-publications.js';
 import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
 import { formatLsn, zeroLsn } from '../model/lsn.js';
@@ -413,6 +414,8 @@ class Cutover implements AsyncDisposable {
     const question = { stream, journalDirectory, endpos, isFollowed, signal };
     const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
     if (failure !== null) throw failure;
+    const altered = await fetchAlteration(session, stream, this.#keeps());
+    if (altered !== null) throw altered;
     return 'none';
   }
 

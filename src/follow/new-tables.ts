@@ -1,38 +1,19 @@
 /**
  * What the stream does not tell of: tables that were made on the source after it began, which nobody copies and no
- * publication carries; tables that were taken out of our own publication; a publication of somebody else's that was
- * altered since; a partition published under its root's name that was truncated, or rewritten. The applied changes would
- * look complete all the same, so it is looked for these and said.
+ * publication carries; a publication that was altered since; a partition published under its root's name that was
+ * truncated, or rewritten. The applied changes would look complete all the same, so it is looked for these and said; and
+ * what is lost for certain ends the run.
  */
 import type { StreamRecord } from '../catalog/stream.js';
+import type { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { connect, type Session, type TextRow } from '../postgres/connect.js';
+import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { notOfExtension, userSchema } from '../postgres/schema-scope.js';
-import { fetchChangedParts, sayChanged } from './stream-tables.js';
+import { fetchAlteration, fetchUnpublished, readTable } from './altered-publications.js';
 
 const lookEveryMs = 60_000;
-
-/** Permanent tables of users that the publications do not carry. Those of an extension come with the extension. */
-const notPublished = `
-  with published as materialized (
-    select r.oid from pg_catalog.pg_publication_tables t
-      join pg_catalog.pg_namespace n on n.nspname = t.schemaname
-      join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = t.tablename
-     where t.pubname = any ($1::name[])
-  )
-  select c.oid::text, n.nspname as schema, c.relname as name
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-   where c.relkind = 'r' and c.relpersistence = 'p' and c.oid >= 16384
-     and ${userSchema}
-     and ${notOfExtension}
-     and c.oid not in (select oid from published)
-     and not (c.relispartition and exists (select from pg_catalog.pg_partition_ancestors(c.oid) a
-                                            where a.relid in (select oid from published)))
-   order by 2, 3`;
 
 /** The files of partitions that are published under another name. */
 const partitionFiles = `
@@ -49,6 +30,8 @@ export type NewTablesOptions = {
   readonly leavesOut: boolean;
   /** The tables that are copied and followed. */
   readonly keeps: Keeps;
+  /** Told once that a publication was altered. */
+  readonly onAltered: (failure: Failure) => void;
   readonly log: Log;
 };
 
@@ -85,7 +68,6 @@ export class NewTables {
         retryForMs: 0,
       });
       await this.#lookForTables(session);
-      await this.#lookForParts(session);
       await this.#lookForFiles(session);
       this.#looked = true;
     } catch (error) {
@@ -96,36 +78,24 @@ export class NewTables {
   }
 
   async #lookForTables(session: Session): Promise<void> {
-    const { stream, leavesOut, log } = this.#options;
-    const list = `{${stream.publications.map((name) => `"${name.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
-    const tables = (await session.query(notPublished, [list])).map(readTable);
+    const { stream, keeps, leavesOut, onAltered, log } = this.#options;
+    const tables = await fetchUnpublished(session, stream);
+    if (!this.#altered) {
+      const failure = await fetchAlteration(session, stream, keeps, tables);
+      if (failure !== null) {
+        this.#altered = true;
+        return onAltered(failure);
+      }
+    }
     const unseen = tables.filter(({ oid }) => !this.#known.has(oid));
     for (const { oid } of unseen) this.#known.add(oid);
-    // Of a publication of somebody else's this is told with what else was altered.
-    const carried = new Set(stream.ownPublications.length === 0 ? [] : stream.carried);
-    const lost = unseen.map(relationLabel).filter((label) => carried.has(label));
-    if (lost.length > 0) {
-      log.error(
-        `tables that were taken out of the publication of the stream, or made anew, since it began: ${lost.join(', ')}; ` +
-          'what was written to them since is lost to the stream: start again with --restart',
-      );
-    }
-    const made = unseen.map(relationLabel).filter((label) => !carried.has(label));
-    if (made.length > 0 && (this.#looked || !leavesOut)) {
+    if (unseen.length > 0 && (this.#looked || !leavesOut)) {
       log.warn(
         `tables on the source that are not followed, because they were made after the stream began: ` +
-          `${made.join(', ')}; copy them by hand, or start again with --restart`,
+          `${unseen.map(relationLabel).join(', ')}; copy them by hand, or start again with --restart`,
       );
     }
-  }
-
-  async #lookForParts(session: Session): Promise<void> {
-    const { stream, keeps, log } = this.#options;
-    if (this.#altered) return;
-    const changed = await fetchChangedParts(session, stream, keeps);
-    if (changed.length === 0) return;
-    this.#altered = true;
-    log.error(`${sayChanged(stream, changed)}. Start again with --restart`);
+    if (!this.#looked) log.debug('the stream carries what it began with');
   }
 
   async #lookForFiles(session: Session): Promise<void> {
@@ -143,8 +113,4 @@ export class NewTables {
       );
     }
   }
-}
-
-function readTable(row: TextRow): { readonly oid: string; readonly schema: string; readonly name: string } {
-  return { oid: row['oid'] ?? '', schema: row['schema'] ?? '', name: row['name'] ?? '' };
 }

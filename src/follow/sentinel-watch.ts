@@ -210,3 +210,14 @@ export function decideWhenComplete(
 export function endposReached(endpos: Lsn, applied: Lsn): boolean {
   return endpos !== zeroLsn && endpos <= applied;
 }
+
+/** The end position, and what it was when it was last asked for: the one that a job has worked for when it returns. */
+export class LastAsked {
+  readonly #endpos: () => Lsn;
+  last: Lsn = zeroLsn;
+  readonly ask = (): Lsn => (this.last = this.#endpos());
+
+  constructor(endpos: () => Lsn) {
+    this.#endpos = endpos;
+  }
+}

@@ -17,13 +17,13 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
+import { expectUnaltered } from './altered-publications.js';
 import { Beginning } from './beginning.js';
 import { completeFollowed } from './complete.js';
 import { keptTables, leavesOut, pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
 import { NewTables } from './new-tables.js';
-import { expectSameParts } from './stream-tables.js';
-import { decideAtEnd, endposReached, SentinelWatch } from './sentinel-watch.js';
+import { decideAtEnd, endposReached, LastAsked, SentinelWatch } from './sentinel-watch.js';
 import { meteredReader } from './metered-reader.js';
 import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
@@ -83,7 +83,6 @@ export type StreamRunOptions = {
 };
 
 const pruneEveryMs = 10_000;
-
 const goesOn = 'the end position was taken back or moved: the stream goes on';
 
 /**
@@ -248,13 +247,15 @@ export class StreamRun {
     const writer = this.#writer;
     if (source === null || writer === null)
       throw new Failure('internal', 'a stream without a source cannot receive');
-    const keeps = keptTables(this.#options.directory);
-    await expectSameParts({ source, stream, keeps, log, signal });
+    await this.#expectUnaltered(signal);
+    const altered = new AbortController();
+    const stop = AbortSignal.any([signal, altered.signal]);
     const newTables = new NewTables({
       source,
       stream,
       leavesOut: stream.ownPublications.length === 0 || leavesOut(this.#options.directory),
-      keeps,
+      keeps: keptTables(this.#options.directory),
+      onAltered: (failure) => altered.abort(failure),
       log,
     });
     this.#sourceWatch = new SourceWatch({
@@ -267,11 +268,14 @@ export class StreamRun {
     });
     try {
       for (;;) {
-        const reached = await this.#receiveToEnd(source, writer, signal);
+        const reached = await this.#receiveToEnd(source, writer, stop);
         const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
-        if (this.#options.target !== null) await this.watch.until(() => decide() === 'go-on', signal);
-        if (decide() !== 'go-on') return;
+        if (this.#options.target !== null) await this.watch.until(() => decide() === 'go-on', stop);
+        if (decide() === 'go-on') continue;
+        return await this.#expectUnaltered(stop);
       }
+    } catch (error) {
+      throw altered.signal.aborted ? altered.signal.reason : error;
     } finally {
       newTables.close();
       await this.#sourceWatch[Symbol.asyncDispose]();
@@ -355,6 +359,8 @@ export class StreamRun {
         this.#options.onApplying?.();
         const reached = await this.#applyToEnd(target, signal);
         if (reached === null) return false;
+        if (decideAtEnd(this.watch.endpos(), reached, this.watch.cutover) === 'finish')
+          await this.#expectUnaltered(signal);
         this.watch.recordReached(reached);
         if ((await this.#hold(target, reached, signal)) === 'go-on') continue;
         // The last change is applied: what would have done it again may do its own work now.
@@ -377,6 +383,12 @@ export class StreamRun {
       this.#prune();
       await this.#pruning;
     }
+  }
+
+  /** Nothing that may be lost is called complete. Where nothing is received, whoever does says it; a cutover looks itself. */
+  async #expectUnaltered(signal: AbortSignal): Promise<void> {
+    const { source, stream, directory, log } = this.#options;
+    if (source !== null) await expectUnaltered({ source, stream, keeps: keptTables(directory), log, signal });
   }
 
   /** Returns the end position that was reached; null at the end of the files. */
@@ -583,16 +595,5 @@ export class StreamRun {
       applied: this.#applied,
       endpos: this.watch.endpos(),
     });
-  }
-}
-
-/** The end position, and what it was when it was last asked for: the one that a job has worked for when it returns. */
-class LastAsked {
-  readonly #endpos: () => Lsn;
-  last: Lsn = zeroLsn;
-  readonly ask = (): Lsn => (this.last = this.#endpos());
-
-  constructor(endpos: () => Lsn) {
-    this.#endpos = endpos;
   }
 }

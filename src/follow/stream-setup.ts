@@ -45,11 +45,12 @@ import {
 import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
+import { expectUnaltered } from './altered-publications.js';
 import { takeEndposOption } from './endpos-option.js';
 import { dropHalfMade, expectHalfMadeHere, forgetHalfMade, halfMade } from './half-made.js';
 import { expectStreamSource, fetchStreamSource } from '../postgres/stream-source.js';
 import { keptTables } from './filter-scope.js';
-import { chooseFollowed, expectSameParts, type ChosenTables } from './stream-tables.js';
+import { chooseFollowed, isOfOthers, type ChosenTables } from './stream-tables.js';
 import { dropTargetRecords } from './target-records.js';
 
 export type StreamChoices = {
@@ -97,9 +98,9 @@ export async function setupStream(options: StreamSetupOptions): Promise<StreamSe
     if (recorded !== null) {
       checkSameChoices(recorded, choices);
       await checkSlot(options, recorded);
-    } else {
+    } else if (isOfOthers(setup.stream)) {
       // What the slot sends must be what was looked at before it was there.
-      await expectSameParts({ ...options, stream: setup.stream, keeps: keptTables(catalog.directory) });
+      await expectUnaltered({ ...options, stream: setup.stream, keeps: keptTables(catalog.directory) });
     }
     takeEndposOption(catalog, choices.endpos, log);
     if (options.target !== null)

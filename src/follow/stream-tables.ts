@@ -4,7 +4,6 @@
  */
 import type { Catalog } from '../catalog/database.js';
 import type { StreamRecord } from '../catalog/stream.js';
-import { Failure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
@@ -12,9 +11,8 @@ import type { PluginName } from '../model/plugin.js';
 import { describePart, partsByName, type PublishedPart } from '../model/published-part.js';
 import { relationLabel } from '../model/relation.js';
 import type { SourceTable } from '../model/source-table.js';
-import { connect, type Session } from '../postgres/connect.js';
-import type { Conninfo } from '../postgres/connection-string.js';
-import { createPublications, type PublishedTable } from '../postgres/publication.js';
+import type { Session } from '../postgres/connect.js';
+import { createPublications, fetchPublicationState, type PublishedTable } from '../postgres/publication.js';
 import { fetchPublicationParts, type CandidateTable } from '../postgres/published-parts.js';
 import { fetchTables, type TableFacts } from '../postgres/schema.js';
 import { fetchSourceTables } from '../postgres/source-tables.js';
@@ -22,7 +20,7 @@ import { expectPublicationRead } from '../postgres/stream-requirements.js';
 import { rememberScope } from './filter-scope.js';
 
 /** What the stream's record says of its tables. */
-export type ChosenTables = Pick<StreamRecord, 'publications' | 'tables' | 'parts' | 'carried'>;
+export type ChosenTables = Pick<StreamRecord, 'publications' | 'tables' | 'parts' | 'carried' | 'made'>;
 
 export type TableChoices = {
   readonly plugin: PluginName;
@@ -52,7 +50,7 @@ export async function chooseFollowed(
   const copied = all.filter((table) => table.copied);
   if (plugin !== 'pgoutput') {
     const tables = await listTables(session, copied, choices, log);
-    return { publications: [], parts: [], carried: [], tables };
+    return { publications: [], parts: [], carried: [], made: null, tables };
   }
   if (publication === null) {
     const made = await makePublications(session, copied, choices.publicationName, log);
@@ -61,6 +59,7 @@ export async function chooseFollowed(
   return {
     publications: [publication],
     ...(await fetchParts(session, publication, all, log)),
+    made: null,
     tables: null,
   };
 }
@@ -110,7 +109,7 @@ async function makePublications(
   copied: readonly TableFacts[],
   name: string,
   log: Log,
-): Promise<Pick<ChosenTables, 'publications' | 'carried'>> {
+): Promise<Pick<ChosenTables, 'publications' | 'carried' | 'made'>> {
   const tables: PublishedTable[] = copied
     .filter((table) => table.kind === 'table')
     .map(({ oid, schema, name }) => ({ oid: String(oid), schema, name }));
@@ -131,6 +130,7 @@ async function makePublications(
   return {
     publications: made.names,
     carried: tables.map(relationLabel).filter((label) => !leftOut.has(label)),
+    made: await fetchPublicationState(session, made.names),
   };
 }
 
@@ -169,37 +169,8 @@ async function listTables(
   return followed;
 }
 
-/**
- * A publication of somebody else's that was altered since: what the target was copied by is not what would be sent.
- * Throws `source-setup`.
- */
-export async function expectSameParts(options: SamePartsOptions): Promise<void> {
-  const { source, stream, keeps, log, signal } = options;
-  if (!isOfOthers(stream)) return;
-  await using session = await connect(source, {
-    side: 'source',
-    applicationName: 'walferry setup',
-    log,
-    signal,
-  });
-  const changed = await fetchChangedParts(session, stream, keeps);
-  if (changed.length === 0) return;
-  throw new Failure('source-setup', sayChanged(stream, changed), {
-    remedy: 'Have its owner change it back before anything is written there, or start again with --restart.',
-  });
-}
-
-type SamePartsOptions = {
-  readonly source: Conninfo;
-  readonly stream: StreamRecord;
-  /** The tables that are copied and followed. */
-  readonly keeps: Keeps;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-};
-
 /** Whether the stream is read through a publication made by somebody else. */
-function isOfOthers({ publications, ownPublications }: StreamRecord): boolean {
+export function isOfOthers({ publications, ownPublications }: StreamRecord): boolean {
   return publications.length > 0 && ownPublications.length === 0;
 }
 

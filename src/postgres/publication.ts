@@ -8,6 +8,7 @@
  * https://www.postgresql.org/docs/current/sql-createpublication.html
  */
 import { Failure } from '../failure.js';
+import type { PublicationState } from '../model/publication-state.js';
 import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from './connect.js';
@@ -284,6 +285,34 @@ export async function dropPublications(session: Session, name: string): Promise<
   } catch (error) {
     throw serverFailure(error, 'source', `dropping the publication "${name}" failed`);
   }
+}
+
+const stateQuery = `
+  with publications as (
+    select p.*, p.xmin as version from pg_catalog.pg_publication p
+     where p.pubname::text in (select pg_catalog.json_array_elements_text($1::json))
+  )
+  select (select pg_catalog.json_agg(pg_catalog.json_build_object(
+            'name', p.pubname, 'oid', p.oid::text, 'version', p.version::text, 'owner', p.pubowner::text,
+            'publishes', pg_catalog.concat_ws(', ', case when p.pubinsert then 'insert' end,
+              case when p.pubupdate then 'update' end, case when p.pubdelete then 'delete' end,
+              case when p.pubtruncate then 'truncate' end,
+              case when p.pubviaroot then 'partitions under the name of their root' end)) order by p.pubname)
+          from publications p)::text as publications,
+         (select pg_catalog.json_agg(pg_catalog.json_build_array(r.prrelid::text, r.oid::text))
+            from pg_catalog.pg_publication_rel r
+           where r.prpubid in (select oid from publications))::text as entries`;
+
+/** What these publications are now; one that is not there is left out. */
+export async function fetchPublicationState(
+  session: Session,
+  names: readonly string[],
+): Promise<PublicationState> {
+  const [row] = await session.query(stateQuery, [JSON.stringify(names)]);
+  return {
+    publications: JSON.parse(row?.['publications'] ?? '[]') as PublicationState['publications'],
+    entries: JSON.parse(row?.['entries'] ?? '[]') as PublicationState['entries'],
+  };
 }
 
 const rootsQuery = `

@@ -51,6 +51,10 @@ describe('the catalog', () => {
       tables: null,
       parts: [],
       carried: [],
+      made: {
+        publications: [{ name: 'a', oid: '1', version: '7', owner: '10', publishes: 'insert' }],
+        entries: [['2', '3']],
+      },
     };
     expect(loadStream(catalog)).toBeNull();
     saveStream(catalog, stream);

@@ -33,6 +33,7 @@ const ready: CheckFacts = {
   largeObjects: false,
   configuration: [],
   prepared: [],
+  altered: null,
 };
 
 function linesOf(facts: Partial<CheckFacts>, choices: Partial<CutoverChoices> = {}) {

@@ -72,6 +72,7 @@ async function opened(): Promise<{ catalog: Catalog; directory: string } & Async
     tables: null,
     parts: [],
     carried: [],
+    made: null,
   });
   setupSentinel(catalog, readLsn('0/1000'), zeroLsn);
   setApply(catalog, true);
