@@ -5,6 +5,7 @@
 import { databaseDirectory } from '../catalog/work-directory.js';
 import { Failure, throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
+import { leftOutBecause } from '../postgres/catalog-lists.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 
@@ -25,11 +26,11 @@ export type DatabasePair = {
 };
 
 const databasesQuery = `
-  select d.datname as name, pg_catalog.has_database_privilege(d.oid, 'connect')::text as may_connect
-  from pg_catalog.pg_database d where not d.datistemplate and d.datallowconn order by d.datname`;
+  select d.datname as name, ${leftOutBecause} as left_out
+  from pg_catalog.pg_database d where not d.datistemplate order by d.datname`;
 
 /**
- * Runs `compare` for each. A database that our role on the source may not connect to is named and left out, as by the
+ * Runs `compare` for each. A database of the source that our role cannot connect to is named and left out, as by the
  * clone. Throws `sides-differ` when the target lacks databases, before anything is compared.
  */
 export async function compareEachDatabase<T>(
@@ -49,8 +50,9 @@ export async function compareEachDatabase<T>(
   const [onSource, onTarget] = await Promise.all([fetch('source', source), fetch('target', target)]);
   const there = new Set(onTarget.map((row) => row['name']));
   const names = onSource.flatMap((row) => {
-    if (row['may_connect'] === 'true') return [row['name'] ?? ''];
-    log.warn(`database ${row['name']} is left out: our role on the source may not connect to it`);
+    const leftOut = row['left_out'] ?? null;
+    if (leftOut === null) return [row['name'] ?? ''];
+    log.warn(`database ${row['name']} is left out: ${leftOut}`);
     return [];
   });
   const missing = names.filter((name) => !there.has(name));

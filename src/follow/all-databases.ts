@@ -18,6 +18,7 @@ import { loadCloneSummary, type CloneSummary } from '../clone/summary.js';
 import { asFailure, Failure, isStop, throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
+import { leftOutBecause } from '../postgres/catalog-lists.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { runClone, type CloneRunOptions } from './clone-run.js';
@@ -47,15 +48,15 @@ export async function cloneAllDatabases(options: CloneRunOptions): Promise<AllDa
     await makeSchemaFolder(directory);
     if (!options.request.resume) forgetProblems(directory);
     const { databases, serverVersion } = await lookAtServer(source, { log, signal });
-    for (const { name } of databases.filter((one) => !one.mayConnect)) {
-      log.warn(`database ${name} is left out: our role on the source may not connect to it`);
+    for (const { name, leftOut } of databases) {
+      if (leftOut !== null) log.warn(`database ${name} is left out: ${leftOut}`);
     }
     if (roles !== null && roles !== undefined) {
       recordProblems(directory, await copyRoles({ source, target, serverVersion, log, signal, ...roles }));
     }
     const summaries: DatabaseSummary[] = [];
     const failures: Failure[] = [];
-    for (const database of databases.filter((one) => one.mayConnect)) {
+    for (const database of databases.filter((one) => one.leftOut === null)) {
       throwIfStopped(signal);
       try {
         const summary = await cloneOne(database, options);
@@ -191,7 +192,8 @@ export type DatabaseFacts = {
   readonly locale: string | null;
   readonly icuRules: string | null;
   readonly connectionLimit: number;
-  readonly mayConnect: boolean;
+  /** Why it is not cloned; null where it is. */
+  readonly leftOut: string | null;
 };
 
 // The provider's columns are as old as 15, and two of them have changed their names since.
@@ -201,9 +203,9 @@ const databasesQuery = `
     f.facts ->> 'datlocprovider' as provider,
     coalesce(f.facts ->> 'datlocale', f.facts ->> 'daticulocale') as locale,
     f.facts ->> 'daticurules' as icu_rules, d.datconnlimit as connection_limit,
-    pg_catalog.has_database_privilege(d.oid, 'connect') as may_connect
+    ${leftOutBecause} as left_out
   from pg_catalog.pg_database d, lateral (select pg_catalog.to_jsonb(d) as facts) f
-  where not d.datistemplate and d.datallowconn
+  where not d.datistemplate
   order by d.datname`;
 
 async function fetchDatabases(source: Session): Promise<DatabaseFacts[]> {
@@ -217,7 +219,7 @@ async function fetchDatabases(source: Session): Promise<DatabaseFacts[]> {
     locale: row['locale'] ?? null,
     icuRules: row['icu_rules'] ?? null,
     connectionLimit: Number(row['connection_limit'] ?? -1),
-    mayConnect: row['may_connect'] === 't',
+    leftOut: row['left_out'] ?? null,
   }));
 }
 

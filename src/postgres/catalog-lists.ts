@@ -262,6 +262,13 @@ function readConstraint(row: TextRow): ListedIndex['constraint'] {
   };
 }
 
+/** SQL: why a clone of all databases leaves out `pg_database d`; null where our role can connect to it. */
+export const leftOutBecause = `
+  case when d.datconnlimit = -2 then 'a DROP DATABASE of it was interrupted'
+    when not d.datallowconn then 'it allows no connections'
+    when not pg_catalog.has_database_privilege(d.oid, 'connect')
+      then 'our role on the source may not connect to it' end`;
+
 export type ListedDatabase = {
   readonly oid: number;
   readonly name: string;

@@ -13,7 +13,7 @@ describe('a database', () => {
     locale: null,
     icuRules: null,
     connectionLimit: -1,
-    mayConnect: true,
+    leftOut: null,
   } as const;
 
   test.each([

@@ -151,6 +151,7 @@ describe('--all-databases', () => {
     await on(source.address, 'postgres', `create database b owner ${role}`);
     await on(source.address, 'postgres', `create database closed`);
     await on(source.address, 'postgres', `revoke connect on database closed from public`);
+    await on(source.address, 'postgres', `create database retired allow_connections false`);
     await on(source.address, 'a', `create table hidden (id integer)`);
     await on(source.address, 'b', `create table t as select 1 as id; alter table t owner to ${role}`);
     await using directory = await temporaryDirectory();
@@ -170,6 +171,7 @@ describe('--all-databases', () => {
 
     expect(code).toBe(6);
     expect(stderr).toMatch(/database closed is left out: our role on the source may not connect to it/);
+    expect(stderr).toMatch(/database retired is left out: it allows no connections/);
     expect(stderr).toMatch(/database a: source: our role may not read public.hidden/);
     expect(await on(target.address, 'b', 'select id from t')).toEqual([{ id: 1 }]);
 
