@@ -12,8 +12,9 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { userSchema } from '../postgres/schema-scope.js';
 import { judgeChecks, lagBytes, runKind, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
+import { decideCutover } from './decisions.js';
 import { predictPause, type PredictedStep } from './predict.js';
-import { gatherFacts, keptTables, openStreamSource } from './prepare.js';
+import { gatherFacts, keptTables, loadCutoverFor, openStreamSource } from './prepare.js';
 import { checkSchemas } from './schemas.js';
 
 export type PlanOptions = {
@@ -43,12 +44,19 @@ const sizesQuery = `
 /** The applied position is looked at for so long, to see its pace. */
 const watchMs = 1000;
 
+/**
+ * What a cutover would do now; after one that is complete no steps. Throws `cutover-unfinished` where another was begun.
+ */
 export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
   const { source, target, directory, jobs, log, signal } = options;
   const catalog = requireCatalog(directory);
   try {
     const stream = requireStream(catalog);
     const choices = resolveChoices(options.choices, null);
+    const decision = decideCutover(loadCutoverFor('begin', catalog), 'begin');
+    if (decision.kind === 'nothing-to-do') {
+      return { choices, checks: [{ level: 'note', text: decision.why }], steps: [], pauseMs: 0 };
+    }
     await using session = await openStreamSource(source, stream, { log, signal });
     const keeps = keptTables(catalog);
     const { parts, key } = stream;
@@ -122,10 +130,12 @@ export function planJson({ choices, checks, steps, pauseMs }: CutoverPlan): stri
 
 export function planText({ choices, checks, steps, pauseMs }: CutoverPlan): string {
   const marks = { ok: 'ok   ', note: 'note ', block: 'BLOCK' } as const;
+  const lines = checks.map(({ level, text }) => `${marks[level]}  ${text}\n`);
+  if (steps.length === 0) return ['\n', ...lines, '\n'].join('');
   const longer = pauseMs > choices.maxPauseMs ? ', which is longer than --max-pause' : '';
   return [
     '\n',
-    ...checks.map(({ level, text }) => `${marks[level]}  ${text}\n`),
+    ...lines,
     '\nexpected inside of the pause:\n',
     ...steps.map(
       ({ step, ms, why }) =>

@@ -1,6 +1,8 @@
 /** What every call begins with: the right source, the right target, and the facts for the checks. */
+import { loadCutover, type CutoverRecord } from '../catalog/cutover.js';
 import type { Catalog } from '../catalog/database.js';
 import { loadFilter } from '../catalog/filter-record.js';
+import { loadSentinel } from '../catalog/sentinel.js';
 import { loadSetup } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { fetchExtensions } from '../clone/extensions.js';
@@ -9,6 +11,7 @@ import { Failure } from '../failure.js';
 import { keepsOf, keptSequencesOf, type Keeps } from '../filter/scope.js';
 import { fetchAlteration, fetchUnpublished } from '../follow/altered-publications.js';
 import type { Log } from '../log.js';
+import { zeroLsn } from '../model/lsn.js';
 import { relationLabel } from '../model/relation.js';
 import { connect, type ConnectOptions, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
@@ -16,11 +19,23 @@ import { holdsLargeObjects } from '../postgres/large-object.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { fetchCheckFacts, type CheckFacts } from './checks.js';
+import type { CutoverRequest } from './decisions.js';
 import { fetchDefiners } from './definers.js';
 import { fetchFreezeFacts } from './freeze.js';
 import { fetchGrants } from './grants.js';
 import { fetchOtherSessions } from './sessions.js';
 import { holdsFiles } from './taken-writes.js';
+
+/**
+ * The cutover that a request is about. After one that is complete somebody may have followed on: then the next one is
+ * another.
+ */
+export function loadCutoverFor(request: CutoverRequest, catalog: Catalog): CutoverRecord | null {
+  const record = loadCutover(catalog);
+  const followsAgain =
+    record?.state === 'done' && request === 'begin' && loadSentinel(catalog)?.endpos === zeroLsn;
+  return followsAgain ? null : record;
+}
 
 /** Which tables the run copies. */
 export function keptTables(catalog: Catalog): Keeps | null {

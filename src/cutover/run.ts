@@ -29,7 +29,6 @@ import {
 } from '../catalog/cutover.js';
 import { closeCatalog, type Catalog } from '../catalog/database.js';
 import { isLocked, takeLocks, type Lock } from '../catalog/lock.js';
-import { loadSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone } from '../catalog/setup.js';
 import type { StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
@@ -48,7 +47,7 @@ import type { Keeps } from '../filter/scope.js';
 import { fetchAlteration } from '../follow/altered-publications.js';
 import { requireStream } from '../follow/stream-run.js';
 import type { Log } from '../log.js';
-import { formatLsn, zeroLsn } from '../model/lsn.js';
+import { formatLsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
@@ -59,7 +58,7 @@ import { endStragglers, fetchFreezeFacts, freeze } from './freeze.js';
 import { runHook } from './hooks.js';
 import { fetchFollowed, fetchLateWrites, lateWritesFailure, type IsFollowed } from './late-writes.js';
 import { Pause } from './pause.js';
-import { gatherFacts, keptSequences, keptTables, openStreamSource } from './prepare.js';
+import { gatherFacts, keptSequences, keptTables, loadCutoverFor, openStreamSource } from './prepare.js';
 import { reportOf, writeReport, type CutoverReport } from './report.js';
 import { checkSchemas, compareSchemasAtEnd, sayRefused, type SchemaWork } from './schemas.js';
 import { Steps } from './steps.js';
@@ -93,7 +92,7 @@ export async function runCutover(options: CutoverOptions): Promise<CutoverReport
     const stream = requireStream(catalog);
     const locks = await takeCutoverLock(directory);
     try {
-      const record = followsAgain(catalog, request) ? null : loadCutover(catalog);
+      const record = loadCutoverFor(request, catalog);
       const decision = decideCutover(record, request);
       if (decision.kind === 'nothing-to-do') {
         log.info(decision.why);
@@ -127,12 +126,6 @@ async function takeCutoverLock(directory: string): Promise<Lock> {
       await sleep(20);
     }
   }
-}
-
-/** After a cutover that is complete somebody may have followed on: then the next one is another. */
-function followsAgain(catalog: Catalog, request: CutoverRequest): boolean {
-  const done = loadCutover(catalog)?.state === 'done';
-  return done && request === 'begin' && loadSentinel(catalog)?.endpos === zeroLsn;
 }
 
 class Cutover implements AsyncDisposable {
