@@ -354,10 +354,12 @@ export class IndexWork {
   /** All statements of all tables in one query, which is one transaction. */
   async #buildTogether(session: Session, tables: readonly TablePlan[]): Promise<void> {
     const { present, progress, options } = this.#phase;
-    const statements = tables.flatMap((table) => [
-      ...table.indexes.filter((index) => !present.hasIndex(index)).map(({ sql }) => sql),
-      ...this.#stepsLeft(table).map(({ sql }) => sql),
-    ]);
+    const statements = tables.flatMap((table) =>
+      statementsTogether(
+        table.indexes.filter((index) => !present.hasIndex(index)),
+        this.#stepsLeft(table),
+      ),
+    );
     const began = performance.now();
     const indexes = tables.flatMap((table) => table.indexes);
     const tasks = [
@@ -440,6 +442,19 @@ function canGoTogether(table: TablePlan): boolean {
   const { indexes, finishing } = table;
   if (isLarge(table.table) || !indexes.every(inDefault)) return false;
   return finishing.every(({ builds, mayFail }) => inDefault(builds) && mayFail === null);
+}
+
+/** A key's index and the key by one statement: two look up, lock and tell the others of the table twice. Pure. */
+function statementsTogether(indexes: readonly IndexPlan[], steps: readonly FinishingStep[]): string[] {
+  const toBuild = new Set(indexes.map(({ task }) => task));
+  const atOnce = steps.map(({ withIndex }) =>
+    withIndex !== null && toBuild.has(withIndex.task) ? withIndex : null,
+  );
+  const made = new Set(atOnce.map((one) => one?.task));
+  return [
+    ...indexes.filter(({ task }) => !made.has(task)).map(({ sql }) => sql),
+    ...steps.map(({ sql }, at) => atOnce[at]?.sql ?? sql),
+  ];
 }
 
 const memoryQuery = `

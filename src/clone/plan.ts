@@ -61,6 +61,8 @@ export type FinishingStep = {
   /** The constraint that it adds; null for a step that may be run again without harm. */
   readonly constraint: Pick<NonNullable<IndexFacts['constraint']>, 'name' | 'definition'> | null;
   readonly sql: string;
+  /** One statement that adds the constraint and builds its index, where that is among those that are built; or null. */
+  readonly withIndex: { readonly task: string; readonly sql: string } | null;
   /** The index that comes with the constraint, and is not among those that are built; null where there is none. */
   readonly builds: Pick<IndexPlan, 'label' | 'tablespace'> | null;
   /** Whose refusal is told, and does not end the run; null where it must succeed. */
@@ -172,9 +174,13 @@ function isMadeByConstraint(index: IndexFacts): boolean {
   );
 }
 
+function indexTask({ schema, name }: IndexFacts): string {
+  return `index ${quoteQualified(schema, name)}`;
+}
+
 function planIndex(index: IndexFacts): IndexPlan {
   return {
-    task: `index ${quoteQualified(index.schema, index.name)}`,
+    task: indexTask(index),
     schema: index.schema,
     name: index.name,
     label: relationLabel(index),
@@ -189,14 +195,16 @@ function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
   const name = quoteIdentifier(index.name);
   const qualified = quoteQualified(index.schema, index.name);
   const again = (sql: string, mayFail: FinishingStep['mayFail'] = null) =>
-    steps.push({ constraint: null, sql, builds: null, mayFail });
+    steps.push({ constraint: null, sql, withIndex: null, builds: null, mayFail });
   if (index.constraint !== null) {
+    const { name: constraintName, definition } = index.constraint;
+    const whole = addWithIndex(index, index.constraint, table);
+    const byItself = isMadeByConstraint(index);
     steps.push({
-      constraint: { name: index.constraint.name, definition: index.constraint.definition },
-      sql: addConstraint(index, index.constraint, table),
-      builds: isMadeByConstraint(index)
-        ? { label: relationLabel(index), tablespace: index.tablespace }
-        : null,
+      constraint: { name: constraintName, definition },
+      sql: byItself ? whole : addUsingIndex(index, index.constraint, table),
+      withIndex: byItself || definition === null ? null : { task: indexTask(index), sql: whole },
+      builds: byItself ? { label: relationLabel(index), tablespace: index.tablespace } : null,
       mayFail: null,
     });
   }
@@ -215,23 +223,28 @@ function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
   return steps;
 }
 
-function addConstraint(
-  index: IndexFacts,
-  constraint: NonNullable<IndexFacts['constraint']>,
-  table: string,
-): string {
-  const add = `alter table only ${table} add constraint ${quoteIdentifier(constraint.name)}`;
-  if (isMadeByConstraint(index)) return `${add} ${withStorage(index, constraint)}`;
+type IndexConstraint = NonNullable<IndexFacts['constraint']>;
+
+function addConstraint(constraint: IndexConstraint, table: string): string {
+  return `alter table only ${table} add constraint ${quoteIdentifier(constraint.name)}`;
+}
+
+function addWithIndex(index: IndexFacts, constraint: IndexConstraint, table: string): string {
+  return `${addConstraint(constraint, table)} ${withStorage(index, constraint)}`;
+}
+
+function addUsingIndex(index: IndexFacts, constraint: IndexConstraint, table: string): string {
   const type = constraint.type === 'primary' ? 'primary key' : 'unique';
   const deferrable = constraint.deferrable ? ' deferrable' : '';
   const deferred = constraint.deferred ? ' initially deferred' : '';
-  return `${add} ${type} using index ${quoteIdentifier(index.name)}${deferrable}${deferred}`;
+  const using = `using index ${quoteIdentifier(index.name)}`;
+  return `${addConstraint(constraint, table)} ${type} ${using}${deferrable}${deferred}`;
 }
 
 /** pg_get_constraintdef tells the storage parameters of an exclusion constraint, and not those of a key. */
 function withStorage(
   { storage = null }: IndexFacts,
-  { type, definition, deferrable, deferred }: NonNullable<IndexFacts['constraint']>,
+  { type, definition, deferrable, deferred }: IndexConstraint,
 ): string {
   const whole = definition ?? '';
   if (type === 'exclusion' || storage === null) return whole;

@@ -130,6 +130,13 @@ describe('the plan of the tables', () => {
     expect(plan.tables[0]?.finishing.map((step) => step.sql)).toEqual(
       expected.map((sql) => `alter table only "public"."t1" ${sql}`),
     );
+    // Or both are made by one statement.
+    expect(plan.tables[0]?.finishing.map(({ withIndex }) => withIndex)).toEqual([
+      {
+        task: plan.tables[0]?.indexes[0]?.task,
+        sql: 'alter table only "public"."t1" add constraint "k9" DEF 9',
+      },
+    ]);
     expect([...plan.ownConstraints]).toEqual([9]);
   });
 
@@ -144,6 +151,7 @@ describe('the plan of the tables', () => {
       {
         constraint: { name: 'k9', definition: 'DEF 9' },
         sql: 'alter table only "public"."t1" add constraint "k9" DEF 9',
+        withIndex: null,
         builds: { label: 'public.i7', tablespace: null },
         mayFail: null,
       },

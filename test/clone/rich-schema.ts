@@ -51,8 +51,8 @@ comment on constraint customer_pkey on app.customer is 'the key';
 export const richTables = `
 create table app.product (
   code text, version integer default 1, label text, net numeric, gross numeric generated always as (net * 1.19) stored,
-  constraint product_key primary key (code, version) deferrable initially deferred,
-  constraint product_label unique nulls not distinct (label) include (net)
+  constraint product_key primary key (code, version) with (fillfactor = 73) deferrable initially deferred,
+  constraint product_label unique nulls not distinct (label) include (net) with (fillfactor = 61)
 );
 create index product_net_idx on app.product (net);
 alter table app.product cluster on product_net_idx;

@@ -2,7 +2,7 @@ import type { FilterFile } from '../../filter/parse.js';
 import type { Command, CommandContext } from '../command.js';
 import { cloneRunOptions } from '../clone-options.js';
 import { filtersOf } from '../filter-option.js';
-import { keepHeapSmall } from '../heap.js';
+import { spareMemoryAndCompiler } from '../engine.js';
 import { cloneProgress } from '../clone-progress.js';
 import type { Problem } from '../../clone/options.js';
 import type { CloneRunOptions } from '../../follow/clone-run.js';
@@ -73,7 +73,7 @@ export const command: Command = {
     const { settings, progress } = context;
     if (settings.plan) return printPlan(context, await filtersOf(settings));
     // A stream's memory is bounded by itself, and should not wait for the collector.
-    if (!settings.follow) keepHeapSmall();
+    if (!settings.follow) spareMemoryAndCompiler();
     const { runClone } = await import('../../follow/clone-run.js');
     const options = {
       ...(await cloneRunOptions(context)),
