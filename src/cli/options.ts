@@ -280,7 +280,8 @@ export const options: readonly Option[] = [
     value: { type: 'size' },
     variable: 'MAX_JOURNAL_SIZE',
     default: '80 % of the room that is free at the start',
-    about: 'stop reading from the slot while the transform files take more room than this; 0: no limit',
+    about:
+      'stop reading from the slot, or from standard input, while the transform files take more room than this; 0: no limit',
   }),
   option(['heartbeat'], {
     groups: all('long', 'KT'),

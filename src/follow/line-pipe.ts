@@ -102,7 +102,10 @@ export type LineInput = AsyncIterable<Buffer> & { destroy?(): unknown };
 /** Lines from a pipe, in files of a directory of its own. Disposing of it removes them. */
 export class LineSpool implements AsyncDisposable {
   readonly directory: string;
+  /** What its files may take. */
+  readonly capBytes: number;
   readonly #input: LineInput;
+  #written = 0;
   #name: string | null = null;
   #handle: FileHandle | null = null;
   #ended = false;
@@ -110,13 +113,24 @@ export class LineSpool implements AsyncDisposable {
   /** Resolves when the first lines are in a file, or there are none. */
   readonly begun = new Promise<void>((resolve) => (this.#begin = resolve));
 
-  private constructor(directory: string, input: LineInput) {
+  private constructor(directory: string, input: LineInput, capBytes: number) {
     this.directory = directory;
+    this.capBytes = capBytes;
     this.#input = input;
   }
 
-  static async create(input: LineInput): Promise<LineSpool> {
-    return new LineSpool(await mkdtemp(join(tmpdir(), 'walferry-lines-')), input);
+  /** `capOf` says what the files of a directory may take; unless told there is no limit. */
+  static async create(
+    input: LineInput,
+    capOf: (directory: string) => Promise<number> = () => Promise.resolve(Infinity),
+  ): Promise<LineSpool> {
+    const directory = await mkdtemp(join(tmpdir(), 'walferry-lines-'));
+    return new LineSpool(directory, input, await capOf(directory));
+  }
+
+  /** Bytes that were ever put into files. */
+  get written(): number {
+    return this.#written;
   }
 
   /** Whether the pipe has ended: nothing is added any more. */
@@ -179,6 +193,7 @@ export class LineSpool implements AsyncDisposable {
       const next = lines.indexOf(headerBehindLine, from);
       const end = next === -1 ? lines.length : next + 1;
       await this.#handle.writeFile(lines.subarray(from, end));
+      this.#written += end - from;
       from = end;
     }
     this.#begin();

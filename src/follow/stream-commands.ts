@@ -20,6 +20,8 @@ import { openStreamRun, requireStream, type FollowProgress, type StreamTuning } 
 import { cleanupStream, setupStream, type StreamChoices } from './stream-setup.js';
 import { RunReporter, type ReportChoices } from './run-reporter.js';
 import { removeSnapshotFile } from './snapshot-file.js';
+import { journalCap } from './journal-cap.js';
+import { LineBrake } from './line-brake.js';
 import { LineSpool, type LineInput, type WriteText } from './line-pipe.js';
 import { receiveAndApply } from './receive-and-apply.js';
 import { together } from './together.js';
@@ -116,6 +118,7 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
 type Jobs = Omit<StreamCommandOptions, 'input'> & {
   readonly stream: StreamRecord;
   readonly input?: LineSpool | undefined;
+  readonly brake?: LineBrake | undefined;
 };
 
 /** Applies the lines of a pipe. They are looked at first: where they begin decides whether they fit the target. */
@@ -124,12 +127,17 @@ async function applyInput(
   input: LineInput,
   reporter: RunReporter,
 ): Promise<void> {
-  await using spool = await LineSpool.create(input);
+  const { tuning, log } = options;
+  await using spool = await LineSpool.create(input, (directory) =>
+    journalCap(tuning.maxJournalBytes, directory, 0, log),
+  );
+  const brake = new LineBrake(spool, log);
   const applied = new AbortController();
   await together(options.signal, [
     async (stop) => {
       try {
-        await spool.fill(AbortSignal.any([stop, applied.signal]));
+        const until = AbortSignal.any([stop, applied.signal]);
+        await spool.fill(until, () => brake.untilRoom(until));
       } catch (error) {
         if (!applied.signal.aborted || stop.aborted) throw error;
       }
@@ -137,7 +145,8 @@ async function applyInput(
     async (stop) => {
       await spool.begun;
       if (stop.aborted) return;
-      await runJobs({ ...options, journalDirectory: spool.directory, input: spool, signal: stop }, reporter);
+      const jobs = { ...options, journalDirectory: spool.directory, input: spool, brake, signal: stop };
+      await runJobs(jobs, reporter);
       applied.abort();
     },
   ]);
@@ -152,6 +161,7 @@ async function runJobs(options: Jobs, reporter: RunReporter): Promise<void> {
     onApplied: () => reporter.enter({ kind: 'finalize' }),
   });
   reporter.follow(run.report);
+  if (options.brake !== undefined) options.brake.applier = run;
   try {
     reporter.enter({ kind: 'receive' });
     if (source !== null && target !== null) await receiveAndApply(run, signal);

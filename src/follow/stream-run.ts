@@ -6,7 +6,6 @@ import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { apply, connectApplier } from '../apply/apply.js';
 import { SpareTarget } from '../clone/spare-target.js';
 import { Failure } from '../failure.js';
-import { pruneJournal, defaultKeepBytes } from '../journal/prune.js';
 import { JournalReader } from '../journal/reader.js';
 import { expectJournalEnd } from '../journal/recover.js';
 import { JournalWriter } from '../journal/writer.js';
@@ -27,6 +26,7 @@ import { decideAtEnd, endposReached, LastAsked, SentinelWatch } from './sentinel
 import { meteredReader } from './metered-reader.js';
 import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
+import { Pruning } from './pruning.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
 import { checkSlot, expectBehind, fetchStanding } from './stream-standing.js';
@@ -68,7 +68,7 @@ export type StreamRunOptions = {
   readonly log: Log;
   readonly signal: AbortSignal;
   /** Where transform files come from that another process receives: until it has ended there may be more of them. */
-  readonly input?: { readonly ended: boolean } | undefined;
+  readonly input?: { readonly ended: boolean; readonly capBytes: number } | undefined;
   readonly onProgress?: ((progress: FollowProgress) => void) | undefined;
   /** Whether changes are applied as soon as the stream is opened, and not behind a copy. */
   readonly appliesAtOnce: boolean;
@@ -115,7 +115,7 @@ export async function openStreamRun(options: StreamRunOptions): Promise<StreamRu
       const { journalDirectory, tuning } = options;
       const cap =
         writer === null
-          ? Infinity
+          ? (options.input?.capBytes ?? Infinity)
           : await journalCap(tuning.maxJournalBytes, journalDirectory, writer.bytes, log);
       // While tables are copied, here or by another process, there may be a later one.
       const through = options.appliesAtOnce && isEnabled ? (standing?.through ?? null) : null;
@@ -191,8 +191,7 @@ export class StreamRun {
   /** The end of the last whole transaction in the files. */
   #lastCommit: Lsn;
   #applied: Lsn;
-  #pruning: Promise<void> | null = null;
-  #pruneTroubled = false;
+  readonly #pruning: Pruning;
 
   constructor(options: StreamRunOptions, { watch, writer, applied, through, capBytes, ahead }: Opened) {
     this.#options = options;
@@ -203,6 +202,8 @@ export class StreamRun {
     this.watch = watch;
     this.#writer = writer;
     this.#applied = applied;
+    const { journalDirectory: directory, log } = options;
+    this.#pruning = new Pruning({ directory, writer, capBytes, applied: () => this.#appliedNow(), log });
     const durable = laterLsn(writer?.durable ?? options.stream.startLsn, options.stream.startLsn);
     this.#source = durable;
     this.#lastCommit = durable;
@@ -220,6 +221,14 @@ export class StreamRun {
   get applied(): Lsn {
     return this.#applied;
   }
+
+  /** Whether the applier has taken every line that is there, and waits for more. */
+  get starves(): boolean {
+    return this.#reader?.starves === true;
+  }
+
+  /** Removes applied transform files now. */
+  readonly prune = (): Promise<void> => this.#pruning.begin();
 
   /** For whoever tells how far the run is. */
   get report(): StreamReport {
@@ -351,7 +360,7 @@ export class StreamRun {
     this.watch.expectComplete({ ofClone: this.#options.ofClone === true });
     const touches = new TouchTracker(this.#options.directory, log);
     this.#touches = touches;
-    const pruning = setInterval(() => this.#prune(), pruneEveryMs);
+    const pruning = setInterval(() => void this.#pruning.begin(), pruneEveryMs);
     try {
       this.#beginning.expect(applierBeginsMs);
       for (;;) {
@@ -379,9 +388,8 @@ export class StreamRun {
       clearInterval(pruning);
       this.#touches = null;
       touches.close();
-      await this.#pruning;
-      this.#prune();
-      await this.#pruning;
+      await this.#pruning.settled();
+      await this.#pruning.begin();
     }
   }
 
@@ -461,7 +469,7 @@ export class StreamRun {
   }
 
   async close(): Promise<void> {
-    await this.#pruning;
+    await this.#pruning.settled();
     await this.#ahead?.close();
     await this.#writer?.close();
     // A clone goes on with its own.
@@ -531,7 +539,7 @@ export class StreamRun {
    */
   #mustRest(writer: JournalWriter): boolean {
     if (writer.bytes <= this.#capBytes) return false;
-    this.#prune();
+    void this.#pruning.begin();
     if (this.#appliedNow() >= this.#lastCommit) return false; // 1
     return !(writer.unfinished && this.#reader?.level === true); // 2
   }
@@ -559,31 +567,6 @@ export class StreamRun {
   #appliedNow(): Lsn {
     if (this.#options.target !== null) return this.#applied;
     return laterLsn(this.#applied, this.watch.sentinel.replayLsn);
-  }
-
-  /** One at a time, beside everything else. A file that cannot be removed costs space, not rows. */
-  #prune(): void {
-    this.#pruning ??= this.#pruneOnce().finally(() => {
-      this.#pruning = null;
-    });
-  }
-
-  async #pruneOnce(): Promise<void> {
-    const { journalDirectory, log } = this.#options;
-    const keepBytes = Math.min(defaultKeepBytes, this.#capBytes / 2);
-    try {
-      const { files } = await pruneJournal(journalDirectory, this.#appliedNow(), {
-        dryRun: false,
-        keepBytes,
-        ...(this.#writer === null ? {} : { writer: this.#writer }),
-      });
-      await this.#writer?.recount();
-      if (files.length > 0) log.notice(`Removed ${files.length} applied transform files`);
-      this.#pruneTroubled = false;
-    } catch (error) {
-      if (!this.#pruneTroubled) log.warn(`applied transform files cannot be removed now: ${String(error)}`);
-      this.#pruneTroubled = true;
-    }
   }
 
   #tell(): void {

@@ -56,6 +56,7 @@ export class JournalReader implements MessageSource {
   #failure: unknown = null;
   /** A file that ended without a switch line although it is not the newest; seen once, it may be a race. */
   #suspect: string | null = null;
+  #starves = false;
   readonly #closing = new AbortController();
 
   private constructor(options: JournalReaderOptions, segments: readonly Segment[]) {
@@ -85,6 +86,11 @@ export class JournalReader implements MessageSource {
     return this.#current?.name === published.file && this.#current.offset === published.offset;
   }
 
+  /** Whether it has given out all that is in the files, and waits for another process to write more. */
+  get starves(): boolean {
+    return this.#starves;
+  }
+
   async next(signal: AbortSignal): Promise<readonly StreamMessage[] | null> {
     for (;;) {
       throwIfStopped(signal);
@@ -105,16 +111,21 @@ export class JournalReader implements MessageSource {
       const published = writer?.published ?? null;
       const ended = !this.#options.follow || writer?.closed === true;
       await this.#readOn();
+      this.#starves = false;
       if (this.#ahead !== null || this.#entry() !== undefined) continue;
       if (ended) return null;
       if (writer !== undefined) await writer.waitBeyond(published, [signal, this.#closing.signal]);
-      else await sleep(pollMs, undefined, { signal }).catch(() => {});
+      else {
+        this.#starves = true;
+        await sleep(pollMs, undefined, { signal }).catch(() => {});
+      }
     }
   }
 
   /** A `next` that waits gets its end. Not to be called while one reads. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#starves = false;
     this.#options.writer?.tail.leave(this);
     await this.#transaction?.close();
     await this.#current?.close();

@@ -1,9 +1,11 @@
 /** Transform files through a pipe: `stream receive --to-stdout` in front of `stream transform -` or `stream apply -`. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
 import { mainFile } from '../../support/build.js';
+import { temporaryDirectory } from '../../support/directory.js';
 import { expectEqual } from '../../support/equal.js';
 import {
   openMigration,
@@ -27,8 +29,17 @@ type Piped = AsyncDisposable & {
 };
 
 /** Several walferries, each reading what the one before prints. */
-function pipe(migration: Migration, ...commands: readonly (readonly string[])[]): Piped {
-  const env = { PATH: process.env['PATH'], HOME: migration.directory, ...uris(migration) };
+function pipe(
+  migration: Migration & { readonly temporary?: string },
+  ...commands: readonly (readonly string[])[]
+): Piped {
+  const { directory, temporary } = migration;
+  const env = {
+    PATH: process.env['PATH'],
+    HOME: directory,
+    ...(temporary === undefined ? {} : { TMPDIR: temporary }),
+    ...uris(migration),
+  };
   const children: ChildProcess[] = [];
   const texts: { stdout: string; stderr: string }[] = [];
   for (const [nth, command] of commands.entries()) {
@@ -156,4 +167,73 @@ test('printed as SQL behind the pipe, it is what the files say; and SQL is refus
   await expectEqual(source, migration.target);
   expect((await runToEnd(migration, ['stream', 'catchup'])).code).toBe(0);
   await succeed(migration, ['stream', 'prune']);
+});
+
+/** What the files of a process's standard input take. */
+async function spooled(temporary: string): Promise<number> {
+  let bytes = 0;
+  for (const directory of await readdir(temporary)) {
+    if (!directory.startsWith('walferry-lines-')) continue;
+    for (const name of await readdir(join(temporary, directory))) {
+      // It may be removed meanwhile.
+      bytes += await stat(join(temporary, directory, name)).then(
+        ({ size }) => size,
+        () => 0,
+      );
+    }
+  }
+  return bytes;
+}
+
+describe('while the target is held up, no more is read than --max-journal-size', () => {
+  const megabyte = 1024 * 1024;
+  const big = `insert into big select i, repeat('x', 1000) from generate_series`;
+
+  test.each<[string, readonly string[]]>([
+    [
+      'small transactions',
+      Array.from({ length: 40 }, (_, at) => `${big}(${at * 1000}, ${at * 1000 + 999}) i`),
+    ],
+    ['one that is larger', [`${big}(0, 39999) i`]],
+  ])('of %s, and then all of it', { timeout: 120_000 }, async (_what, statements) => {
+    await using migration = await openMigration({
+      schema: 'create table big (id int primary key, body text)',
+      onBoth: true,
+      role: 'superuser',
+    });
+    const { source, target } = migration;
+    await using temporary = await temporaryDirectory();
+    await setupStream(migration);
+    for (const statement of statements) {
+      await source.sql(statement);
+      await source.sql('select pg_switch_wal()');
+    }
+    await setEndpos(migration);
+    await using locking = await target.session();
+    await locking.sql('begin; lock table big');
+
+    // Given 40 MB for a target that takes nothing,
+    await using piped = pipe({ ...migration, temporary: temporary.path }, receive(migration), [
+      'stream',
+      'apply',
+      '-',
+      '--max-journal-size',
+      '4MB',
+      ...dir(migration),
+    ]);
+    await until('it stops to read', () => /standard input is not read on/.test(piped.stderr(1)));
+    // no more is taken, though all of it has been printed, as far as the pipe takes it;
+    for (let looks = 0; looks < 10; looks += 1) {
+      await sleep(100);
+      expect(await spooled(temporary.path)).toBeLessThan(8 * megabyte);
+    }
+    // and when the target takes it, all of it comes, in no more room where it can be removed.
+    await locking.sql('rollback');
+    const exits = await piped.exits;
+    expect(
+      exits.map(({ code }) => code),
+      exits.map(({ stderr }) => stderr).join('\n'),
+    ).toEqual([0, 0]);
+    await expectEqual(source, target);
+  });
 });
