@@ -348,7 +348,7 @@ class Applier {
       from: formatLsn(failing.from),
       reason: countedRows(error) === null ? (error.code ?? '') : 'rows',
     });
-    this.#lessons = { ...this.#lessons, carefulThrough: failing.lastXid };
+    this.#lessons = { ...this.#lessons, carefulThrough: { xid: failing.lastXid, endLsn: null } };
   }
 
   /** With no transaction open: the locks that this takes would wait for our own. */

@@ -28,8 +28,11 @@ import { reachesEnd, relationVerdict, verdictAtBegin, verdictHolds } from './ver
 
 /** What one reading tells the next. */
 export type Lessons = {
-  /** Until this transaction is committed every transaction is a group, every change a statement. */
-  readonly carefulThrough: bigint | null;
+  /**
+   * Until this transaction is committed every transaction is a group, every change a statement. Its end is known once its
+   * COMMIT is sent: a reading that begins there or behind is past it, though no reply has said so.
+   */
+  readonly carefulThrough: { readonly xid: bigint; readonly endLsn: Lsn | null } | null;
   /** By xid: the ends of transactions that were not known where they begin. */
   readonly known: ReadonlyMap<bigint, Lsn>;
   /** By xid: how often the transaction begins in the source without coming to its end. */
@@ -41,6 +44,12 @@ export const freshLessons: Lessons = {
   known: new Map(),
   voided: new Map(),
 };
+
+/** What is still to be kept to by a reading that begins at `position`. */
+function withoutPast(lessons: Lessons, position: Lsn): Lessons {
+  const end = lessons.carefulThrough?.endLsn ?? null;
+  return end === null || position < end ? lessons : { ...lessons, carefulThrough: null };
+}
 
 /** Not a failure: what was sent must be taken back, and the source read again with what was learned. */
 export class ReadAgain extends Error {}
@@ -126,8 +135,8 @@ export class Reading {
 
   constructor(options: ReadingOptions) {
     this.#options = options;
-    this.#lessons = options.lessons;
-    this.#careful = options.lessons.carefulThrough !== null;
+    this.#lessons = withoutPast(options.lessons, options.position);
+    this.#careful = this.#lessons.carefulThrough !== null;
     this.#gatherer = this.#careful || options.strict ? new OneByOne() : new ChangeSets();
     this.#seen = options.position;
     this.#copiedLater = options.copiedLater;
@@ -394,7 +403,7 @@ export class Reading {
       if (this.#copiedLater !== null) this.#forgetCopied();
     }
     this.#reachedEnd = reachesEnd(this.#seen, this.#options.endpos());
-    if (this.#careful) return this.#commitCarefully(transaction);
+    if (this.#careful) return this.#commitCarefully(transaction, endLsn);
     return endsGroup(this.#groupState(false)) ? this.#endFullGroup() : null;
   }
 
@@ -405,18 +414,21 @@ export class Reading {
   }
 
   /** In a careful reading every transaction is committed, and waited for, before the next. */
-  async #commitCarefully(transaction: OpenTransaction): Promise<void> {
+  async #commitCarefully(transaction: OpenTransaction, endLsn: Lsn): Promise<void> {
+    const { xid } = transaction;
+    const isLast = xid === this.#lessons.carefulThrough?.xid;
     await this.#flushSets();
     if (this.pipeline.open !== null) {
       await this.#check(transaction);
       this.#end();
+      if (isLast) this.#lessons = { ...this.#lessons, carefulThrough: { xid, endLsn } };
       try {
         await this.pipeline.untilInFlight(0);
       } catch (error) {
         throw this.#culprit(error, null, transaction);
       }
     }
-    if (transaction.xid === this.#lessons.carefulThrough) {
+    if (isLast) {
       this.#lessons = { ...this.#lessons, carefulThrough: null };
       throw new ReadAgain();
     }

@@ -1,5 +1,6 @@
 /** Sets on real targets: the same rows as one change after the other, and COPY with every text and every failure. */
 import { describe, expect, test } from 'vitest';
+import type { Lsn } from '../../src/model/lsn.js';
 import { unchanged, type Cell } from '../../src/model/row.js';
 import type { Relation } from '../../src/model/relation.js';
 import type { StreamMessage } from '../../src/model/message.js';
@@ -10,6 +11,7 @@ import { WireSession } from '../../src/postgres/wire-session.js';
 import type { TestDatabase } from '../support/databases.js';
 import { asPacked } from '../support/packed.js';
 import { seededRandom, testSeed } from '../support/random.js';
+import { openSilentProxy, serverOf, through } from '../support/silent-proxy.js';
 import { until } from '../support/until.js';
 import { TestJournal, at, insert, relation, remove, transaction, truncate, update } from './support.js';
 import { applied, applying, failure, key, positionOf, preparedTarget } from './target.js';
@@ -410,4 +412,56 @@ test('values that swap under a second unique constraint are learned from: the ne
     { id: '1', u: '1' },
     { id: '2', u: '2' },
   ]);
+});
+
+test('a lost reply to the COMMIT that ends what is applied one by one is no reason to go on so', async () => {
+  await using target = await preparedTarget(`create table r (id int primary key, u int unique, v text);
+    insert into r values (1, 1, ''), (2, 2, ''); create table slow (id int primary key);
+    create function wait() returns trigger language plpgsql as
+      'begin perform pg_advisory_xact_lock(7); return null; end';
+    create constraint trigger wait after insert on slow deferrable initially deferred
+      for each row execute function wait();`);
+  const [r, slow] = [relation('r', 'id*, u, v'), relation('slow', 'id*')];
+  await using proxy = await openSilentProxy(serverOf(target.neonUri));
+  const said: string[] = [];
+  const log = { ...silentLog, notice: (text: string) => void said.push(text) };
+  const swap = transaction(300, [
+    update(r, ['1', '9', 'a']),
+    update(r, ['2', '1', 'b']),
+    update(r, ['1', '2', 'c']),
+    insert(slow, '1'),
+  ]);
+  const later = Array.from({ length: 50 }, (_, n) =>
+    transaction(400 + n * 10, [insert(r, String(n + 3), String(n + 3), '')]),
+  ).flat();
+  // A file in which everything is applied is not read again.
+  const openSource = (from: Lsn) => new TestJournal(from >= at(300) ? later : swap).open(from);
+  await using locking = await target.session();
+  await locking.sql('select pg_advisory_lock(7)');
+  const commits: Lsn[] = [];
+  const running = applying(target, new TestJournal(), {
+    target: readConninfo(through(target.neonUri, proxy), {}),
+    openSource,
+    guard: false,
+    log,
+    endpos: () => at(890),
+    onApplied: (lsn) => void commits.push(lsn),
+  });
+
+  // Given a set that did not go, whose changes went one by one, and that is being committed,
+  await until('its COMMIT waits', async () => {
+    const rows = await target.sql(
+      `select from pg_locks where locktype = 'advisory' and objid = 7 and not granted`,
+    );
+    return rows.length === 1;
+  });
+  expect(said.join()).toContain('one by one');
+  // when its reply is lost,
+  proxy.swallow();
+  await locking.sql('select pg_advisory_unlock(7)');
+  await until('it is committed', async () => (await positionOf(target)) === '0/12C');
+  proxy.cut();
+  // then what follows goes together again.
+  expect((await running).applied).toBe(at(890));
+  expect(commits.filter((lsn) => lsn > at(300)).length).toBeLessThan(10);
 });

@@ -7,16 +7,19 @@ export type SilentProxy = AsyncDisposable & {
   silence(): void;
   /** New connections pass again; the old ones stay dead without a word. */
   speak(): void;
+  /** From now on what the server answers is lost on the way; then `cut` ends the connections there are. */
+  swallow(): void;
+  cut(): void;
 };
 
 export async function openSilentProxy(to: { host: string; port: number }): Promise<SilentProxy> {
   const sockets = new Set<Socket>();
   /** What was open when the network was cut never learns of its end. */
-  const ways = new Set<{ dead: boolean }>();
+  const ways = new Set<{ dead: boolean; deaf: boolean }>();
   let silent = false;
   const server = createServer((client) => {
     const upstream = connect({ ...to, allowHalfOpen: true });
-    const way = { dead: silent };
+    const way = { dead: silent, deaf: false };
     ways.add(way);
     for (const socket of [client, upstream]) {
       sockets.add(socket);
@@ -24,7 +27,7 @@ export async function openSilentProxy(to: { host: string; port: number }): Promi
     }
     const pass = (from: Socket, other: Socket) => {
       from.on('data', (chunk: Buffer) => {
-        if (!way.dead) other.write(chunk);
+        if (!way.dead && !(way.deaf && from === upstream)) other.write(chunk);
       });
       from.on('end', () => {
         if (!way.dead) other.end();
@@ -44,6 +47,12 @@ export async function openSilentProxy(to: { host: string; port: number }): Promi
     },
     speak: () => {
       silent = false;
+    },
+    swallow: () => {
+      for (const way of ways) way.deaf = true;
+    },
+    cut: () => {
+      for (const socket of sockets) socket.destroy();
     },
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy();
