@@ -14,6 +14,7 @@ import { judgeRestoreErrors } from './restore-errors.js';
 import { madeByTheRun, ownerStatements, setOwners } from './restore-owners.js';
 import { isPresent, placeEntries, entriesOfStage, withShellTypes } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
+import { attempt, restoreInBatches } from './restore-batches.js';
 import { planWaves } from './restore-waves.js';
 import { withSettings } from './sessions.js';
 import { schemaPaths } from './schema-file.js';
@@ -47,13 +48,15 @@ export async function restoreStage(given: StageRestore): Promise<Problem[]> {
   // DROPs of one program could meet what another has made.
   const atOnce = stage === 'pre-data' && restore.clean !== true ? preDataJobs(work.jobs) : 1;
   const waves = planWaves(wanted, atOnce);
-  for (const [number, wave] of waves.entries()) {
-    const lists = wave.map((entries, share) => {
-      const alone = waves.length === 1 && wave.length === 1;
-      return restoreList(restore, entries, alone ? stage : `${stage}-${number + 1}-${share + 1}`);
+  for (const [number, { lists, tables }] of waves.entries()) {
+    const restored = lists.map(async (entries, share) => {
+      const alone = waves.length === 1 && lists.length === 1;
+      const options = restoreOptions(restore, entries, alone ? stage : `${stage}-${number + 1}-${share + 1}`);
+      const left = tables ? await restoreInBatches(options, lists.length) : entries;
+      return await restoreEntries({ ...options, entries: left });
     });
     // All are waited for, so that none goes on behind a failure.
-    for (const result of await Promise.allSettled(lists)) {
+    for (const result of await Promise.allSettled(restored)) {
       if (result.status === 'rejected') throw result.reason;
       errors.push(...result.value);
     }
@@ -120,13 +123,7 @@ async function restoreTogether(
   for (let from = 0; from < entries.length; from += entriesTogether) {
     const some = entries.slice(from, from + entriesTogether);
     const script = await scriptEntries(restoreOptions(restore, some, `${restore.stage}-together`));
-    const done =
-      script !== null &&
-      (await session.run(script).then(
-        () => true,
-        () => false,
-      ));
-    if (!done) left.push(...some);
+    if (script === null || !(await attempt(session, script))) left.push(...some);
     throwIfStopped(restore.work.signal);
   }
   return left;
@@ -155,14 +152,6 @@ export async function restoreOwners(restore: StageRestore, session: Session): Pr
 /** As many as will have connections once rows are copied. */
 function preDataJobs({ restore, preData = restore, table, index }: CloneJobs): number {
   return Math.min(preData, table + index);
-}
-
-function restoreList(
-  restore: StageRestore,
-  entries: readonly DumpEntry[],
-  name: string,
-): Promise<RestoreError[]> {
-  return restoreEntries(restoreOptions(restore, entries, name));
 }
 
 function restoreOptions(

@@ -1,18 +1,22 @@
 /**
- * In which order pre-data is restored by several pg_restore at once. pg_restore itself takes pre-data one statement after
- * the other, each with its round trip and its files on the disk: with thousands of tables that is longer than their
- * rows. Pure.
+ * In which order pre-data is restored, and how much of it side by side. pg_restore itself takes pre-data one statement
+ * after the other, each with its round trip and its files on the disk: with thousands of tables that is longer than
+ * their rows. Pure.
  *
  *     … functions, types ─▶ │ tables │ tables │ ─▶ views ─▶ │ tables │ tables │ ─▶ …
  *
- * Tables and what belongs to them follow from nothing but their dependencies, which the dump tells; runs of them are dealt out,
- * with everything that hangs together in one hand and in the dump's order. Every other kind of object waits for all
- * before it, and is waited for by all after it.
+ * Tables and what belongs to them follow from nothing but their dependencies, which the dump tells; runs of them are
+ * dealt out, with everything that hangs together in one hand and in the dump's order. Every other kind of object waits
+ * for all before it, and is waited for by all after it.
  */
 import type { DumpEntry } from '../postgres/dump.js';
 
-/** Lists of entries that may be restored side by side. */
-export type RestoreWave = readonly (readonly DumpEntry[])[];
+export type RestoreWave = {
+  /** Lists of entries that may be restored side by side. */
+  readonly lists: readonly (readonly DumpEntry[])[];
+  /** Whether it is a run of tables, many of which make one transaction; see restore-batches.ts. */
+  readonly tables: boolean;
+};
 
 const dealtKinds = new Set([
   'TABLE',
@@ -24,27 +28,36 @@ const dealtKinds = new Set([
   'SECURITY LABEL',
 ]);
 
-/** Fewer entries than this for each of them are restored by the time that another program is started. */
+/** Fewer entries than this for each of them are restored by the time that another session is there. */
 const worthwhile = 100;
+
+/** Fewer than this are restored with what is before and after them by the time that one has a session of its own. */
+const worthAWave = 50;
 
 /** Waves in their order; with one job a single one, which is pg_restore's own way. */
 export function planWaves(entries: readonly DumpEntry[], jobs: number): RestoreWave[] {
-  if (jobs < 2) return [[entries]];
+  if (jobs < 2) return [{ lists: [entries], tables: false }];
   const waves: RestoreWave[] = [];
   let serial: DumpEntry[] = [];
+  const endSerial = () => {
+    if (serial.length > 0) waves.push({ lists: [serial], tables: false });
+    serial = [];
+  };
   for (const run of runsOf(entries)) {
-    const shares = Math.min(jobs, Math.floor(run.entries.length / worthwhile));
-    const dealt = run.dealt && shares > 0 ? deal(run.entries, Math.max(shares, 2)) : [];
-    if (dealt.length < 2) {
+    if (!run.dealt || run.entries.length < worthAWave) {
       serial.push(...run.entries);
       continue;
     }
-    if (serial.length > 0) waves.push([serial]);
-    serial = [];
-    waves.push(dealt);
+    endSerial();
+    waves.push({ lists: deal(run.entries, sharesOf(run, jobs)), tables: true });
   }
-  if (serial.length > 0) waves.push([serial]);
+  endSerial();
   return waves;
+}
+
+function sharesOf({ entries }: Run, jobs: number): number {
+  if (entries.length < worthwhile) return 1;
+  return Math.max(Math.min(jobs, Math.floor(entries.length / worthwhile)), 2);
 }
 
 type Run = { readonly dealt: boolean; readonly entries: DumpEntry[] };

@@ -9,6 +9,7 @@ import type { Log } from '../log.js';
 import { quoteIdentifier } from '../model/sql.js';
 import { clientToolFailure, runClientTool } from './client-tools.js';
 import type { Conninfo } from './connection-string.js';
+import { newerSetting, readRestoreScript } from './restore-script.js';
 
 /** One line of a dump's table of contents. */
 export type DumpEntry = {
@@ -186,9 +187,6 @@ export function readRestoreErrors(output: string): RestoreError[] {
   return errors;
 }
 
-/** Since 17 pg_restore begins with a setting that older servers do not know. */
-const newerSetting = /^SET transaction_timeout = 0;?$/;
-
 /** Whether it is only that: pg_restore goes on without. The words are the server's, in any language; the statement is not. */
 export function isOfNewerProgram({ dumpId, command }: RestoreError): boolean {
   return dumpId === null && command !== null && newerSetting.test(command.trim());
@@ -332,26 +330,4 @@ export async function scriptEntries(options: RestoreOptions): Promise<string | n
   });
   if (result.code !== 0) throw clientToolFailure('pg_restore', result);
   return readRestoreScript(result.stdout);
-}
-
-/** What pg_restore's scripts begin with, before the first of the dump's own statements. */
-const scriptHead = /^(?:|--.*|\\restrict .*|SET .*|SELECT pg_catalog\.set_config\(.*)$/;
-
-/**
- * A script of pg_restore's without what is for psql: a first and a last command around it, with a key of its own (from
- * 13.22, 14.19, … on); and without a setting that older servers do not know and our sessions have anyway. Null when it is in another encoding than UTF8, which our sessions write. Pure.
- */
-export function readRestoreScript(script: string): string | null {
-  const lines = script.split('\n');
-  // Anywhere else it is a line of somebody's function.
-  const first = lines.find((line) => line !== '' && !line.startsWith('--')) ?? '';
-  const key = /^\\restrict (\w+)$/.exec(first)?.[1];
-  const end = lines.findIndex((line) => !scriptHead.test(line));
-  const ours = lines.filter(
-    (line, at) =>
-      line !== `\\restrict ${key}` &&
-      line !== `\\unrestrict ${key}` &&
-      !((end === -1 || at < end) && newerSetting.test(line)),
-  );
-  return ours.includes(`SET client_encoding = 'UTF8';`) ? ours.join('\n') : null;
 }

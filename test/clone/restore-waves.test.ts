@@ -12,9 +12,9 @@ const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, a
 describe('planWaves', () => {
   test('one job, or few entries, are pg_restore alone', () => {
     const many = numbers(500).map((id) => entry(id));
-    expect(planWaves(many, 1)).toEqual([[many]]);
+    expect(planWaves(many, 1)).toEqual([{ lists: [many], tables: false }]);
     const few = numbers(20).map((id) => entry(id));
-    expect(planWaves(few, 4)).toEqual([[few]]);
+    expect(planWaves(few, 4)).toEqual([{ lists: [few], tables: false }]);
     expect(planWaves([], 4)).toEqual([]);
   });
 
@@ -24,16 +24,25 @@ describe('planWaves', () => {
       4,
     );
     expect(others).toEqual([]);
-    expect(wave?.map((share) => share.length)).toEqual([100, 100, 100, 100]);
+    expect(wave?.lists.map((share) => share.length)).toEqual([100, 100, 100, 100]);
   });
 
-  test('as many programs as have enough to do, two at least', () => {
+  test('as many sessions as have enough to do, two for a hundred', () => {
     const shares = (count: number) =>
       planWaves(
         numbers(count).map((id) => entry(id)),
         8,
-      )[0]?.length;
-    expect([100, 299, 300, 799, 5000].map(shares)).toEqual([2, 2, 3, 7, 8]);
+      ).map(({ lists, tables }) => [lists.length, tables]);
+    expect([49, 50, 99, 100, 299, 300, 799, 5000].map(shares)).toEqual([
+      [[1, false]],
+      [[1, true]],
+      [[1, true]],
+      [[2, true]],
+      [[2, true]],
+      [[3, true]],
+      [[7, true]],
+      [[8, true]],
+    ]);
   });
 
   test('what hangs together stays together, in its order: a parent and its partitions, a sequence and its owner', () => {
@@ -43,13 +52,13 @@ describe('planWaves', () => {
     const alone = numbers(60, 300).map((id) => entry(id));
     const family = [parent, ...children, ...attached];
     const [wave] = planWaves([...family, ...alone], 2);
-    expect(wave?.[0]).toEqual(family);
-    expect(wave?.[1]).toEqual(alone);
+    expect(wave?.lists[0]).toEqual(family);
+    expect(wave?.lists[1]).toEqual(alone);
   });
 
   test('when all of it hangs together, there is nothing to deal out', () => {
     const chain = numbers(300).map((id) => entry(id, 'TABLE', id === 1 ? [] : [id - 1]));
-    expect(planWaves(chain, 3)).toEqual([[chain]]);
+    expect(planWaves(chain, 3)).toEqual([{ lists: [chain], tables: true }]);
   });
 
   test('other kinds wait for all before them, and are waited for', () => {
@@ -58,7 +67,7 @@ describe('planWaves', () => {
     const view = [entry(500, 'VIEW', [10, 11])];
     const second = numbers(200, 600).map((id) => entry(id));
     const waves = planWaves([...before, ...first, ...view, ...second], 2);
-    expect(waves.map((wave) => wave.map((share) => share.length))).toEqual([
+    expect(waves.map(({ lists }) => lists.map((share) => share.length))).toEqual([
       [2],
       [100, 100],
       [1],
@@ -81,10 +90,10 @@ describe('planWaves', () => {
     fc.assert(
       fc.property(list, fc.integer({ min: 1, max: 5 }), (entries, jobs) => {
         const done = new Set<number>();
-        for (const wave of planWaves(entries, jobs)) {
+        for (const { lists } of planWaves(entries, jobs)) {
           const before = new Set(done);
-          expect(wave.length).toBeLessThanOrEqual(jobs);
-          for (const share of wave) {
+          expect(lists.length).toBeLessThanOrEqual(jobs);
+          for (const share of lists) {
             const own = new Set<number>();
             for (const { dumpId, dependencies } of share) {
               for (const needed of dependencies) expect(before.has(needed) || own.has(needed)).toBe(true);

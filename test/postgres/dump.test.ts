@@ -1,10 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import {
-  isOfNewerProgram,
-  readDumpList,
-  readRestoreErrors,
-  readRestoreScript,
-} from '../../src/postgres/dump.js';
+import { isOfNewerProgram, readDumpList, readRestoreErrors } from '../../src/postgres/dump.js';
 
 describe('the table of contents of a dump', () => {
   test('entries have their catalog, kind and dependencies', () => {
@@ -127,38 +122,5 @@ describe('what pg_restore could not do', () => {
     ].join('\n');
     const errors = readRestoreErrors(output);
     expect(errors.map(isOfNewerProgram)).toEqual([true, false]);
-  });
-});
-
-describe('a script', () => {
-  const script = (first: string, last: string, encoding = 'UTF8') =>
-    [
-      '-- PostgreSQL database dump',
-      ...(first === '' ? [] : [first]),
-      `SET client_encoding = '${encoding}';`,
-      'CREATE FUNCTION f() AS $$',
-      String.raw`\restrict other`,
-      '$$;',
-      ...(last === '' ? [] : [last]),
-    ].join('\n');
-
-  test("is sent without psql's own commands, whatever a function says", () => {
-    expect(readRestoreScript(script(String.raw`\restrict aB3`, String.raw`\unrestrict aB3`))).toBe(
-      script('', ''),
-    );
-  });
-
-  test('of an older pg_restore, which has none, is sent as it is', () => {
-    expect(readRestoreScript(script('', ''))).toBe(script('', ''));
-  });
-
-  test('of a newer pg_restore leaves out a setting that older servers do not know, but in functions', () => {
-    const body =
-      "SET client_encoding = 'UTF8';\n\nCREATE FUNCTION f() AS $$\nSET transaction_timeout = 0;\n$$;";
-    expect(readRestoreScript(`SET transaction_timeout = 0;\n${body}`)).toBe(body);
-  });
-
-  test('of another encoding is not sent', () => {
-    expect(readRestoreScript(script('', '', 'SQL_ASCII'))).toBeNull();
   });
 });

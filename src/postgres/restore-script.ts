@@ -1,0 +1,42 @@
+/** Scripts that pg_restore writes in place of restoring, made fit for a session of ours. Pure. */
+
+/** Since 17 pg_restore begins with a setting that older servers do not know. */
+export const newerSetting = /^SET transaction_timeout = 0;?$/;
+
+/** What pg_restore's scripts begin with, before the first of the dump's own statements. */
+const scriptHead = /^(?:|--.*|\\restrict .*|SET .*|SELECT pg_catalog\.set_config\(.*)$/;
+
+/**
+ * A script of pg_restore's without what is for psql: a first and a last command around it, with a key of its own (from
+ * 13.22, 14.19, … on); and without a setting that older servers do not know and our sessions have anyway. Null when it is in another encoding than UTF8, which our sessions
+ * write.
+ */
+export function readRestoreScript(script: string): string | null {
+  const lines = script.split('\n');
+  // Anywhere else it is a line of somebody's function.
+  const first = lines.find((line) => line !== '' && !line.startsWith('--')) ?? '';
+  const key = /^\\restrict (\w+)$/.exec(first)?.[1];
+  const end = lines.findIndex((line) => !scriptHead.test(line));
+  const ours = lines.filter(
+    (line, at) =>
+      line !== `\\restrict ${key}` &&
+      line !== `\\unrestrict ${key}` &&
+      !((end === -1 || at < end) && newerSetting.test(line)),
+  );
+  return ours.includes(`SET client_encoding = 'UTF8';`) ? ours.join('\n') : null;
+}
+
+/** What stands above each entry's statements. A name may hold anything but the end of a line. */
+const entryHead = /^--\n-- Name: .*; Type: (.*); Schema: .*; Owner: .*$/gm;
+
+/**
+ * The pieces of a script, one for each of the entries that it was made of, whose kinds these are: put together they are
+ * the script. Settings that hold from an entry on stand at the end of the piece before it. Null where the heads tell
+ * other entries: a text of the dump looks like one, or an entry has no statements.
+ */
+export function splitRestoreScript(script: string, kinds: readonly string[]): string[] | null {
+  const heads = [...script.matchAll(entryHead)];
+  const areTheirs = heads.every((head, at) => head[1] === kinds[at]);
+  if (heads.length !== kinds.length || !areTheirs) return null;
+  return heads.map(({ index }, at) => script.slice(at === 0 ? 0 : index, heads[at + 1]?.index));
+}
