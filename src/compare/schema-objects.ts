@@ -10,12 +10,16 @@ export const objectKinds = [
   'function',
   'procedure',
   'aggregate',
+  'access method',
   'operator',
   'cast',
   'language',
+  'transform',
+  'conversion',
   'text search',
   'foreign-data wrapper',
   'server',
+  'user mapping',
   'sequence',
   'table',
   'foreign table',
@@ -28,6 +32,7 @@ export const objectKinds = [
   'rule',
   'policy',
   'event trigger',
+  'default privileges',
 ] as const;
 export type ObjectKind = (typeof objectKinds)[number];
 

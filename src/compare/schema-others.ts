@@ -1,6 +1,6 @@
-/** The queries for what is no relation: schemas, extensions, types, functions, and what is rarely made by hand. */
+/** The queries for what is no relation: schemas, extensions, types, functions, and event triggers. */
 import { userSchema } from '../postgres/schema-scope.js';
-import { offeredVersion, type ObjectKind } from './schema-objects.js';
+import { offeredVersion } from './schema-objects.js';
 import { enabledText, literal, named, notMember, options, words, type Facts } from './schema-query.js';
 
 /** One of each kind. */
@@ -14,7 +14,7 @@ export function otherFacts(): Facts[] {
       identity: 'pg_catalog.quote_ident(n.nspname)',
       properties: {},
       owner: 'n.nspowner',
-      acl: 'n.nspacl',
+      acl: { column: 'n.nspacl', kind: 'n' },
       from: `from pg_catalog.pg_namespace n where ${userSchema} and ${notMember('pg_namespace', 'n.oid')}`,
     },
     {
@@ -81,7 +81,7 @@ export function otherFacts(): Facts[] {
           from pg_catalog.pg_range r join pg_catalog.pg_opclass o on o.oid = r.rngsubopc where r.rngtypid = t.oid)`,
       },
       owner: 't.typowner',
-      acl: 't.typacl',
+      acl: { column: 't.typacl', kind: 'T' },
       from: `from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
         left join pg_catalog.pg_class c on c.oid = t.typrelid
         left join pg_catalog.pg_type bt on bt.oid = t.typbasetype
@@ -104,7 +104,7 @@ export function otherFacts(): Facts[] {
           from pg_catalog.pg_aggregate g where g.aggfnoid = p.oid)`,
       },
       owner: 'p.proowner',
-      acl: 'p.proacl',
+      acl: { column: 'p.proacl', kind: 'f' },
       from: `from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
         where ${userSchema} and ${notMember('pg_proc', 'p.oid')}
           and not exists (select from pg_catalog.pg_depend i where i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -124,38 +124,6 @@ export function otherFacts(): Facts[] {
       },
       owner: 'v.evtowner',
       from: `from pg_catalog.pg_event_trigger v where ${notMember('pg_event_trigger', 'v.oid')}`,
-    },
-    // Rarely made by hand: told whether they are there.
-    ...existence('operator', 'pg_operator', 'oprnamespace'),
-    ...existence('operator', 'pg_opclass', 'opcnamespace'),
-    ...existence('operator', 'pg_opfamily', 'opfnamespace'),
-    ...existence('cast', 'pg_cast', null),
-    ...existence('language', 'pg_language', null),
-    ...existence('text search', 'pg_ts_config', 'cfgnamespace'),
-    ...existence('text search', 'pg_ts_dict', 'dictnamespace'),
-    ...existence('foreign-data wrapper', 'pg_foreign_data_wrapper', null),
-    ...existence('server', 'pg_foreign_server', null),
-  ];
-}
-
-function existence(kind: ObjectKind, catalog: string, namespace: string | null): Facts[] {
-  const schema = namespace === null ? null : 'n.nspname';
-  const join = namespace === null ? '' : `join pg_catalog.pg_namespace n on n.oid = o.${namespace}`;
-  const where = namespace === null ? 'o.oid >= 16384' : userSchema;
-  return [
-    {
-      kind: literal(kind),
-      catalog,
-      oid: 'o.oid',
-      schema,
-      // Of a text search configuration: `configuration public.own`.
-      identity: `(select pg_catalog.ltrim(pg_catalog.replace(i.type, '${kind}', '') || ' ' || i.identity)
-        from pg_catalog.pg_identify_object('pg_catalog.${catalog}'::pg_catalog.regclass, o.oid, 0) i)`,
-      properties: {},
-      // What came with another object (the cast of a range to its multirange) is told with that one.
-      from: `from pg_catalog.${catalog} o ${join} where ${where} and ${notMember(catalog, 'o.oid')}
-        and not exists (select from pg_catalog.pg_depend e
-          where e.classid = 'pg_catalog.${catalog}'::pg_catalog.regclass and e.objid = o.oid and e.deptype = 'i')`,
     },
   ];
 }

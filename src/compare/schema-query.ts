@@ -21,7 +21,8 @@ export type Facts = {
   /** SQL name → SQL expression of type text. */
   readonly properties: Readonly<Record<string, string>>;
   readonly owner?: string;
-  readonly acl?: string;
+  /** The column, and what acldefault() calls the kind. Needs an owner. */
+  readonly acl?: { readonly column: string; readonly kind: string };
   /** From and where. */
   readonly from: string;
 };
@@ -33,7 +34,9 @@ export function query(facts: Facts, scope: ObjectScope): string {
     ...facts.properties,
     ...(scope.comments ? { comment: `pg_catalog.obj_description(${oid}, '${catalog}')` } : {}),
     ...(scope.owners && owner !== undefined ? { owner: `pg_catalog.pg_get_userbyid(${owner})` } : {}),
-    ...(scope.acls && acl !== undefined ? { privileges: aclText(acl) } : {}),
+    ...(scope.acls && acl !== undefined && owner !== undefined
+      ? { privileges: aclText(acl.column, owner, acl.kind) }
+      : {}),
   };
   const list = Object.entries(properties).map(([name, sql]) => `'${name}', ${sql}`);
   return `
@@ -43,13 +46,22 @@ export function query(facts: Facts, scope: ObjectScope): string {
     ${from}`;
 }
 
-/** Granted rights, sorted: grantors are who happened to run the copy. */
-function aclText(acl: string): string {
-  return `(select pg_catalog.string_agg(case a.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(a.grantee) end
-      || '=' || a.privilege_type || case when a.is_grantable then '*' else '' end, ', '
-      order by case a.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(a.grantee) end collate "C",
-        a.privilege_type collate "C")
-    from pg_catalog.aclexplode(${acl}) a)`;
+/**
+ * Granted rights where they are not what Postgres gives by itself, sorted. The owner is called so, whoever it is;
+ * grantors are who happened to run the copy. `kind`: acldefault's letter.
+ */
+export function aclText(acl: string, owner: string, kind: string): string {
+  const granted = `pg_catalog.aclexplode(${acl})`;
+  const usual = `pg_catalog.aclexplode(pg_catalog.acldefault('${kind}', ${owner}))`;
+  const text = `case when g.grantee = 0 then 'public' when g.grantee = ${owner} then 'owner'
+      else pg_catalog.pg_get_userbyid(g.grantee) end
+    || '=' || g.privilege_type || case when g.is_grantable then '*' else '' end`;
+  const butIn = (rights: string) => `not exists (select from ${rights} o where o.grantee = g.grantee
+    and o.privilege_type = g.privilege_type and o.is_grantable = g.is_grantable)`;
+  return `(select pg_catalog.string_agg(r.word, ', ' order by r.word collate "C") from (
+      select ${text} as word from ${granted} g where ${butIn(usual)}
+      union all
+      select 'not ' || ${text} from ${usual} g where ${acl} is not null and ${butIn(granted)}) r)`;
 }
 
 /** A kind that is the same for all rows. */

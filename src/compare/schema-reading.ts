@@ -5,17 +5,18 @@
  *
  * Not listed: what belongs to extensions (they are compared by version), to the system or to walferry; what Postgres
  * makes by itself (row types, array types, TOAST, indexes of constraints, triggers of foreign keys, constraints that
- * partitions inherit); publications and subscriptions, which a copy leaves out.
+ * partitions inherit); publications and subscriptions.
  */
 import type { Session } from '../postgres/connect.js';
 import { relationFacts } from './schema-relations.js';
 import type { ObjectKind, ObjectScope, SchemaObject } from './schema-objects.js';
 import { otherFacts } from './schema-others.js';
 import { query } from './schema-query.js';
+import { rareFacts } from './schema-rare.js';
 
 /** One query per kind of object, the same for every version from 14 to 18. */
 function objectQueries(scope: ObjectScope): string[] {
-  return [...otherFacts(), ...relationFacts(scope)].map((facts) => query(facts, scope));
+  return [...otherFacts(), ...rareFacts(scope), ...relationFacts(scope)].map((facts) => query(facts, scope));
 }
 
 // One statement reads this many sequences.

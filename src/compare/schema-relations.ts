@@ -1,7 +1,16 @@
 /** The queries for relations and what hangs on them: columns, constraints, indexes, triggers, rules, policies. */
 import { userSchema } from '../postgres/schema-scope.js';
 import type { ObjectScope } from './schema-objects.js';
-import { enabledText, literal, named, notMember, options, words, type Facts } from './schema-query.js';
+import {
+  aclText,
+  enabledText,
+  literal,
+  named,
+  notMember,
+  options,
+  words,
+  type Facts,
+} from './schema-query.js';
 
 // A default collation is not named; statistics targets are -1 or null where none is set, by version.
 const columnText = `pg_catalog.concat_ws(' ',
@@ -19,17 +28,18 @@ const columnText = `pg_catalog.concat_ws(' ',
       when 'e' then 'external' when 'm' then 'main' else 'extended' end end,
     case a.attcompression when 'p' then 'compression pglz' when 'l' then 'compression lz4' end,
     case when a.attstattarget >= 0 then 'statistics ' || a.attstattarget end,
+    'set (' || ${options('a.attoptions')} || ')',
     'options (' || ${options('a.attfdwoptions')} || ')')`;
 
-const columns = (comments: boolean) => `(
+/** A property of each column that has it. */
+const ofColumns = (prefix: string, value: string) => `
+      || coalesce(pg_catalog.jsonb_object_agg('${prefix} ' || pg_catalog.quote_ident(a.attname), ${value})
+        filter (where ${value} is not null), '{}')`;
+
+const columns = ({ comments, acls }: ObjectScope) => `(
   select pg_catalog.jsonb_object_agg('column ' || pg_catalog.quote_ident(a.attname), ${columnText})
-      ${
-        comments
-          ? `|| coalesce(pg_catalog.jsonb_object_agg('comment on column ' || pg_catalog.quote_ident(a.attname),
-        pg_catalog.col_description(a.attrelid, a.attnum))
-        filter (where pg_catalog.col_description(a.attrelid, a.attnum) is not null), '{}')`
-          : ''
-      }
+      ${comments ? ofColumns('comment on column', 'pg_catalog.col_description(a.attrelid, a.attnum)') : ''}
+      ${acls ? ofColumns('privileges on column', aclText('a.attacl', 'c.relowner', 'c')) : ''}
       || pg_catalog.jsonb_build_object('column order', pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', '
         order by a.attnum))
     from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -54,6 +64,7 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         maximum: 's.seqmax::text',
         cache: 's.seqcache::text',
         cycle: words('s.seqcycle', 'yes'),
+        persistence: words(`c.relpersistence = 'u'`, 'unlogged'),
         'owned by': `(select ${named('tn.nspname', 't.relname')} || '.' || pg_catalog.quote_ident(a.attname)
           from pg_catalog.pg_depend o
           join pg_catalog.pg_class t on t.oid = o.refobjid
@@ -64,7 +75,7 @@ export function relationFacts(scope: ObjectScope): Facts[] {
             and o.deptype in ('a', 'i') limit 1)`,
       },
       owner: 'c.relowner',
-      acl: 'c.relacl',
+      acl: { column: 'c.relacl', kind: 's' },
       from: `from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         join pg_catalog.pg_sequence s on s.seqrelid = c.oid
         where ${userSchema} and c.relpersistence <> 't' and ${notMember('pg_class', 'c.oid')}`,
@@ -89,6 +100,8 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         'row type': `case when c.reloftype <> 0 then pg_catalog.format_type(c.reloftype, null) end`,
         'access method': `(select m.amname from pg_catalog.pg_am m where m.oid = c.relam and m.amname <> 'heap')`,
         'storage options': options('c.reloptions'),
+        'TOAST options': `(select ${options('toast.reloptions')} from pg_catalog.pg_class toast
+          where toast.oid = c.reltoastrelid)`,
         'replica identity': `case c.relreplident when 'f' then 'full' when 'n' then 'nothing' when 'i' then
           'index ' || (select pg_catalog.quote_ident(x.relname) from pg_catalog.pg_index i
             join pg_catalog.pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid and i.indisreplident limit 1) end`,
@@ -97,10 +110,10 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         server: `(select pg_catalog.concat_ws(' ', pg_catalog.quote_ident(s.srvname), ${options('f.ftoptions')})
           from pg_catalog.pg_foreign_table f join pg_catalog.pg_foreign_server s on s.oid = f.ftserver
           where f.ftrelid = c.oid)`,
-        columns: columns(scope.comments),
+        columns: columns(scope),
       },
       owner: 'c.relowner',
-      acl: 'c.relacl',
+      acl: { column: 'c.relacl', kind: 'r' },
       from: `from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where ${userSchema} and c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
           and ${notMember('pg_class', 'c.oid')}`,
@@ -115,10 +128,10 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         definition: 'pg_catalog.pg_get_viewdef(c.oid)',
         options: options('c.reloptions'),
         populated: words('not c.relispopulated', 'no'),
-        columns: columns(scope.comments),
+        columns: columns(scope),
       },
       owner: 'c.relowner',
-      acl: 'c.relacl',
+      acl: { column: 'c.relacl', kind: 'r' },
       from: `from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where ${userSchema} and c.relkind in ('v', 'm') and c.relpersistence <> 't'
           and ${notMember('pg_class', 'c.oid')}`,
@@ -130,9 +143,16 @@ export function relationFacts(scope: ObjectScope): Facts[] {
       oid: 'k.oid',
       schema: 'n.nspname',
       identity: `${tableIdentity} || ': ' || pg_catalog.quote_ident(k.conname)`,
-      properties: { definition: 'pg_catalog.pg_get_constraintdef(k.oid)' },
+      properties: {
+        definition: 'pg_catalog.pg_get_constraintdef(k.oid)',
+        'index options': options('x.reloptions'),
+        clustered: words('i.indisclustered', 'yes'),
+      },
+      // A foreign key has an index too: that of the table that it points at.
       from: `from pg_catalog.pg_constraint k join pg_catalog.pg_class c on c.oid = k.conrelid
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        left join pg_catalog.pg_index i on i.indexrelid = k.conindid and i.indrelid = k.conrelid
+        left join pg_catalog.pg_class x on x.oid = i.indexrelid
         where ${userSchema} and k.contype in ('c', 'f', 'p', 'u', 'x') and c.relpersistence <> 't'
           and not (k.contype = 'f' and k.conparentid <> 0) and not (k.contype = 'c' and not k.conislocal)
           and ${notMember('pg_class', 'c.oid')}`,
@@ -167,7 +187,10 @@ export function relationFacts(scope: ObjectScope): Facts[] {
       oid: 's.oid',
       schema: 'n.nspname',
       identity: named('n.nspname', 's.stxname'),
-      properties: { definition: 'pg_catalog.pg_get_statisticsobjdef(s.oid)' },
+      properties: {
+        definition: 'pg_catalog.pg_get_statisticsobjdef(s.oid)',
+        target: `case when s.stxstattarget >= 0 then s.stxstattarget::text end`,
+      },
       owner: 's.stxowner',
       from: `from pg_catalog.pg_statistic_ext s join pg_catalog.pg_namespace n on n.oid = s.stxnamespace
         where ${userSchema} and ${notMember('pg_statistic_ext', 's.oid')}`,
@@ -178,7 +201,17 @@ export function relationFacts(scope: ObjectScope): Facts[] {
       oid: 'g.oid',
       schema: 'n.nspname',
       identity: `${tableIdentity} || ': ' || pg_catalog.quote_ident(g.tgname)`,
-      properties: { definition: 'pg_catalog.pg_get_triggerdef(g.oid)', enabled: enabledText('g.tgenabled') },
+      properties: {
+        definition: 'pg_catalog.pg_get_triggerdef(g.oid)',
+        enabled: enabledText('g.tgenabled'),
+        // Those of partitions are the parent's, but for this.
+        'enabled on partitions': `case when c.relkind = 'p' then (
+          select pg_catalog.string_agg(p.relid::text || ' '
+              || coalesce(${enabledText('pg.tgenabled')}, 'enabled'), ', ' order by p.relid::text collate "C")
+          from pg_catalog.pg_partition_tree(c.oid) p
+          join pg_catalog.pg_trigger pg on pg.tgrelid = p.relid and pg.tgname = g.tgname
+          where pg.tgparentid <> 0 and pg.tgenabled <> g.tgenabled) end`,
+      },
       from: `from pg_catalog.pg_trigger g join pg_catalog.pg_class c on c.oid = g.tgrelid
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where ${userSchema} and not g.tgisinternal and g.tgparentid = 0 and ${notMember('pg_class', 'c.oid')}
