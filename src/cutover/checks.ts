@@ -33,6 +33,12 @@ import {
 
 export type Check = { readonly level: 'ok' | 'note' | 'block'; readonly text: string };
 
+/**
+ * How far the target is behind as the run that follows has told just now: WAL of other databases, which it has read past,
+ * is not in it. It has asked the source some seconds ago: then it stood at `source`.
+ */
+export type ToldLag = { readonly behindBytes: number; readonly source: Lsn };
+
 export type CheckFacts = {
   readonly sentinel: Sentinel;
   /** `clone`: a run of `clone --follow` has this work directory; `follow`: a stream without a copy of its own. */
@@ -44,11 +50,8 @@ export type CheckFacts = {
   readonly finalized: boolean;
   /** Where the source's WAL ends. */
   readonly sourceLsn: Lsn;
-  /**
-   * How far the target is behind as the run that follows has told just now: WAL of other databases, which it has read
-   * past, is not in it. Null where no run tells.
-   */
-  readonly behindBytes: number | null;
+  /** What the run that follows has told of that; null where no run tells. */
+  readonly told: ToldLag | null;
   readonly standby: boolean;
   readonly freeze: FreezeFacts;
   readonly grants: readonly FoundGrant[];
@@ -104,7 +107,7 @@ type FactsHere =
   | 'copied'
   | 'finalized'
   | 'sourceLsn'
-  | 'behindBytes'
+  | 'told'
   | 'standby'
   | 'prepared'
   | 'subscriptions'
@@ -127,7 +130,7 @@ export async function fetchCheckFacts(
     copied: run === 'follow' || phaseDone(catalog, 'copy'),
     finalized: run === 'clone' && phaseDone(catalog, 'drain'),
     sourceLsn: readLsn(row?.['lsn'] ?? '0/0'),
-    behindBytes: toldBehind(catalog),
+    told: loadToldLag(catalog),
     standby: row?.['standby'] === 'true',
     prepared: await fetchPrepared(session),
     subscriptions: await fetchSubscriptions(session),
@@ -140,21 +143,29 @@ export async function fetchCheckFacts(
 /** A run tells once a second; what is older than this says nothing of now. */
 const toldWithinMs = 3000;
 
-function toldBehind(catalog: Catalog): number | null {
+/** What the run that follows has told last; null where none tells. */
+export function loadToldLag(catalog: Catalog): ToldLag | null {
   const now = Date.now();
   const { heardAtMs, stream } = loadStatus(catalog, now);
   if (heardAtMs === null || now - heardAtMs > toldWithinMs) return null;
-  return stream?.applied?.behindBytes ?? null;
+  const behindBytes = stream?.applied?.behindBytes ?? null;
+  const source = stream?.source ?? null;
+  return behindBytes === null || source === null ? null : { behindBytes, source: readLsn(source) };
 }
 
-/** The distance from the target to the source, in bytes of WAL: what the run tells is without that of other databases. */
+/**
+ * The distance from the target to the source, in bytes of WAL, at most: what the run tells is without that of other
+ * databases, but all that was written since then may be the stream's own.
+ */
 export function lagBytes({
   sourceLsn,
   sentinel,
-  behindBytes,
-}: Pick<CheckFacts, 'sourceLsn' | 'sentinel' | 'behindBytes'>): number {
+  told,
+}: Pick<CheckFacts, 'sourceLsn' | 'sentinel' | 'told'>): number {
   const distance = sourceLsn > sentinel.replayLsn ? Number(sourceLsn - sentinel.replayLsn) : 0;
-  return behindBytes === null ? distance : Math.min(distance, behindBytes);
+  if (told === null) return distance;
+  const since = sourceLsn > told.source ? Number(sourceLsn - told.source) : 0;
+  return Math.min(distance, told.behindBytes + since);
 }
 
 /** Every line, in the order in which they are said. */

@@ -10,12 +10,13 @@ import type { Log } from '../log.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { userSchema } from '../postgres/schema-scope.js';
-import { judgeChecks, lagBytes, runKind, type Check } from './checks.js';
+import { judgeChecks, lagBytes, loadToldLag, runKind, type Check } from './checks.js';
 import { resolveChoices, type CutoverChoices, type GivenChoices } from './choices.js';
 import { decideCutover } from './decisions.js';
 import { predictPause, type PredictedStep } from './predict.js';
 import { gatherFacts, keptTables, loadCutoverFor, openStreamSource } from './prepare.js';
 import { checkSchemas } from './schemas.js';
+import { untilTold } from './waits.js';
 
 export type PlanOptions = {
   readonly source: Conninfo;
@@ -63,7 +64,11 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
     const work = { source, target, directory, keeps, parts, key, log, signal };
     const schemas = await checkSchemas(work, { ...choices, run: runKind(catalog) });
     const { journalDirectory } = options;
-    const facts = await gatherFacts(session, target, catalog, stream, { journalDirectory, log, signal });
+    let facts = await gatherFacts(session, target, catalog, stream, { journalDirectory, log, signal });
+    if (lagBytes(facts) > choices.maxLagBytes && facts.alive) {
+      await untilTold(catalog, facts.sourceLsn, signal);
+      facts = { ...facts, told: loadToldLag(catalog) };
+    }
     const sizes = await tableSizes(session, catalog);
     const steps = predictPause(
       {

@@ -188,7 +188,8 @@ class Cutover implements AsyncDisposable {
     if (lagBytes(facts) > this.#choices.maxLagBytes && facts.alive && !facts.standby) {
       await emitMark(session);
       await untilApplied(this.#catalog, facts.sourceLsn, signal);
-      facts = await gather();
+      // What they have written by now is behind us again: it counts where the source was when it was asked.
+      facts = { ...(await gather()), sourceLsn: facts.sourceLsn };
     }
     const schemas = await checkSchemas(this.#schemaWork(signal), { ...this.#choices, run: facts.run });
     const checks = [...judgeChecks(facts, this.#choices), ...schemas];

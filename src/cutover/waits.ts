@@ -9,7 +9,7 @@ import { Failure, throwIfStopped } from '../failure.js';
 import { formatLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { Session } from '../postgres/connect.js';
 import type { FreezeKind } from './choices.js';
-import { isFollowed } from './checks.js';
+import { isFollowed, loadToldLag } from './checks.js';
 import { drainFailure, judgeDrain, judgeFinalize, type FinalizeView } from './decisions.js';
 import type { Pause } from './pause.js';
 import type { IsFollowed } from './late-writes.js';
@@ -81,6 +81,19 @@ export async function untilApplied(catalog: Catalog, lsn: Lsn, signal: AbortSign
   const until = Date.now() + appliedWithinMs;
   while ((loadSentinel(catalog)?.replayLsn ?? zeroLsn) < lsn && Date.now() < until) {
     await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
+    throwIfStopped(signal);
+  }
+}
+
+/** A run asks the source every five seconds, and tells once a second. */
+const toldWithinMs = 8000;
+const toldLookMs = 100;
+
+/** Until the run that follows has asked the source behind this position, and told so, or does not. Throws `stopped`. */
+export async function untilTold(catalog: Catalog, lsn: Lsn, signal: AbortSignal): Promise<void> {
+  const until = Date.now() + toldWithinMs;
+  while ((loadToldLag(catalog)?.source ?? zeroLsn) < lsn && Date.now() < until) {
+    await sleep(toldLookMs, undefined, { signal }).catch(() => {});
     throwIfStopped(signal);
   }
 }

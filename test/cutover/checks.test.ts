@@ -20,7 +20,7 @@ const ready: CheckFacts = {
   copied: true,
   finalized: false,
   sourceLsn: here,
-  behindBytes: null,
+  told: null,
   standby: false,
   freeze: { database: 'shop', superuser: false, ownsDatabase: true, readOnly: null, ownDefaults: [] },
   grants: [],
@@ -88,12 +88,14 @@ describe('what is noted', () => {
   });
 });
 
-test.each<[string, string, number | null, number]>([
+test.each<[string, string, [behindBytes: number, source: string] | null, number]>([
   ['where no run tells, all that the source wrote counts', '0/1000020', null, 0x1000000],
-  ['what the run has read past does not count', '0/1000020', 40, 40],
-  ['what it has told is older than what is seen here', '0/30', 40, 0x10],
-])('lag: %s', (_what, source, behindBytes, lag) => {
-  expect(lagBytes({ ...ready, sourceLsn: readLsn(source), behindBytes })).toBe(lag);
+  ['what the run has read past does not count', '0/1000020', [40, '0/1000020'], 40],
+  ['what the source has written since the run asked it counts', '0/1000020', [40, '0/800020'], 0x800000 + 40],
+  ['what it has told is older than what is seen here', '0/30', [40, '0/30'], 0x10],
+])('lag: %s', (_what, source, said, lag) => {
+  const told = said === null ? null : { behindBytes: said[0], source: readLsn(said[1]) };
+  expect(lagBytes({ ...ready, sourceLsn: readLsn(source), told })).toBe(lag);
 });
 
 test('what no stream carries is noted, by name', () => {

@@ -5,13 +5,16 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { planCutover } from '../../../src/cutover/plan.js';
+import { silentLog } from '../../../src/log.js';
 import { readStatus } from '../../../src/monitor/status.js';
+import { readConninfo } from '../../../src/postgres/connection-string.js';
 import { startServer } from '../../support/clusters.js';
 import { createDatabase } from '../../support/databases.js';
 import { expectEqual } from '../../support/equal.js';
-import { openMigration, run, runToEnd, succeed } from '../../support/live-migration.js';
+import { openMigration, run, runToEnd, succeed, uris } from '../../support/live-migration.js';
 import { until } from '../../support/until.js';
-import { anyLag, cutover, followed, shopSchema, startShop } from './shop.js';
+import { anyLag, cutover, expectFollows, followed, shopSchema, startShop } from './shop.js';
 
 // No stream tells of what is written to it.
 const sessions = 'create unlogged table session (id int primary key); insert into session values (1);';
@@ -150,6 +153,40 @@ describe('a cutover under load', () => {
     // The sentinel has no end position: the stream goes on.
     const sentinel = await runToEnd(migration, ['stream', 'sentinel', 'get', '--endpos']);
     expect(sentinel.stdout.trim()).toBe('0/0');
+  });
+
+  test('what was written since the run has told how far it is counts', async () => {
+    await using server = await startServer('source');
+    await using migration = await openMigration({ schema: shopSchema, sourceServer: server });
+    await using following = await followed(migration);
+    await expectFollows(migration);
+    const told = () => readStatus(migration.directory).stream?.applied?.behindBytes;
+    await until('it has told that it is level', () => told() === 0);
+    // Given a run that stands still, and says nothing of what is written from now on,
+    following.kill('SIGSTOP');
+    await migration.source.sql(`select pg_logical_emit_message(false, 'test', repeat('x', 20000000))`);
+    const { PGCOPYDB_SOURCE_PGURI: source, PGCOPYDB_TARGET_PGURI: target } = uris(migration);
+    const plan = await planCutover({
+      source: readConninfo(source, {}),
+      target: readConninfo(target, {}),
+      directory: migration.directory,
+      journalDirectory: join(migration.directory, 'cdc'),
+      choices: {
+        freeze: null,
+        verify: 'none',
+        maxPauseMs: null,
+        maxLagBytes: null,
+        sequenceHeadroom: null,
+        acceptMissing: null,
+      },
+      jobs: 1,
+      log: silentLog,
+      signal: new AbortController().signal,
+    });
+    following.kill('SIGCONT');
+    expect(plan.checks.filter(({ level }) => level === 'block').map(({ text }) => text)).toEqual([
+      expect.stringMatching(/^the target is \d{8} bytes of WAL behind/),
+    ]);
   });
 
   test('what another database of the server writes is no lag of the stream', async () => {
