@@ -2,8 +2,9 @@
  * The filter of a run: given on the command line or remembered from the run's beginning, and what it comes to, which
  * must be known before the first change is received.
  */
-import { loadFilter, saveFilter } from '../catalog/filter-record.js';
+import { deleteFilter, loadFilter, saveFilter } from '../catalog/filter-record.js';
 import { openCatalog, closeCatalog, type Catalog } from '../catalog/database.js';
+import { loadSetup } from '../catalog/setup.js';
 import { resolveOnSource } from '../clone/filtered-schema.js';
 import { Failure } from '../failure.js';
 import type { ObjectFilter } from '../filter/decide.js';
@@ -38,6 +39,24 @@ export function expectSameFilters(catalog: Catalog, given: FilterFile | null): v
     `the work directory follows with other filters: they were ${was} and are now ${is}`,
     { remedy: 'Leave --filters out to go on with those, or use another --dir.' },
   );
+}
+
+/**
+ * What becomes of the filter that a directory remembers when a stream is set up there and none is given. It stays, and is
+ * said, where a copy was made by it, or where that setup was begun already (`begun`). Else it is that of an earlier stream,
+ * which was taken down, and is forgotten: nobody asked for it.
+ */
+export function settleFilters(
+  catalog: Catalog,
+  { given, begun, log }: { readonly given: FilterFile | null; readonly begun: boolean; readonly log: Log },
+): void {
+  const recorded = loadFilter(catalog);
+  if (given !== null || recorded === null) return;
+  if (begun || loadSetup(catalog) !== null) {
+    log.info(
+      `changes of what ${recorded.file} leaves out are not followed: this directory was begun with it`,
+    );
+  } else deleteFilter(catalog);
 }
 
 /** Asks the source what the filters come to, as it is now. The session has no open transaction. */

@@ -49,7 +49,7 @@ import { expectUnaltered } from './altered-publications.js';
 import { takeEndposOption } from './endpos-option.js';
 import { dropHalfMade, expectHalfMadeHere, forgetHalfMade, halfMade } from './half-made.js';
 import { expectStreamSource, fetchStreamSource } from '../postgres/stream-source.js';
-import { keptTables } from './filter-scope.js';
+import { keptTables, settleFilters } from './filter-scope.js';
 import { chooseFollowed, isOfOthers, type ChosenTables } from './stream-tables.js';
 import { dropTargetRecords } from './target-records.js';
 
@@ -188,8 +188,10 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
       signal,
     });
     await expectFollowable(session, plugin);
+    const begun = halfMade(catalog) !== null;
     await dropHalfMade(session, catalog, options);
     await expectNoSlot(session, choices.slot);
+    settleFilters(catalog, { given: options.filters ?? null, begun, log });
     await recordIntent(session, plugin, options);
     try {
       chosen = await chooseFollowed(session, { ...choices, plugin }, options);

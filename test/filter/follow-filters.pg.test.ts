@@ -285,3 +285,40 @@ describe('clone --plan', () => {
     ]);
   });
 });
+
+describe('behind `stream cleanup`', () => {
+  /** Follows from now on until this row is there, or is not; gives what the target holds of both tables. */
+  async function followed(
+    { source, target, migration }: Awaited<ReturnType<typeof given>>,
+    ...more: string[]
+  ) {
+    await using following = run(migration, follow(migration, ...more));
+    await following.waitForOutput(/receiving changes from/);
+    await source.sqlAsOwner(
+      `insert into app.orders (note) values ('next'); insert into audit.log (note) values ('next')`,
+    );
+    await succeed(migration, ['stream', 'sentinel', 'set', 'apply']);
+    await setEndpos(migration);
+    const exit = await following.exit;
+    expect(exit.code, exit.stderr).toBe(0);
+    const of = async (table: string) => (await target.sql(`select from ${table} where note = 'next'`)).length;
+    return { orders: await of('app.orders'), log: await of('audit.log') };
+  }
+
+  test.each<[string, string | null, { orders: number; log: number }]>([
+    ['no filter', null, { orders: 2, log: 1 }],
+    ['another', '[exclude-schema]\napp\n', { orders: 1, log: 1 }],
+  ])('a stream of its own is followed by %s', async (_what, other, expected) => {
+    await using setting = await given('[exclude-schema]\naudit\n');
+    const { target, migration, filterFile } = setting;
+    await target.sqlAsOwner(schema);
+    expect(await followed(setting, '--filters', filterFile)).toEqual({ orders: 1, log: 0 });
+    await succeed(migration, ['stream', 'cleanup', ...streamOptions(migration)]);
+    const more: string[] = [];
+    if (other !== null) {
+      await writeFile(`${filterFile}.2`, other);
+      more.push('--filters', `${filterFile}.2`);
+    }
+    expect(await followed(setting, ...more)).toEqual(expected);
+  });
+});
