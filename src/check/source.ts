@@ -8,7 +8,7 @@ import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import { mayBeNull } from '../postgres/nullable.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
-import { notOfExtension, userSchema } from '../postgres/schema.js';
+import { hiddenMappings, notOfExtension, userSchema } from '../postgres/schema.js';
 import type { Session } from '../postgres/connect.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { asked, counted, fail, pass, some, warn, type Finding } from './finding.js';
@@ -158,10 +158,12 @@ const leftOutQuery = `
   join pg_catalog.pg_class c on c.oid = i.indrelid and c.relkind = 'r' and c.relpersistence <> 't'
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where not i.indisvalid and ${userSchema} and ${notOfExtension}
+  union all
+  select 'user mapping', h.name from (${hiddenMappings}) h
   order by 1, 2`;
 
 export type LeftOut = {
-  readonly kind: 'subscription' | 'event trigger' | 'publication' | 'invalid index';
+  readonly kind: 'subscription' | 'event trigger' | 'publication' | 'invalid index' | 'user mapping';
   readonly name: string;
 };
 
@@ -218,6 +220,17 @@ export function judgeLeftOut(all: readonly LeftOut[], targetSuperuser: boolean |
         'invalid indexes',
         `not copied, what CREATE INDEX CONCURRENTLY left: ${some(indexes)}`,
         `Drop them, or: reindex index concurrently ${indexes[0]};`,
+      ),
+    );
+  }
+  const mappings = of('user mapping');
+  if (mappings.length > 0) {
+    findings.push(
+      warn(
+        'source.user-mappings',
+        'user mappings',
+        `made without their options (user, password, …), which our role may not read: ${some(mappings)}`,
+        'On the target, behind the clone: alter user mapping for … server … options (add password …);',
       ),
     );
   }

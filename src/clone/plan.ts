@@ -262,6 +262,10 @@ function remarksOn(schema: SourceSchema): string[] {
       remarks.push(`index ${relationLabel(index)} was dropped on the source`);
   }
   for (const name of schema.subscriptions) remarks.push(`subscription ${name} is not copied`);
+  for (const name of schema.hiddenMappings ?? [])
+    remarks.push(
+      `the user mapping of ${name} is made without its options (user, password, …), which our role on the source may not read`,
+    );
   return remarks;
 }
 

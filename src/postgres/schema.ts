@@ -104,6 +104,8 @@ export type SourceSchema = {
   readonly inheritedTriggers: readonly number[];
   readonly publications: readonly { readonly oid: number; readonly name: string }[];
   readonly subscriptions: readonly string[];
+  /** User mappings whose options our role may not read: `role on server`. */
+  readonly hiddenMappings?: readonly string[];
   readonly largeObjects: boolean;
   /** Tables that can be copied in binary format, by OID; see binary-copy.ts. */
   readonly binary?: Readonly<Record<string, BinaryTable>>;
@@ -296,6 +298,18 @@ async function fetchForeignKeys(session: Session): Promise<ForeignKeyFacts[]> {
 const viewRulesQuery = `select oid from pg_catalog.pg_rewrite where rulename = '_RETURN' and oid >= 16384`;
 const inheritedTriggersQuery = `select oid from pg_catalog.pg_trigger where tgparentid <> 0`;
 const publicationsQuery = `select oid, pubname as name from pg_catalog.pg_publication order by oid`;
+/**
+ * SQL: user mappings whose options the server keeps from our role, as the view pg_user_mappings does: pg_dump prints them
+ * as if they had none.
+ */
+export const hiddenMappings = `
+  select pg_catalog.quote_ident(u.usename) || ' on server ' || pg_catalog.quote_ident(u.srvname) as name
+  from pg_catalog.pg_user_mappings u join pg_catalog.pg_foreign_server s on s.oid = u.srvid
+  where not (case when u.umuser = 0 then pg_catalog.pg_has_role(s.srvowner, 'usage')
+      else u.usename = current_user and pg_catalog.has_server_privilege(s.oid, 'usage') end)
+    and not (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user)
+  order by 1`;
+
 const subscriptionsQuery = `
   select s.subname as name from pg_catalog.pg_subscription s
   join pg_catalog.pg_database d on d.oid = s.subdbid
@@ -331,6 +345,7 @@ export async function fetchSourceSchema(
       name: text(row, 'name'),
     })),
     subscriptions: (await session.query(subscriptionsQuery)).map((row) => text(row, 'name')),
+    hiddenMappings: (await session.query(hiddenMappings)).map((row) => text(row, 'name')),
   };
 }
 

@@ -207,13 +207,19 @@ describe('a source', () => {
   test('is told what is not copied, and what a superuser alone can make', () => {
     const all = [
       { kind: 'subscription', name: 's' },
+      { kind: 'user mapping', name: 'u on server s' },
       { kind: 'event trigger', name: 'e' },
       { kind: 'publication', name: 'p' },
       { kind: 'invalid index', name: 'public.i' },
     ] as const;
     const titles = (superuser: boolean | null) => judgeLeftOut(all, superuser).map(({ title }) => title);
-    expect(titles(false)).toEqual(['subscriptions', 'invalid indexes', 'left to superusers']);
-    expect(titles(true)).toEqual(['subscriptions', 'invalid indexes']);
+    expect(titles(false)).toEqual([
+      'subscriptions',
+      'invalid indexes',
+      'user mappings',
+      'left to superusers',
+    ]);
+    expect(titles(true)).toEqual(['subscriptions', 'invalid indexes', 'user mappings']);
     expect(judgeLeftOut([], false)).toEqual([]);
   });
 

@@ -291,6 +291,24 @@ describe('publications and subscriptions', () => {
   });
 });
 
+test('a user mapping whose options are kept from our role is said to be made without them', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  const server = 'create foreign data wrapper f; create server s foreign data wrapper f';
+  await source.sql(`${server}; create user mapping for postgres server s options (password 'canary')`);
+  await target.sql(`${server}; alter server s owner to walferry_neon`);
+  await using run = await cloneFor(source, target, { as: 'owner' });
+
+  await run.clone();
+
+  expect(run.said).toContain(
+    'warn the user mapping of postgres on server s is made without its options (user, password, …), which our role on the source may not read',
+  );
+  expect(
+    await target.sql('select usename, umoptions from pg_user_mappings where usename = $$postgres$$'),
+  ).toEqual([{ usename: 'postgres', umoptions: null }]);
+});
+
 describe('materialized views', () => {
   test('fill in the order in which they read each other, whatever their names', async () => {
     await using source = await createDatabase('source');
