@@ -143,7 +143,8 @@ const versionsQuery = `
   join pg_catalog.pg_available_extensions a on a.name = v.name`;
 
 // What is no member of an extension and cannot exist without one that is: a column of its type, an index by its
-// operator class, another extension. Parts (a column's default) count as what they are a part of.
+// operator class, another extension. Parts (a column's default) count as what they are a part of: keys and indexes of the
+// extension's own tables, and checks of its domains, are no members, and come with it.
 const dependentsQuery = `
   select distinct e.extname as extension, d.classid as class, d.objid as object,
     pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) as description
@@ -157,6 +158,11 @@ const dependentsQuery = `
     and not exists (
       select from pg_catalog.pg_depend o
       where o.classid = d.classid and o.objid = d.objid and o.deptype in ('e', 'i'))
+    and not exists (
+      select from pg_catalog.pg_depend p
+      join pg_catalog.pg_depend w on w.classid = p.refclassid and w.objid = p.refobjid and w.deptype = 'e'
+      where p.classid = d.classid and p.objid = d.objid and p.deptype = 'a'
+        and p.refclassid in ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_type'::regclass))
   order by 1, 4`;
 
 const labelsShown = 5;

@@ -165,6 +165,30 @@ describe('extensions', () => {
     await expectEqual(source, target);
   });
 
+  test('keys, indexes and checks of its own tables and domains do not need one, and its rows do not end the run', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await makeConfigurable(source);
+    await source.sql(`create domain small as integer constraint below check (value < 10);
+      alter extension hstore add domain small;
+      create index on rule ("Te xt"); alter table rule add constraint above check (id > 0);
+      insert into rule (id) values (11);
+      create table t as select 1 as id;
+      update pg_extension set extname = 'our_own' where extname = 'hstore'`);
+    await using run = await cloneFor(source, target);
+
+    const summary = await run.clone();
+
+    expect(summary.problems.map(({ object }) => object)).toEqual([
+      'EXTENSION - our_own',
+      'COMMENT - EXTENSION our_own',
+      'rows of public.kind of extension our_own',
+      'rows of public.rule of extension our_own',
+      'rows of public.counter of extension our_own',
+    ]);
+    expect(await target.sql('select id from t')).toEqual([{ id: '1' }]);
+  });
+
   test('--skip-extensions makes none, nor their schemas, and needs those that are used', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
