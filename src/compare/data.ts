@@ -77,7 +77,7 @@ async function compareWith(
       }
       const result = await (moving === null
         ? table.stillResult(pair, reader, depth)
-        : table.movingResult(pair, reader, moving));
+        : table.movingResult(pair, reader, moving, (rows) => progress.settling(table.table, rows)));
       if (result.difference === null && table.low !== null) proofs?.record(table.table, table.low);
       progress.tableDone(table.table, result);
       log.notice(`${relationLabel(result)}: ${result.source?.rows} rows, ${verdictOf(result)}`);

@@ -23,7 +23,7 @@ export type CompareDataOptions = {
   readonly depth?: CompareDepth;
   readonly log?: Log;
   readonly signal?: AbortSignal;
-  /** Called once with `done` 0, then after each table and each piece of a large one. */
+  /** Called once with `done` 0, then after each table and each piece of a large one, and while rows are settled behind these. */
   readonly onProgress?: (progress: CompareProgress) => void;
   /** Only these tables; all of the source's unless told. */
   readonly tables?: readonly TableName[];
@@ -58,4 +58,9 @@ export type CompareProgress = {
   /** Bytes of the source's tables, as far as they are read. */
   readonly bytesDone: number;
   readonly bytesTotal: number;
+  /**
+   * A table that is read whole, while the target follows, and is searched for rows that were written since: so many of
+   * them were looked at again. Null where none is.
+   */
+  readonly settling: { readonly table: TableName; readonly rows: number } | null;
 };

@@ -1,5 +1,5 @@
 /** How far a comparison is, in tables and in bytes. */
-import type { PlannedTable, TableComparison } from './comparison.js';
+import type { PlannedTable, TableComparison, TableName } from './comparison.js';
 import type { CompareDataOptions, CompareProgress } from './options.js';
 import { bytesOf, type TableWork } from './table-work.js';
 
@@ -10,6 +10,8 @@ export class Progress {
   readonly #tell: (progress: CompareProgress) => void;
   readonly #bytesTotal: number;
   readonly #pieces = new Map<TableWork, number>();
+  /** Rows that were written since and looked at again, by table. */
+  readonly #settling = new Map<PlannedTable, number>();
   #bytesDone = 0;
   #last: TableComparison | null = null;
 
@@ -26,9 +28,16 @@ export class Progress {
     this.#now();
   }
 
+  /** All pieces of a table are read, and so many rows that were written since were looked at again. */
+  settling(table: PlannedTable, rows: number): void {
+    this.#settling.set(table, rows);
+    this.#now();
+  }
+
   tableDone(table: PlannedTable, result: TableComparison): void {
     this.results.set(table, result);
     this.#last = result;
+    this.#settling.delete(table);
     for (const work of this.#pieces.keys()) if (work.table === table) this.#pieces.delete(work);
     if (table.kind === 'read') this.#bytesDone += bytesOf(table);
     this.#now();
@@ -37,12 +46,18 @@ export class Progress {
   #now(): void {
     let underWay = 0;
     for (const [{ table, units }, done] of this.#pieces) underWay += (bytesOf(table) * done) / units.length;
+    const settling = [...this.#settling].at(-1);
     this.#tell({
       done: this.results.size,
       total: this.#tables.length,
       last: this.#last,
       bytesDone: this.#bytesDone + Math.floor(underWay),
       bytesTotal: this.#bytesTotal,
+      settling: settling === undefined ? null : { table: nameOf(settling[0]), rows: settling[1] },
     });
   }
+}
+
+function nameOf({ schema, name }: PlannedTable): TableName {
+  return { schema, name };
 }

@@ -144,12 +144,20 @@ export class TableWork {
     return { schema, name, source, target, difference, rows };
   }
 
-  /** The verdict on a table that is followed: its rows were settled already, but for those that no unit has seen. */
-  async movingResult(pair: Pair, reader: TableReader, { moments, since }: Moving): Promise<TableComparison> {
+  /**
+   * The verdict on a table that is followed: its rows were settled already, but for those that no unit has seen.
+   * `onSettling` is told how many of these were looked at.
+   */
+  async movingResult(
+    pair: Pair,
+    reader: TableReader,
+    { moments, since }: Moving,
+    onSettling: (rows: number) => void,
+  ): Promise<TableComparison> {
     const { table } = this;
     const { schema, name } = table;
     const outcomes = this.#moving();
-    const later = await since.settle(pair, table, this.#by, outcomes);
+    const later = await since.settle(pair, table, { cut: this.#by, outcomes, onLooked: onSettling });
     const differing = addDiffering(
       [...outcomes, ...(later === null ? [] : [later])].map((one) => one.differing),
     );

@@ -31,6 +31,15 @@ export type SettledSince = {
   readonly again: ReadonlySet<string>;
 };
 
+/** What the readings of a table have seen. */
+export type SeenPieces = {
+  /** Null where the table is one piece. */
+  readonly cut: Cut | null;
+  readonly outcomes: readonly MovingOutcome[];
+  /** Told that rows which were written since are searched for, and again how many were looked at. */
+  readonly onLooked: (rows: number) => void;
+};
+
 /** Rows that are found by an index are looked at in a minute or so; without one, 500 of them cost a reading of the table. */
 const mostKeys = { byIndex: 500_000, byScan: 2000 };
 
@@ -62,12 +71,12 @@ export class WrittenSince {
   async settle(
     pair: Pair,
     table: ReadTable,
-    cut: Cut | null,
-    outcomes: readonly MovingOutcome[],
+    { cut, outcomes, onLooked }: SeenPieces,
   ): Promise<SettledSince | null> {
     // Rows of a table without a key are not found again. Nor is that needed: who changes one names all of it, so that
     // the run stops where it differs; but where a column list leaves the key out and another index is the identity.
     if (table.source.key === null || seenAtOnce(outcomes)) return null;
+    onLooked(0);
     const byIndex = table.source.columns.every(
       ({ name, comparable }) => comparable || table.source.key?.includes(name) === false,
     );
@@ -78,7 +87,7 @@ export class WrittenSince {
       this.#open(session, table, cursor, cut, horizons, most),
     );
     try {
-      return await this.#settle(pair, table, { cursor, condition, most }, outcomes);
+      return await this.#settle(pair, table, { cursor, condition, most }, { outcomes, onLooked });
     } finally {
       if (this.#session.lost === null) await this.#inTurn((session) => session.query(`close ${cursor}`));
     }
@@ -107,7 +116,7 @@ export class WrittenSince {
     pair: Pair,
     table: ReadTable,
     found: { readonly cursor: string; readonly condition: string; readonly most: number },
-    outcomes: readonly MovingOutcome[],
+    { outcomes, onLooked }: Omit<SeenPieces, 'cut'>,
   ): Promise<SettledSince> {
     const changingBefore = new Set(outcomes.flatMap(({ changing }) => changing));
     const look = lookByKeys(this.#moments, this.#reader, pair, table);
@@ -132,6 +141,7 @@ export class WrittenSince {
       // Most are equal at the first look. The others are looked at together, since they are waited for.
       const first = await settleKeys(keys, look, this.#signal, 1);
       unequal.push(...first.changing);
+      onLooked(looked);
       if (unequal.length >= keysAtOnce) await settleUnequal();
     }
     if (unequal.length > 0) await settleUnequal();

@@ -243,11 +243,13 @@ test('a row that goes from a piece that is not read yet to one that was is seen,
   const told: Record<string, unknown> = {};
   for (const { name, move } of tables) {
     let pieces = 0;
+    const settled: (readonly [string, number])[] = [];
     const moved: Promise<unknown>[] = [];
     const comparison = await compare(migration, {
       jobs: 1,
       tables: [{ schema: 'public', name }],
-      onProgress: ({ done, last }) => {
+      onProgress: ({ done, last, settling }) => {
+        if (settling !== null) settled.push([settling.table.name, settling.rows]);
         if (done > 0 || last !== null) return;
         pieces += 1;
         if (pieces !== 2) return;
@@ -257,6 +259,11 @@ test('a row that goes from a piece that is not read yet to one that was is seen,
       },
     });
     expect({ name, moved: moved.length, pieces: pieces > 4 }).toEqual({ name, moved: 1, pieces: true });
+    // The search for rows that were written since is told, and how many were found: their number of bytes stands still.
+    expect(settled).toEqual([
+      [name, 0],
+      [name, 2],
+    ]);
     await Promise.all(moved);
     Object.assign(told, said(comparison));
   }

@@ -217,7 +217,11 @@ describe('looking at them', () => {
     const reader = new TableReader(hash);
     const since = new WrittenSince(session, new StillMoments(pair, alter), reader, undefined);
     // then neither waits for the other; what was changing all the while is seen to be equal.
-    const settled = await since.settle(pair, table, null, [outcome(horizon, ['["2"]', '["50"]'])]);
+    const settled = await since.settle(pair, table, {
+      cut: null,
+      outcomes: [outcome(horizon, ['["2"]', '["50"]'])],
+      onLooked: () => {},
+    });
     expect(settled).toMatchObject({ left: 0, differing: { keys: [], complete: true } });
     expect([...(settled?.changing ?? [])]).toEqual([]);
     expect([...(settled?.again ?? [])]).toEqual(['["2"]']);
@@ -235,8 +239,11 @@ describe('looking at them', () => {
     const since = new WrittenSince(session, new StillMoments(pair), reader, undefined, most);
     // Two tables at a time: each has a cursor of its own.
     const both = [outcome(horizon)];
-    const settled = await Promise.all([1, 2].map(() => since.settle(pair, table, null, both)));
+    const told: number[] = [];
+    const seen = { cut: null, outcomes: both, onLooked: (rows: number) => void told.push(rows) };
+    const settled = await Promise.all([1, 2].map(() => since.settle(pair, table, seen)));
     expect(settled.map((one) => one?.left)).toEqual([20, 20]);
+    expect(told.toSorted((a, b) => a - b)).toEqual([0, 0, 10, 10]);
     // Nothing is left behind on the server.
     expect(await session.query('select name from pg_catalog.pg_cursors')).toEqual([]);
     await Promise.all([pair.source, pair.target, session].map((one) => one.close()));

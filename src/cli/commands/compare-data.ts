@@ -62,8 +62,13 @@ async function compareOne(context: CommandContext, pair: DatabasePair): Promise<
   const { compareData } = await import('../../compare/data.js');
   const { relationLabel } = await import('../../model/relation.js');
   const where = settings.allDatabases ? `${pair.source.database}: ` : '';
-  const show = ({ done, total, last, bytesDone, bytesTotal }: CompareProgress) => {
-    const name = last === null ? '' : `, last ${relationLabel(last)}`;
+  const show = ({ done, total, last, bytesDone, bytesTotal, settling }: CompareProgress) => {
+    const name =
+      settling !== null
+        ? `, rows of ${relationLabel(settling.table)} that were written meanwhile: ${settling.rows} looked at`
+        : last === null
+          ? ''
+          : `, last ${relationLabel(last)}`;
     const bytes = `${prettySize(bytesDone)} of ${prettySize(bytesTotal)}`;
     progress.show(`${where}compared ${done} of ${total} tables, ${bytes}${name}`);
   };
