@@ -37,20 +37,20 @@ export function decideRun(
 ): RunDecision {
   if (request.restart) return 'begin'; // 1
   if (state.kind === 'unused') return 'begin'; // 2
-  if (state.differences.length > 0) {
-    throw new Failure(
-      'work-directory-used',
-      `${directory} belongs to another run: ${state.differences.join('; ')}`,
-      {
-        remedy: 'Use the settings of that run, another --dir, or --restart to drop what it did.',
-      },
-    ); // 3
-  }
+  expectSameRun(directory, state.differences); // 3
   if (state.kind === 'complete') return 'nothing-to-do'; // 4
   if (request.resume) return 'go-on'; // 5
   throw new Failure('work-directory-used', `${directory} holds a run that is not complete`, {
     remedy: `Go on with: ${resumeLine}\nor drop what it did with --restart.`,
   }); // 6
+}
+
+/** A directory is not for a run of other settings. Throws `work-directory-used`. */
+export function expectSameRun(directory: string, differences: readonly string[]): void {
+  if (differences.length === 0) return;
+  throw new Failure('work-directory-used', `${directory} belongs to another run: ${differences.join('; ')}`, {
+    remedy: 'Use the settings of that run, another --dir, or --restart to drop what it did.',
+  });
 }
 
 /** Looks at an open catalog. `follow` runs are complete after finalize as well: the stream ended before it. */

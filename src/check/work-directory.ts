@@ -4,8 +4,9 @@ import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { catalogExists, closeCatalog, openCatalog } from '../catalog/database.js';
 import { isLocked } from '../catalog/lock.js';
-import { loadSetup, phaseDone, phaseStarted } from '../catalog/setup.js';
+import { loadSetup, phaseDone, phaseStarted, setupDifferences, type Setup } from '../catalog/setup.js';
 import { loadStream } from '../catalog/stream.js';
+import { expectSameRun } from '../catalog/work-directory.js';
 import { Failure } from '../failure.js';
 import { prettySize } from '../model/size.js';
 import type { StreamKey } from '../model/stream-key.js';
@@ -19,6 +20,8 @@ export type DirectoryWish = {
   readonly journalDirectory: string;
   readonly resume: boolean;
   readonly restart: boolean;
+  /** What the run asks of its directory. */
+  readonly setup: Setup;
 };
 
 /** What of the run that is meant is there already. */
@@ -46,11 +49,13 @@ export async function checkDirectory(wish: DirectoryWish): Promise<DirectoryLook
       throw new Failure('work-directory-locked', `another walferry process works in ${directory}`);
     }
     const run = catalogExists(directory) ? loadRun(directory) : noRun;
-    target = run.target;
+    target = run.setup?.target ?? null;
     if (run.stream) own = { ...own, stream: true, recorded: run.key && { ...run.key, directory } };
     if (!run.copy)
       return run.stream ? `${directory} holds the stream of this run` : `${directory} is not used yet`;
+    if (!restart) expectSameRun(directory, run.setup === null ? [] : setupDifferences(run.setup, wish.setup));
     if (run.complete && !restart) {
+      own = { ...own, tables: true };
       return warn(
         'room.directory',
         'work directory',
@@ -72,10 +77,10 @@ type Run = {
   readonly key: StreamKey | null;
   readonly copy: boolean;
   readonly complete: boolean;
-  readonly target: string | null;
+  readonly setup: Setup | null;
 };
 
-const noRun: Run = { stream: false, key: null, copy: false, complete: false, target: null };
+const noRun: Run = { stream: false, key: null, copy: false, complete: false, setup: null };
 
 function loadRun(directory: string): Run {
   const catalog = openCatalog(directory, 'status');
@@ -86,7 +91,7 @@ function loadRun(directory: string): Run {
       key: loadStream(catalog)?.key ?? null,
       copy: phaseStarted(catalog, 'copy'),
       complete: phaseDone(catalog, 'finalize'),
-      target: loadSetup(catalog)?.target ?? null,
+      setup: loadSetup(catalog),
     };
   } finally {
     closeCatalog(catalog);

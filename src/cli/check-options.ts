@@ -48,9 +48,11 @@ export async function checkOptions(
     throw new Failure('usage', 'check looks at one database: name each in --source and --target');
   }
   const { cloneRunOptions } = await import('./clone-options.js');
+  const { wantedSetup } = await import('../follow/clone-settings.js');
   const options = await cloneRunOptions(context);
   const { directory, journalDirectory, request } = options;
-  return { ...wishOf(context, options), place: { directory, journalDirectory, ...request } };
+  const place = { directory, journalDirectory, ...request, setup: wantedSetup(options) };
+  return { ...wishOf(context, options), place };
 }
 
 /** The blocking part, asked by a run right before it makes anything; undefined with --skip-check. */

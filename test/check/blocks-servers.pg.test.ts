@@ -220,8 +220,9 @@ test('client programs that are older than the source', async () => {
 });
 
 describe('a work directory', () => {
+  const elsewhere = { version: '1', source: 'x', target: 'y', settings: {} };
   const place = ({ directory }: Migration, more = {}) => ({
-    ...{ directory, journalDirectory: directory, resume: false, restart: false },
+    ...{ directory, journalDirectory: directory, resume: false, restart: false, setup: elsewhere },
     ...more,
   });
 
@@ -245,7 +246,7 @@ describe('a work directory', () => {
   test('with a run that is not complete, unless it is to go on or to go', async () => {
     await using migration = await openMigration({ schema });
     const catalog = openCatalog(migration.directory);
-    saveSetup(catalog, { version: '1', source: 'x', target: 'y', settings: {} });
+    saveSetup(catalog, elsewhere);
     startPhase(catalog, 'copy');
     closeCatalog(catalog);
     const looks = await checkDirectory(place(migration));
@@ -261,6 +262,30 @@ describe('a work directory', () => {
     expect([resumed.finding.verdict, resumed.own.tables]).toEqual(['pass', true]);
     const restarted = await checkDirectory(place(migration, { restart: true }));
     expect([restarted.finding.verdict, restarted.own.tables]).toEqual(['pass', false]);
+  });
+
+  test('with a run of other servers or settings, whether it is complete or not', async () => {
+    await using migration = await openMigration({ schema });
+    expect((await runToEnd(migration, ['clone', '--no-owner', '--no-acl'])).code).toBe(0);
+    // The same run once more has nothing to do, and nothing in its way.
+    expect((await runToEnd(migration, ['check', '--no-owner', '--no-acl'])).code).toBe(0);
+    await using other = await openMigration({ schema });
+    for (const [options, servers, says] of [
+      [['--no-owner', '--no-acl'], uris(other), /belongs to another run: source was/],
+      [['--no-owner'], uris(migration), /belongs to another run: no-acl was true and is now false$/],
+    ] as const) {
+      const check = await runToEnd(migration, ['check', '--json', ...options], servers);
+      const { findings } = JSON.parse(check.stdout) as { findings: Finding[] };
+      expect(findings).toContainEqual(
+        expect.objectContaining({
+          verdict: 'fail',
+          id: 'room.directory',
+          code: 'work-directory-used',
+          reason: expect.stringMatching(says) as string,
+        }),
+      );
+      expect((await runToEnd(migration, ['clone', ...options], servers)).code).toBe(1);
+    }
   });
 
   test('with a stream that was made on another server, which is not the one of --source', async () => {
