@@ -1,13 +1,15 @@
 /**
- * Tables of pre-data, many in one round trip. pg_restore sends CREATE TABLE and ALTER … OWNER TO one by one, each a
- * transaction that it waits for: a thousand tables on a server 40 ms away are more than a minute. So its script is sent
- * in pieces, each a transaction of some dozens of entries. From the first piece on that a server refuses, pg_restore
- * takes over, and says of which entry it was.
+ * Objects of pre-data, many in one round trip. pg_restore sends CREATE and ALTER … OWNER TO one by one, each a transaction
+ * that it waits for: a thousand tables on a server 40 ms away are more than a minute. So its script is sent in pieces,
+ * each a transaction of some dozens of entries. A piece that the server refuses is pg_restore's, which says of which
+ * entry it was, and makes the others.
+ *
+ *     script ─▶ piece, piece, piece ✗ ─▶ pg_restore for that one ─▶ script of what is left ─▶ piece, piece, …
  */
 import { throwIfStopped } from '../failure.js';
 import type { Session } from '../postgres/connect.js';
-import { scriptEntries } from '../postgres/dump.js';
-import type { DumpEntry, RestoreOptions } from '../postgres/dump.js';
+import { restoreEntries, scriptEntries } from '../postgres/dump.js';
+import type { DumpEntry, RestoreError, RestoreOptions } from '../postgres/dump.js';
 import { splitRestoreScript } from '../postgres/restore-script.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { hasNoConnection } from '../postgres/too-many-connections.js';
@@ -26,39 +28,69 @@ const locksQuery = `
     * (pg_catalog.current_setting('max_connections')::bigint
       + pg_catalog.current_setting('max_prepared_transactions')::bigint) as places`;
 
+/** Where so many pieces were refused, the next ones would be too: of a role that may not set owners, say. */
+const mostRefused = 3;
+
 /**
- * Restores the entries in a session of its own, and returns what is left for pg_restore: nothing, or the entries from
- * the first transaction on that was refused. `side` says how many do so at once.
+ * Restores the entries and returns what was refused, as `restoreEntries` does. `sides` says how many do so at once.
  * Throws when the session breaks: what it was about may have been done.
  */
-export async function restoreInBatches(
-  options: RestoreOptions,
-  sides: number,
-): Promise<readonly DumpEntry[]> {
+export async function restoreInBatches(options: RestoreOptions, sides: number): Promise<RestoreError[]> {
   const { target, noComments, log, signal = new AbortController().signal } = options;
-  const entries = options.entries.filter(({ kind }) => !noComments || kind !== 'COMMENT');
-  const script = entries.length === 0 ? null : await scriptEntries({ ...options, entries });
-  const kinds = entries.map(({ kind }) => kind);
-  const pieces = script === null ? null : splitRestoreScript(script, kinds);
-  if (pieces === null) return entries;
+  const errors: RestoreError[] = [];
+  const byProgram = async (entries: readonly DumpEntry[]) => {
+    errors.push(...(await restoreEntries({ ...options, entries })));
+  };
+  let left = options.entries.filter(({ kind }) => !noComments || kind !== 'COMMENT');
   await using held = new HeldSession(
     () => openBulkTarget(target, 'restore', { log, signal, dispensable: true }),
     signal,
   );
-  try {
-    const session = await held.get();
+  for (let refused = 0; refused < mostRefused && left.length > 0; refused += 1) {
+    const pieces = await piecesOf({ ...options, entries: left });
+    const session = pieces === null ? null : await sessionOf(held);
+    if (pieces === null || session === null) break;
     const together = await entriesAtOnce(session, sides);
-    for (let from = 0; from < pieces.length; from += together) {
-      if (!(await attempt(session, pieces.slice(from, from + together).join('')))) return entries.slice(from);
-      throwIfStopped(signal);
-    }
-    return [];
+    const done = await sendPieces(session, pieces, together, signal);
+    await byProgram(left.slice(done, done + together));
+    left = left.slice(done + together);
+  }
+  await byProgram(left);
+  return errors;
+}
+
+async function piecesOf(options: RestoreOptions): Promise<string[] | null> {
+  const script = await scriptEntries(options);
+  return script === null
+    ? null
+    : splitRestoreScript(
+        script,
+        options.entries.map(({ kind }) => kind),
+      );
+}
+
+/** Null where there is no connection for it: pg_restore waits for one. */
+async function sessionOf(held: HeldSession): Promise<Session | null> {
+  try {
+    return await held.get();
   } catch (error) {
-    throwIfStopped(signal);
-    // pg_restore waits for one.
-    if (hasNoConnection(error)) return entries;
+    if (hasNoConnection(error)) return null;
     throw error;
   }
+}
+
+/** Sends so many at a time, until one such transaction is refused; returns how many are done. */
+async function sendPieces(
+  session: Session,
+  pieces: readonly string[],
+  together: number,
+  signal: AbortSignal,
+): Promise<number> {
+  for (let from = 0; from < pieces.length; from += together) {
+    if (!(await attempt(session, pieces.slice(from, from + together).join('')))) return from;
+    throwIfStopped(signal);
+  }
+  return pieces.length;
 }
 
 async function entriesAtOnce(session: Session, sides: number): Promise<number> {

@@ -46,14 +46,13 @@ export async function restoreStage(given: StageRestore): Promise<Problem[]> {
   const { work, file, stage } = restore;
   const errors: RestoreError[] = [];
   // DROPs of one program could meet what another has made.
-  const atOnce = stage === 'pre-data' && restore.clean !== true ? preDataJobs(work.jobs) : 1;
-  const waves = planWaves(wanted, atOnce);
-  for (const [number, { lists, tables }] of waves.entries()) {
+  const inWaves = stage === 'pre-data' && restore.clean !== true;
+  const waves = inWaves ? planWaves(wanted, preDataJobs(work.jobs)) : [{ lists: [wanted], together: false }];
+  for (const [number, { lists, together }] of waves.entries()) {
     const restored = lists.map(async (entries, share) => {
       const alone = waves.length === 1 && lists.length === 1;
       const options = restoreOptions(restore, entries, alone ? stage : `${stage}-${number + 1}-${share + 1}`);
-      const left = tables ? await restoreInBatches(options, lists.length) : entries;
-      return await restoreEntries({ ...options, entries: left });
+      return together ? await restoreInBatches(options, lists.length) : await restoreEntries(options);
     });
     // All are waited for, so that none goes on behind a failure.
     for (const result of await Promise.allSettled(restored)) {

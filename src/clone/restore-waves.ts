@@ -14,8 +14,8 @@ import type { DumpEntry } from '../postgres/dump.js';
 export type RestoreWave = {
   /** Lists of entries that may be restored side by side. */
   readonly lists: readonly (readonly DumpEntry[])[];
-  /** Whether it is a run of tables, many of which make one transaction; see restore-batches.ts. */
-  readonly tables: boolean;
+  /** Whether they are enough for many of them to make one transaction; see restore-batches.ts. */
+  readonly together: boolean;
 };
 
 const dealtKinds = new Set([
@@ -31,33 +31,30 @@ const dealtKinds = new Set([
 /** Fewer entries than this for each of them are restored by the time that another session is there. */
 const worthwhile = 100;
 
-/** Fewer than this are restored with what is before and after them by the time that one has a session of its own. */
-const worthAWave = 50;
+/** Fewer than this are restored by pg_restore by the time that there is a session for them. */
+const worthASession = 50;
 
-/** Waves in their order; with one job a single one, which is pg_restore's own way. */
+/** Waves in their order; with one job a single one. */
 export function planWaves(entries: readonly DumpEntry[], jobs: number): RestoreWave[] {
-  if (jobs < 2) return [{ lists: [entries], tables: false }];
   const waves: RestoreWave[] = [];
-  let serial: DumpEntry[] = [];
-  const endSerial = () => {
-    if (serial.length > 0) waves.push({ lists: [serial], tables: false });
-    serial = [];
+  const push = (lists: readonly (readonly DumpEntry[])[]) => {
+    const most = Math.max(...lists.map(({ length }) => length));
+    if (most > 0) waves.push({ lists, together: most >= worthASession });
   };
+  let serial: DumpEntry[] = [];
   for (const run of runsOf(entries)) {
-    if (!run.dealt || run.entries.length < worthAWave) {
+    const shares = Math.min(jobs, Math.floor(run.entries.length / worthwhile));
+    const dealt = run.dealt && jobs > 1 && shares > 0 ? deal(run.entries, Math.max(shares, 2)) : [];
+    if (dealt.length < 2) {
       serial.push(...run.entries);
       continue;
     }
-    endSerial();
-    waves.push({ lists: deal(run.entries, sharesOf(run, jobs)), tables: true });
+    push([serial]);
+    serial = [];
+    push(dealt);
   }
-  endSerial();
+  push([serial]);
   return waves;
-}
-
-function sharesOf({ entries }: Run, jobs: number): number {
-  if (entries.length < worthwhile) return 1;
-  return Math.max(Math.min(jobs, Math.floor(entries.length / worthwhile)), 2);
 }
 
 type Run = { readonly dealt: boolean; readonly entries: DumpEntry[] };

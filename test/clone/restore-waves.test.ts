@@ -10,11 +10,11 @@ function entry(dumpId: number, kind = 'TABLE', dependencies: readonly number[] =
 const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, at) => from + at);
 
 describe('planWaves', () => {
-  test('one job, or few entries, are pg_restore alone', () => {
+  test('one job, or few entries, are one after the other', () => {
     const many = numbers(500).map((id) => entry(id));
-    expect(planWaves(many, 1)).toEqual([{ lists: [many], tables: false }]);
+    expect(planWaves(many, 1)).toEqual([{ lists: [many], together: true }]);
     const few = numbers(20).map((id) => entry(id));
-    expect(planWaves(few, 4)).toEqual([{ lists: [few], tables: false }]);
+    expect(planWaves(few, 4)).toEqual([{ lists: [few], together: false }]);
     expect(planWaves([], 4)).toEqual([]);
   });
 
@@ -32,7 +32,7 @@ describe('planWaves', () => {
       planWaves(
         numbers(count).map((id) => entry(id)),
         8,
-      ).map(({ lists, tables }) => [lists.length, tables]);
+      ).map(({ lists, together }) => [lists.length, together]);
     expect([49, 50, 99, 100, 299, 300, 799, 5000].map(shares)).toEqual([
       [[1, false]],
       [[1, true]],
@@ -58,7 +58,7 @@ describe('planWaves', () => {
 
   test('when all of it hangs together, there is nothing to deal out', () => {
     const chain = numbers(300).map((id) => entry(id, 'TABLE', id === 1 ? [] : [id - 1]));
-    expect(planWaves(chain, 3)).toEqual([{ lists: [chain], tables: true }]);
+    expect(planWaves(chain, 3)).toEqual([{ lists: [chain], together: true }]);
   });
 
   test('other kinds wait for all before them, and are waited for', () => {
