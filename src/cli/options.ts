@@ -74,7 +74,7 @@ export const options: readonly Option[] = [
     value: jobs,
     default: 'as --index-jobs, for tables as both jobs together',
     variable: 'RESTORE_JOBS',
-    about: 'pg_restore programs side by side, and foreign keys validated at the same time',
+    about: 'sessions that restore the schema side by side, and foreign keys validated at the same time',
   }),
   option(['large-objects-jobs'], {
     groups: { K: '-b' },

@@ -38,14 +38,17 @@ const mostRefused = 3;
 export async function restoreInBatches(options: RestoreOptions, sides: number): Promise<RestoreError[]> {
   const { target, noComments, log, signal = new AbortController().signal } = options;
   const errors: RestoreError[] = [];
-  const byProgram = async (entries: readonly DumpEntry[]) => {
-    errors.push(...(await restoreEntries({ ...options, entries })));
-  };
-  let left = options.entries.filter(({ kind }) => !noComments || kind !== 'COMMENT');
   await using held = new HeldSession(
     () => openBulkTarget(target, 'restore', { log, signal, dispensable: true }),
     signal,
   );
+  const byProgram = async (entries: readonly DumpEntry[]) => {
+    if (entries.length === 0) return;
+    // It has the one connection then that there is for this.
+    await held.discard();
+    errors.push(...(await restoreEntries({ ...options, entries })));
+  };
+  let left = options.entries.filter(({ kind }) => !noComments || kind !== 'COMMENT');
   for (let refused = 0; refused < mostRefused && left.length > 0; refused += 1) {
     const pieces = await piecesOf({ ...options, entries: left });
     const session = pieces === null ? null : await sessionOf(held);
