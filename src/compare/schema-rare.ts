@@ -55,10 +55,15 @@ export function rareFacts(scope: ObjectScope): Facts[] {
       owner: 'o.lanowner',
       acl: { column: 'o.lanacl', kind: 'l' },
     },
-    rare('transform', 'pg_transform', null, {
-      'from SQL': nameOrNull('o.trffromsql::pg_catalog.regprocedure::text', 'o.trffromsql'),
-      'to SQL': nameOrNull('o.trftosql::pg_catalog.regprocedure::text', 'o.trftosql'),
-    }),
+    {
+      ...rare('transform', 'pg_transform', null, {
+        'from SQL': nameOrNull('o.trffromsql::pg_catalog.regprocedure::text', 'o.trffromsql'),
+        'to SQL': nameOrNull('o.trftosql::pg_catalog.regprocedure::text', 'o.trftosql'),
+      }),
+      // The servers' own words for it are not the same in 15 and 18.
+      identity: `'for ' || pg_catalog.format_type(o.trftype, null) || ' language ' || (
+        select pg_catalog.quote_ident(l.lanname) from pg_catalog.pg_language l where l.oid = o.trflang)`,
+    },
     {
       ...rare('conversion', 'pg_conversion', 'connamespace', {
         from: 'pg_catalog.pg_encoding_to_char(o.conforencoding)',

@@ -212,7 +212,7 @@ const changes: readonly (readonly [
       'operator family public.bounds USING btree': ['functions', 'operators'],
     },
   ],
-  [`drop transform for int language sql`, { 'transform for integer on language sql': 'missing' }],
+  [`drop transform for int language sql`, { 'transform for integer language sql': 'missing' }],
   [`drop conversion latin`, { 'conversion public.latin': 'missing' }],
   [`drop access method heap_too`, { 'access method heap_too': 'missing' }],
   [
