@@ -47,7 +47,9 @@ export async function replayRoles(
   const replayed = await new RoleReplay(target, await fetchRoleNames(target)).replay(statements);
   await target.query('commit');
   const { made, there, leftOut } = replayed;
-  options.log.info(`Copied ${made.length} roles; ${there.length} were on the target already`);
+  options.log.info(
+    `Copied ${made.length} role${made.length === 1 ? '' : 's'}; ${there.length} were on the target already`,
+  );
   if (leftOut.length > 0) options.log.info(`Left out the service's own roles: ${leftOut.join(', ')}`);
   return replayed.problems;
 }

@@ -119,6 +119,7 @@ export async function buildIndexes(
   await using target = await openTarget(work.target, 'step', work);
   const present = await fetchPresentIndexes(target, tables);
   await runCopyPhase({ options, schema: file.schema, plan: own, progress, done: new Map(), present });
+  work.log.info(`${what} are on the target`);
 }
 
 export type RowsChoices = {
@@ -177,6 +178,8 @@ export async function copyRowsOnly(options: CloneOptions, { andTheRest }: RowsCh
   });
   progress.enter('copy');
   await copyEverything(ownOptions, andTheRest ? file : { ...file, extensions: [] }, own, progress);
+  const count = withRows.length;
+  options.log.info(`the rows of ${count === 1 ? '1 table' : `${count} tables`} are on the target`);
 }
 
 /**

@@ -341,7 +341,7 @@ function hostName(host: string): string {
 /** The body of a request. A page cannot send JSON elsewhere without being asked first, which nobody answers here. */
 async function readBody(request: IncomingMessage): Promise<string> {
   if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
-    throw new Refusal(415, 'a JSON body is expected');
+    throw new Refusal(415, 'a JSON body is expected, with content-type: application/json');
   }
   const chunks: Buffer[] = [];
   let bytes = 0;

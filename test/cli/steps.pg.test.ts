@@ -84,11 +84,13 @@ describe('a clone put together by hand', () => {
     });
     expect(await rowsOf(target)).toBe(0);
 
-    await good(work, 'copy table-data --resume');
+    const rows = await good(work, 'copy table-data --resume');
+    expect(rows.stderr).toContain('the rows of 2 tables are on the target');
     expect(await rowsOf(target)).toBe(900);
     expect((await count(target))['indexes']).toBe('0');
 
-    await good(work, 'copy indexes --resume');
+    const indexes = await good(work, 'copy indexes --resume');
+    expect(indexes.stderr).toContain('indexes and constraints are on the target');
     expect(await count(target)).toEqual({ ...full, foreign_keys: '0', triggers: '0' });
 
     await good(work, 'copy sequences');
