@@ -13,6 +13,7 @@ import { connect, type Session, type TextRow } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { fetchPublicationState } from '../postgres/publication.js';
 import { notOfExtension, userSchema } from '../postgres/schema-scope.js';
+import { fetchStreamSource } from '../postgres/stream-source.js';
 import { fetchChangedParts, isOfOthers, sayChanged } from './stream-tables.js';
 
 /** Permanent tables of users that the publications do not carry. Those of an extension come with the extension. */
@@ -103,14 +104,25 @@ export type AlterationOptions = {
   readonly signal: AbortSignal;
 };
 
+/**
+ * As `fetchAlteration`, of a source that may be another server or database than the stream's, and then has other
+ * publications: whoever reads the slot tells of that.
+ */
+export async function findAlteration(
+  session: Session,
+  { source, stream, keeps, log, signal }: AlterationOptions,
+  unpublished: readonly FoundTable[],
+): Promise<Failure | null> {
+  const failure = await fetchAlteration(session, stream, keeps, unpublished);
+  if (failure === null) return null;
+  const here = await fetchStreamSource(session, { source, log, signal });
+  const { systemIdentifier, database } = stream.key;
+  return here.systemIdentifier === systemIdentifier && here.database === database ? failure : null;
+}
+
 /** Asks the source. Throws `publication-altered`, or why it cannot be asked. */
-export async function expectUnaltered({
-  source,
-  stream,
-  keeps,
-  log,
-  signal,
-}: AlterationOptions): Promise<void> {
+export async function expectUnaltered(options: AlterationOptions): Promise<void> {
+  const { source, stream, log, signal } = options;
   if (stream.publications.length === 0) return;
   await using session = await connect(source, {
     side: 'source',
@@ -119,6 +131,6 @@ export async function expectUnaltered({
     signal,
   });
   const unpublished = await fetchUnpublished(session, stream);
-  const failure = await fetchAlteration(session, stream, keeps, unpublished);
+  const failure = await findAlteration(session, options, unpublished);
   if (failure !== null) throw failure;
 }

@@ -11,7 +11,7 @@ import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
-import { fetchAlteration, fetchUnpublished, readTable } from './altered-publications.js';
+import { fetchUnpublished, findAlteration, readTable } from './altered-publications.js';
 
 const lookEveryMs = 60_000;
 
@@ -78,10 +78,11 @@ export class NewTables {
   }
 
   async #lookForTables(session: Session): Promise<void> {
-    const { stream, keeps, leavesOut, onAltered, log } = this.#options;
+    const { stream, leavesOut, onAltered, log } = this.#options;
     const tables = await fetchUnpublished(session, stream);
     if (!this.#altered) {
-      const failure = await fetchAlteration(session, stream, keeps, tables);
+      const signal = new AbortController().signal;
+      const failure = await findAlteration(session, { ...this.#options, signal }, tables);
       if (failure !== null) {
         this.#altered = true;
         return onAltered(failure);
