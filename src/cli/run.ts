@@ -96,25 +96,20 @@ async function helpCommand(call: Call, program: string): Promise<number> {
   const { commandHelp, groupHelp, treeHelp } = await import('./help.js');
   const { commandAt, places } = await import('./tree.js');
   const { dispatch } = await import('./dispatch.js');
-  const path = call.argv.slice(1).filter((word) => !word.startsWith('-'));
-  if (path.length === 0) {
-    call.stdout.write(treeHelp(program));
-    return 0;
+  const meant = dispatch(call.argv.slice(1), places);
+  if (meant.kind === 'unknown') {
+    const word = new Secrets().redact(meant.word);
+    call.stderr.write(`unknown command "${word}"\n\n${groupHelp(program, meant.path)}`);
+    return 1;
   }
-  const command = commandAt(path.join(' '));
-  if (command !== null) {
-    call.stdout.write(commandHelp(program, command, path.join(' ')));
-    return 0;
-  }
-  const meant = dispatch(path, places);
-  if (meant.kind === 'command') return refuseNotBuilt(call, program, meant.path);
   if (meant.kind === 'group') {
-    call.stdout.write(groupHelp(program, meant.path));
+    call.stdout.write(meant.path === '' ? treeHelp(program) : groupHelp(program, meant.path));
     return 0;
   }
-  const word = new Secrets().redact(meant.word);
-  call.stderr.write(`unknown command "${word}"\n\n${groupHelp(program, meant.path)}`);
-  return 1;
+  const command = commandAt(meant.path);
+  if (command === null) return refuseNotBuilt(call, program, meant.path);
+  call.stdout.write(commandHelp(program, command, meant.path));
+  return 0;
 }
 
 /** How long a command may take to undo what it did, after an error that nobody caught. */

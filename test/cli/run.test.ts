@@ -28,6 +28,8 @@ const sides = '--source postgres://u:canary@h/d --target postgres://u:canary@h/d
 test.each([
   // Help: the tree is data, a command's help belongs to the log.
   ['help', 0, /^walferry: moves/, /^$/],
+  ['help --dir x list tables --json', 0, /^walferry list tables: /, /^$/],
+  ['help list --dir x', 0, /^walferry list: /, /^$/],
   ['--help', 0, /^walferry: moves/, /^$/],
   ['help stream sentinel', 0, /^walferry stream sentinel: /, /^$/],
   ['help clone', 0, /^walferry clone: [^]*--follow/, /^$/],
