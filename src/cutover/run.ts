@@ -266,7 +266,7 @@ class Cutover implements AsyncDisposable {
         await this.#freeze(session);
         await this.#drain(session);
         await this.#verify(session);
-        await this.#steps.do('late-writes', () => this.#expectNoLateWrites(session));
+        await this.#steps.do('late-writes', () => this.#expectAll(session));
         failpoint('cutover.verified');
         setCutoverState(this.#catalog, 'finalizing');
         failpoint('cutover.finalizing');
@@ -342,7 +342,7 @@ class Cutover implements AsyncDisposable {
       const { detail, difference } = await verify(this.#verifyOptions(this.#pause.signal));
       if (difference === null) return detail;
       // Somebody who still writes makes the sides differ too, and is another thing to mend.
-      await this.#expectNoLateWrites(session).catch((error: unknown) => {
+      await this.#expectAll(session).catch((error: unknown) => {
         if (!this.#pause.signal.aborted) throw error;
       });
       throw difference;
@@ -400,6 +400,14 @@ class Cutover implements AsyncDisposable {
     this.#ahead = ahead;
   }
 
+  /** Once all is applied: what a publication leaves out from then on lies behind the end position, as late writes do. */
+  async #expectAll(session: Session): Promise<string> {
+    this.#pause.waitingFor = 'the publications of the stream are looked at';
+    const altered = await fetchAlteration(session, this.#stream, this.#keeps());
+    if (altered !== null) throw altered;
+    return await this.#expectNoLateWrites(session);
+  }
+
   async #expectNoLateWrites(session: Session): Promise<string> {
     this.#pause.waitingFor = 'the slot is asked for late writes';
     const endpos = this.#endpos();
@@ -408,8 +416,6 @@ class Cutover implements AsyncDisposable {
     const question = { stream, journalDirectory, endpos, isFollowed, signal };
     const failure = lateWritesFailure(await fetchLateWrites(session, question), endpos);
     if (failure !== null) throw failure;
-    const altered = await fetchAlteration(session, stream, this.#keeps());
-    if (altered !== null) throw altered;
     return 'none';
   }
 
