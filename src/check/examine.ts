@@ -42,6 +42,7 @@ import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
 import {
   checkIdentity,
+  checkHalfDetached,
   checkIdentityIndexes,
   checkSourceObjects,
   checkSourceRights,
@@ -221,6 +222,7 @@ class Examination {
   async #sourceObjects(view: SourceView, facts: ServerFacts, target: Reached | null): Promise<void> {
     const { stream } = this.#wish;
     this.#add(...(await checkSourceRights(view, this.#wish)), ...(await checkIdentityIndexes(view)));
+    this.#add(...(await checkHalfDetached(view)));
     if (stream !== null) this.#add(...(await checkStreamTables(view, stream, this.#wish.own.stream)));
     if (!this.#all) return;
     this.#add(...judgeSource(facts, view.tables, stream !== null));

@@ -1,5 +1,5 @@
 /** The source, whether it is followed or not: what can be read, what is going on there, what a clone leaves out. */
-import { expectReadable } from '../clone/requirements.js';
+import { expectNoneHalfDetached, expectReadable } from '../clone/requirements.js';
 import { expectReadableLargeObjects } from '../clone/large-objects.js';
 import { expectReadableSequences } from '../clone/sequences.js';
 import { keptSequencesOf } from '../filter/scope.js';
@@ -77,6 +77,15 @@ export async function checkIdentityIndexes({ session, tables }: SourceView): Pro
       ),
     ),
   ];
+}
+
+/** Told only where there is one. */
+export async function checkHalfDetached({ session, tables }: SourceView): Promise<Finding[]> {
+  const finding = await asked('source.half-detached', 'partitions', async () => {
+    await expectNoneHalfDetached(session, tables);
+    return 'none is half detached';
+  });
+  return finding.verdict === 'fail' ? [finding] : [];
 }
 
 /** A clone's own key; a stream's comes from its replication connection. Told only where it is kept from us. */

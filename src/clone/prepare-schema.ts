@@ -31,7 +31,7 @@ import { expectExtensions, fetchExtensions, fetchExtensionSchemas } from './exte
 import { expectKeysHoldInParts } from './published-keys.js';
 import { expectReadableLargeObjects } from './large-objects.js';
 import type { CloneOptions } from './options.js';
-import { expectReadable } from './requirements.js';
+import { expectNoneHalfDetached, expectReadable } from './requirements.js';
 import { expectReadableSequences } from './sequences.js';
 import { recordProblems } from './problems.js';
 import type { ProgressTeller } from './progress.js';
@@ -190,6 +190,7 @@ async function readTables(
   if (filters === null) {
     deleteFilter(catalog);
     expectReadable(whole.tables, options.source.user);
+    await expectNoneHalfDetached(source, whole.tables);
     await expectReadableSequences(source, () => true, options.source.user);
     await expectKeysHoldInParts(source, whole);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
@@ -197,6 +198,7 @@ async function readTables(
   const filter = await resolveOnSource(source, filters, log);
   const schema = filterSchema(whole, filter);
   expectReadable(schema.tables, options.source.user);
+  await expectNoneHalfDetached(source, schema.tables);
   await expectReadableSequences(source, keptSequencesOf(filter.scope()), options.source.user);
   await expectKeysHold(source, schema, filters, filter);
   await expectKeysHoldInParts(source, schema);

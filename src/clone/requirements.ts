@@ -39,6 +39,39 @@ export function expectReadable(
   }
 }
 
+const halfDetachedQuery = `
+  select c.oid, n.nspname as schema, c.relname as name, pn.nspname as parent_schema, p.relname as parent
+  from pg_catalog.pg_inherits h
+  join pg_catalog.pg_class c on c.oid = h.inhrelid and c.relkind in ('r', 'p')
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  join pg_catalog.pg_class p on p.oid = h.inhparent
+  join pg_catalog.pg_namespace pn on pn.oid = p.relnamespace
+  -- Since 14.
+  where pg_catalog.to_jsonb(h) ->> 'inhdetachpending' = 'true'
+  order by 2, 3`;
+
+/**
+ * What DETACH PARTITION CONCURRENTLY has left half-way is no part of its parent for any query, and pg_dump attaches it: the
+ * target's parent would show rows that the source's does not. Throws `source-setup`.
+ */
+export async function expectNoneHalfDetached(
+  source: Session,
+  tables: readonly Pick<TableFacts, 'oid'>[],
+): Promise<void> {
+  const kept = new Set(tables.map(({ oid }) => oid));
+  const rows = (await source.query(halfDetachedQuery)).filter((row) => kept.has(Number(row['oid'])));
+  const [first] = rows;
+  if (first === undefined) return;
+  const labels = rows.map((row) => relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }));
+  const parent = quoteQualified(first['parent_schema'] ?? '', first['parent'] ?? '');
+  const partition = quoteQualified(first['schema'] ?? '', first['name'] ?? '');
+  throw new Failure(
+    'source-setup',
+    `source: a DETACH PARTITION CONCURRENTLY was interrupted, and the target would have as attached what the source has not any more: ${listLabels(labels)}`,
+    { remedy: `On the source: alter table ${parent} detach partition ${partition} finalize;` },
+  );
+}
+
 type TableName = { readonly schema: string; readonly name: string };
 
 // Whatever takes the name: a table, a view, a sequence, an index.

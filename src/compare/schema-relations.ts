@@ -90,6 +90,7 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         persistence: words(`c.relpersistence = 'u'`, 'unlogged'),
         'partitioned by': `case when c.relkind = 'p' then pg_catalog.pg_get_partkeydef(c.oid) end`,
         'partition of': `(select ${named('pn.nspname', 'p.relname')} || ' ' || pg_catalog.pg_get_expr(c.relpartbound, c.oid)
+            || case when pg_catalog.to_jsonb(i) ->> 'inhdetachpending' = 'true' then ', half detached' else '' end
           from pg_catalog.pg_inherits i join pg_catalog.pg_class p on p.oid = i.inhparent
           join pg_catalog.pg_namespace pn on pn.oid = p.relnamespace
           where c.relispartition and i.inhrelid = c.oid)`,

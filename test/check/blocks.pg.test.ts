@@ -74,6 +74,19 @@ const onSource: readonly Case[] = [
     remedy: /grant select on public\.parted to/,
   },
   {
+    name: 'a partition that is half detached',
+    id: 'source.half-detached',
+    code: 'source-setup',
+    // As a DETACH PARTITION CONCURRENTLY leaves it that is cancelled while it waits.
+    source: () =>
+      `create table parted (id int primary key) partition by list (id);
+       create table parted_1 partition of parted for values in (1);
+       alter table parted owner to walferry_owner; alter table parted_1 owner to walferry_owner;
+       update pg_inherits set inhdetachpending = true where inhrelid = 'parted_1'::regclass`,
+    says: /DETACH PARTITION CONCURRENTLY was interrupted, .* public\.parted_1$/,
+    remedy: /alter table "public"\."parted" detach partition "public"\."parted_1" finalize;/,
+  },
+  {
     name: 'a sequence that our role may not read, beside tables that it may',
     id: 'source.sequences',
     code: 'source-rights',
