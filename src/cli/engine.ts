@@ -6,8 +6,8 @@ import { setFlagsFromString } from 'node:v8';
  * that: with 20,000 tables, of which 80 MB are in use, until the process has more than 300 MB. What the collections
  * more cost is nothing beside the servers' work.
  *
- * And has it optimize what runs for long, not what runs a few hundred times: of a clone of seconds that is most, and
- * the optimizing compiler took a fifth of its CPU (docs/measurements/clone.md).
+ * And has it optimize only what runs for long: in a clone of seconds that does not earn back what the compiler takes.
+ * Both are measured in docs/measurements/clone.md.
  */
 export function spareMemoryAndCompiler(): void {
   setFlagsFromString('--heap-growing-percent=50');

@@ -102,10 +102,13 @@ async function entriesAtOnce(session: Session, sides: number): Promise<number> {
   return Math.max(1, Math.min(mostTogether, Math.floor((places * shareOfLocks) / (sides * locksOfEntry))));
 }
 
-/** False when the server refuses it, and nothing of it is done. */
+// What pg_restore's own session would have; all others of our settings are what pg_dump wrote by.
+const asPgRestore = 'set local lc_monetary to default;';
+
+/** Sends a script as one transaction. False when the server refuses it, and nothing of it is done. */
 export async function attempt(session: Session, script: string): Promise<boolean> {
   try {
-    await session.run(script);
+    await session.run(`${asPgRestore}\n${script}`);
     return true;
   } catch (error) {
     if (sqlState(error) === null || session.lost !== null) throw error;

@@ -151,3 +151,44 @@ test('where everything is refused, each is told, and everything is made', async 
     await source.sql(`drop owned by ${role}; drop role ${role}`);
   }
 });
+
+test('a source where backslashes escape has the same defaults, checks and policies on the target', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await fill(source);
+  await source.sql(
+    String.raw`
+    create table odd (id integer primary key, place text default 'C:\dir', note text check (note ~ '^\w'));
+    comment on table odd is 'a\b';
+    alter table odd enable row level security;
+    create policy own on odd using (note <> 'x\y')`,
+  );
+  await source.sql(`alter database ${source.name} set standard_conforming_strings to off`);
+  await using run = await cloneFor(source, target);
+
+  await run.clone();
+
+  await source.sql(`alter database ${source.name} reset standard_conforming_strings`);
+  await target.sql(`alter database ${target.name} reset standard_conforming_strings`);
+  expect(await dumpText(target)).toBe(await dumpText(source));
+});
+
+test('money is read by the locale of the target, as by pg_restore', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  await fill(source);
+  await target.sql(`alter database ${target.name} set lc_monetary to 'POSIX';
+    create table public.seen (setting text, application text);
+    create function public.see() returns event_trigger language plpgsql as
+      $$ begin insert into public.seen values (current_setting('lc_monetary'), current_setting('application_name')); end $$;
+    create event trigger see on ddl_command_start when tag in ('CREATE TABLE') execute function public.see()`);
+  await using run = await cloneFor(source, target);
+
+  await run.clone();
+
+  const [seen] = await target.sql(
+    `select count(*) as n, min(setting), max(setting) from seen where application = 'walferry restore'`,
+  );
+  expect(Number(seen?.['n'])).toBeGreaterThanOrEqual(tables);
+  expect(seen).toMatchObject({ min: 'POSIX', max: 'POSIX' });
+});

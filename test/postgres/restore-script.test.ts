@@ -2,11 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { readRestoreScript, splitRestoreScript } from '../../src/postgres/restore-script.js';
 
 describe('a script', () => {
-  const script = (first: string, last: string, encoding = 'UTF8') =>
+  const script = (first: string, last: string, encoding = 'UTF8', strings = 'on') =>
     [
       '-- PostgreSQL database dump',
       ...(first === '' ? [] : [first]),
       `SET client_encoding = '${encoding}';`,
+      `SET standard_conforming_strings = ${strings};`,
       'CREATE FUNCTION f() AS $$',
       String.raw`\restrict other`,
       '$$;',
@@ -25,12 +26,15 @@ describe('a script', () => {
 
   test('of a newer pg_restore leaves out a setting that older servers do not know, but in functions', () => {
     const body =
-      "SET client_encoding = 'UTF8';\n\nCREATE FUNCTION f() AS $$\nSET transaction_timeout = 0;\n$$;";
+      "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\nCREATE FUNCTION f() AS $$\nSET transaction_timeout = 0;\n$$;";
     expect(readRestoreScript(`SET transaction_timeout = 0;\n${body}`)).toBe(body);
   });
 
-  test('of another encoding is not sent', () => {
+  test('of another encoding, or with other rules for strings, is not sent', () => {
     expect(readRestoreScript(script('', '', 'SQL_ASCII'))).toBeNull();
+    expect(readRestoreScript(script('', '', 'UTF8', 'off'))).toBeNull();
+    const inFunction = '$$;\nSET standard_conforming_strings = on;\n$$;';
+    expect(readRestoreScript(script('', inFunction, 'UTF8', 'off'))).toBeNull();
   });
 });
 
