@@ -9,6 +9,9 @@
  *   1 white space between words does not count
  *   2 a view of one relation: since 16 its columns are printed without the relation's name
  *
+ * Where one server is older than 17, MAINTAIN counts as part of all rights: GRANT ALL on the one gives it, on the other
+ * there is none. See {@link sameRights}.
+ *
  * And an extension may there be of another version, when that is the one that the target's server makes: nobody can
  * create the source's. {@link newerExtensions} names them.
  */
@@ -90,6 +93,7 @@ function diffProperties(source: SchemaObject, target: SchemaObject, majors: Majo
       one === other ||
       name === offeredVersion ||
       (name === 'version' && isOffered(source, target, majors)) ||
+      (name === 'privileges' && sameRights(one ?? '', other ?? '', majors)) ||
       (one !== null && other !== null && sameText(source.kind, one, other, majors));
     return equal ? [] : [{ name, source: one, target: other }];
   });
@@ -132,6 +136,25 @@ export function sameText(kind: ObjectKind, source: string, target: string, major
   const [older, newer] = majors.source < bare ? [one, other] : [other, one];
   const relation = onlyRelation(older);
   return relation !== null && older.replaceAll(`${relation}.`, '') === newer.replaceAll(`${relation}.`, ''); // 2
+}
+
+const allBefore17 = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'];
+
+/**
+ * Whether rights differ only in MAINTAIN, of roles who have all the others: pg_dump writes those as ALL. Any other role's
+ * MAINTAIN was granted, or is the owner's and was revoked with the rest, so that he may not VACUUM: a difference.
+ */
+export function sameRights(source: string, target: string, majors: Majors): boolean {
+  const withMaintain = 17;
+  if (majors.source < withMaintain === majors.target < withMaintain) return false;
+  const [older, newer] = majors.source < withMaintain ? [source, target] : [target, source];
+  const given = new Set(older.split(', '));
+  const isPartOfAll = (word: string) => {
+    const [, role, option] = /^(.*)=MAINTAIN(\*?)$/s.exec(word) ?? [];
+    return role !== undefined && allBefore17.every((right) => given.has(`${role}=${right}${option}`));
+  };
+  const rest = newer.split(', ').filter((word) => !isPartOfAll(word));
+  return rest.join(', ') === older;
 }
 
 /** White space outside of quotes, as one blank each, and none beside brackets. */

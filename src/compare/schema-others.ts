@@ -14,7 +14,7 @@ export function otherFacts(): Facts[] {
       identity: 'pg_catalog.quote_ident(n.nspname)',
       properties: {},
       owner: 'n.nspowner',
-      acl: { column: 'n.nspacl', kind: 'n' },
+      acl: { column: 'n.nspacl', kind: "'n'" },
       from: `from pg_catalog.pg_namespace n where ${userSchema} and ${notMember('pg_namespace', 'n.oid')}`,
     },
     {
@@ -81,7 +81,7 @@ export function otherFacts(): Facts[] {
           from pg_catalog.pg_range r join pg_catalog.pg_opclass o on o.oid = r.rngsubopc where r.rngtypid = t.oid)`,
       },
       owner: 't.typowner',
-      acl: { column: 't.typacl', kind: 'T' },
+      acl: { column: 't.typacl', kind: "'T'" },
       from: `from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
         left join pg_catalog.pg_class c on c.oid = t.typrelid
         left join pg_catalog.pg_type bt on bt.oid = t.typbasetype
@@ -104,7 +104,7 @@ export function otherFacts(): Facts[] {
           from pg_catalog.pg_aggregate g where g.aggfnoid = p.oid)`,
       },
       owner: 'p.proowner',
-      acl: { column: 'p.proacl', kind: 'f' },
+      acl: { column: 'p.proacl', kind: "'f'" },
       from: `from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
         where ${userSchema} and ${notMember('pg_proc', 'p.oid')}
           and not exists (select from pg_catalog.pg_depend i where i.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass

@@ -21,7 +21,7 @@ export type Facts = {
   /** SQL name → SQL expression of type text. */
   readonly properties: Readonly<Record<string, string>>;
   readonly owner?: string;
-  /** The column, and what acldefault() calls the kind. Needs an owner. */
+  /** The column, and SQL for what acldefault() calls the kind. Needs an owner. */
   readonly acl?: { readonly column: string; readonly kind: string };
   /** From and where. */
   readonly from: string;
@@ -48,11 +48,11 @@ export function query(facts: Facts, scope: ObjectScope): string {
 
 /**
  * Granted rights where they are not what Postgres gives by itself, sorted. The owner is called so, whoever it is;
- * grantors are who happened to run the copy. `kind`: acldefault's letter.
+ * grantors are who happened to run the copy. `kind`: SQL for acldefault's letter.
  */
 export function aclText(acl: string, owner: string, kind: string): string {
   const granted = `pg_catalog.aclexplode(${acl})`;
-  const usual = `pg_catalog.aclexplode(pg_catalog.acldefault('${kind}', ${owner}))`;
+  const usual = `pg_catalog.aclexplode(pg_catalog.acldefault(${kind}, ${owner}))`;
   const text = `case when g.grantee = 0 then 'public' when g.grantee = ${owner} then 'owner'
       else pg_catalog.pg_get_userbyid(g.grantee) end
     || '=' || g.privilege_type || case when g.is_grantable then '*' else '' end`;

@@ -53,7 +53,7 @@ export function rareFacts(scope: ObjectScope): Facts[] {
     {
       ...rare('language', 'pg_language', null, { trusted: words('o.lanpltrusted', 'yes') }),
       owner: 'o.lanowner',
-      acl: { column: 'o.lanacl', kind: 'l' },
+      acl: { column: 'o.lanacl', kind: "'l'" },
     },
     {
       ...rare('transform', 'pg_transform', null, {
@@ -99,7 +99,7 @@ export function rareFacts(scope: ObjectScope): Facts[] {
         options: options('o.fdwoptions'),
       }),
       owner: 'o.fdwowner',
-      acl: { column: 'o.fdwacl', kind: 'F' },
+      acl: { column: 'o.fdwacl', kind: "'F'" },
     },
     {
       ...rare('server', 'pg_foreign_server', null, {
@@ -109,7 +109,7 @@ export function rareFacts(scope: ObjectScope): Facts[] {
         options: options('o.srvoptions'),
       }),
       owner: 'o.srvowner',
-      acl: { column: 'o.srvacl', kind: 'S' },
+      acl: { column: 'o.srvacl', kind: "'S'" },
     },
     {
       // That it is there: its options hold a password, and are kept from most.
@@ -122,8 +122,12 @@ export function rareFacts(scope: ObjectScope): Facts[] {
             ...rare('default privileges', 'pg_default_acl', null, {}),
             identity: identified('pg_default_acl', 'i.identity'),
             owner: 'o.defaclrole',
-            // All that is granted, since those of a schema begin with nothing.
-            acl: { column: 'o.defaclacl', kind: 'c' },
+            // Those of a schema begin with nothing, as columns do; the others with the server's own, which since 17 have
+            // MAINTAIN.
+            acl: {
+              column: 'o.defaclacl',
+              kind: `case when o.defaclnamespace <> 0 then 'c' when o.defaclobjtype = 'S' then 's' else o.defaclobjtype end`,
+            },
           },
         ]
       : []),

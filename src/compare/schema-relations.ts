@@ -39,7 +39,7 @@ const ofColumns = (prefix: string, value: string) => `
 const columns = ({ comments, acls }: ObjectScope) => `(
   select pg_catalog.jsonb_object_agg('column ' || pg_catalog.quote_ident(a.attname), ${columnText})
       ${comments ? ofColumns('comment on column', 'pg_catalog.col_description(a.attrelid, a.attnum)') : ''}
-      ${acls ? ofColumns('privileges on column', aclText('a.attacl', 'c.relowner', 'c')) : ''}
+      ${acls ? ofColumns('privileges on column', aclText('a.attacl', 'c.relowner', "'c'")) : ''}
       || pg_catalog.jsonb_build_object('column order', pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', '
         order by a.attnum))
     from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -75,7 +75,7 @@ export function relationFacts(scope: ObjectScope): Facts[] {
             and o.deptype in ('a', 'i') limit 1)`,
       },
       owner: 'c.relowner',
-      acl: { column: 'c.relacl', kind: 's' },
+      acl: { column: 'c.relacl', kind: "'s'" },
       from: `from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         join pg_catalog.pg_sequence s on s.seqrelid = c.oid
         where ${userSchema} and c.relpersistence <> 't' and ${notMember('pg_class', 'c.oid')}`,
@@ -114,7 +114,7 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         columns: columns(scope),
       },
       owner: 'c.relowner',
-      acl: { column: 'c.relacl', kind: 'r' },
+      acl: { column: 'c.relacl', kind: "'r'" },
       from: `from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where ${userSchema} and c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
           and ${notMember('pg_class', 'c.oid')}`,
@@ -132,7 +132,7 @@ export function relationFacts(scope: ObjectScope): Facts[] {
         columns: columns(scope),
       },
       owner: 'c.relowner',
-      acl: { column: 'c.relacl', kind: 'r' },
+      acl: { column: 'c.relacl', kind: "'r'" },
       from: `from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where ${userSchema} and c.relkind in ('v', 'm') and c.relpersistence <> 't'
           and ${notMember('pg_class', 'c.oid')}`,

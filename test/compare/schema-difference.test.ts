@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   diffObjects,
+  sameRights,
   sameText,
   schemasDiffer,
   schemaSentence,
@@ -129,6 +130,31 @@ const comparison: SchemaComparison = {
     { kind: 'trigger', identity: 'public.t: own', difference: 'extra', properties: [] },
   ],
 };
+
+describe('MAINTAIN, where one server is older than 17', () => {
+  const rights = ['DELETE', 'INSERT', 'REFERENCES', 'SELECT', 'TRIGGER', 'TRUNCATE', 'UPDATE'];
+  const all = (role: string, option = '') => rights.map((right) => `${role}=${right}${option}`).join(', ');
+  const up = { source: 16, target: 17 };
+  test.each([
+    [
+      'of whoever has all',
+      `${all('app')}, public=SELECT`,
+      `${all('app')}, app=MAINTAIN, public=SELECT`,
+      true,
+    ],
+    ['with the option to grant', all('app', '*'), `${all('app', '*')}, app=MAINTAIN*`, true],
+    ['with an option that the others lack', all('app'), `${all('app')}, app=MAINTAIN*`, false],
+    ['of another role', all('app'), `${all('app')}, other=MAINTAIN`, false],
+    ['alone', '', 'app=MAINTAIN', false],
+    ['of whoever has less', 'app=SELECT', 'app=MAINTAIN, app=SELECT', false],
+    ['of all but for another right', all('app'), `${all('app')}, app=MAINTAIN, public=SELECT`, false],
+    ['taken from the owner', 'not owner=DELETE', 'not owner=DELETE, not owner=MAINTAIN', false],
+  ])('%s', (_, older, newer, equal) => {
+    expect(sameRights(older, newer, up)).toBe(equal);
+    expect(sameRights(newer, older, { source: 18, target: 14 })).toBe(equal);
+    expect(sameRights(older, newer, { source: 17, target: 18 })).toBe(false);
+  });
+});
 
 test('the text is grouped by object, the source above the target, of long definitions the lines that differ', () => {
   expect(schemaText(comparison)).toBe(

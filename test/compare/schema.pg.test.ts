@@ -8,7 +8,10 @@ import { schemaSentence } from '../../src/compare/schema-difference.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { temporaryDirectory } from '../support/directory.js';
+import { useMajors } from '../support/majors.js';
 import { walferry } from '../support/walferry.js';
+
+const majors = useMajors();
 
 const schema = `
   create schema "Odd schema"; comment on schema "Odd schema" is 'odd';
@@ -321,6 +324,41 @@ test('privileges are compared by what was given and taken, whoever the owner is'
     'table public.t differs in privileges on column note',
     'table public.u differs in privileges',
     'default privileges for role postgres on functions is missing on the target',
+  ]);
+});
+
+test('MAINTAIN, which only servers from 17 on have, is no difference where it comes with all rights', async (context) => {
+  await using source = await createDatabase('source', { server: await majors.server(context, 15, 'source') });
+  await using target = await createDatabase('target', { server: await majors.server(context, 18, 'target') });
+  // As a clone writes it too: pg_dump of 18 prints GRANT ALL for all that 15 knows.
+  const setup = `
+    create table t (id int); grant all on t to pg_monitor; create table u (id int); grant select on u to pg_monitor;
+    alter default privileges grant select on tables to public;
+    alter default privileges grant usage on sequences to public;
+    alter default privileges revoke execute on functions from public;
+    alter default privileges revoke usage on types from public;
+    alter default privileges grant usage on schemas to public;
+    alter default privileges in schema public grant all on tables to pg_monitor`;
+  await source.sql(setup);
+  await target.sql(setup);
+  const differing = () => compare(source, target, { scope: { acls: true } });
+  expect((await differing()).differences).toEqual([]);
+
+  await target.sql(`grant maintain on u to pg_monitor; revoke insert on t from pg_monitor;
+    alter default privileges revoke update on tables from postgres;
+    alter default privileges grant update on sequences to public;
+    alter default privileges in schema public revoke delete on tables from pg_monitor`);
+  const { differences } = await differing();
+  expect(differences.map(schemaSentence)).toEqual([
+    'table public.t differs in privileges',
+    'table public.u differs in privileges',
+    'default privileges for role postgres in schema public on tables differs in privileges',
+    'default privileges for role postgres on sequences differs in privileges',
+    'default privileges for role postgres on tables differs in privileges',
+  ]);
+  // What is not as the server has it by itself, and no more.
+  expect(differences.at(-1)?.properties).toEqual([
+    { name: 'privileges', source: 'public=SELECT', target: 'not owner=UPDATE, public=SELECT' },
   ]);
 });
 
