@@ -41,8 +41,8 @@ import {
 import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
 import {
-  checkIdentity,
   checkHalfDetached,
+  checkIdentity,
   checkIdentityIndexes,
   checkSourceObjects,
   checkSourceRights,
