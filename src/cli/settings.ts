@@ -488,7 +488,7 @@ export function readSettings(input: SettingsInput): SettingsResult {
     log,
     // Two settings may come from one option.
     problems: [...new Set(reader.problems)],
-    warnings: [...reader.warnings, ...withoutEffect(input.command, input.given, settings)],
+    warnings: [...reader.warnings, ...withoutEffect(input, settings)],
     from: { source: reader.from('source'), target: reader.from('target') },
   };
 }

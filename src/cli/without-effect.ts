@@ -4,9 +4,7 @@
  * those of the command line: variables are set for many commands. Pure.
  */
 import { longName } from './option.js';
-import type { Command } from './command.js';
-import type { GivenOption } from './parse-options.js';
-import type { Settings } from './settings.js';
+import type { Settings, SettingsInput } from './settings.js';
 
 const ofStreams = [
   'follow',
@@ -23,9 +21,8 @@ const ofParts = ['split-max-parts', 'skip-split-by-ctid'];
 
 /** One sentence for each, in the order of the line. */
 export function withoutEffect(
-  { path }: Command,
-  given: readonly GivenOption[],
-  { follow, plan, split }: Pick<Settings, 'follow' | 'plan' | 'split'>,
+  { command: { path }, given, arguments: words }: SettingsInput,
+  { follow, plan, split, fromStdin }: Pick<Settings, 'follow' | 'plan' | 'split' | 'fromStdin'>,
 ): string[] {
   const rules: readonly (readonly [applies: boolean, ids: readonly string[], why: string])[] = [
     // A plan shows what a publication carries.
@@ -36,6 +33,13 @@ export function withoutEffect(
       ['snapshot'],
       'a stream begins at its slot, whatever its rows were copied from',
     ],
+    // These apply what others have received; only a pipe is put in files first.
+    [
+      path === 'stream apply' && !fromStdin && words[0] !== '-',
+      ['max-journal-size'],
+      'without "-" or --from-stdin',
+    ],
+    [path === 'stream catchup', ['max-journal-size'], `${path} receives nothing (stream receive does)`],
     [split === null, ofParts, 'without --split-tables-larger-than'],
   ];
   const said = given.flatMap(({ option }) =>

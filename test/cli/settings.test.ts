@@ -392,6 +392,19 @@ describe('what has no effect here', () => {
       [expect.stringMatching(/^--snapshot has no effect: a stream begins at its slot/)],
     ],
     ['stream setup', ['-N', 'x', '-s', 'y'], [expect.stringMatching(/^--snapshot has no effect/)]],
+    [
+      'stream apply',
+      ['--max-journal-size', '1 GB'],
+      ['--max-journal-size has no effect without "-" or --from-stdin'],
+    ],
+    ['stream apply', ['--max-journal-size', '1 GB', '-'], []],
+    ['stream apply', ['--max-journal-size', '1 GB', '--from-stdin'], []],
+    [
+      'stream catchup',
+      ['--max-journal-size', '1 GB'],
+      ['--max-journal-size has no effect: stream catchup receives nothing (stream receive does)'],
+    ],
+    ['stream replay', ['--max-journal-size', '1 GB'], []],
     ['cutover', ['-s', 'y'], []],
   ] as const)('%s %j: what nothing comes of is told', (path, words, told) => {
     const sides = path === 'snapshot' ? both.slice(0, 2) : both;
