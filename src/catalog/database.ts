@@ -12,10 +12,10 @@ import { Failure, systemReason } from '../failure.js';
 import { makeDirectory } from './make-directory.js';
 
 /** Grows by one with every change of `schema`. */
-const catalogVersion = 6;
+const catalogVersion = 7;
 
 /** Versions from which it is enough to make the tables that are missing: the others are as they were. */
-const upgradedVersions: readonly number[] = [0, 2, 3, 4, 5];
+const upgradedVersions: readonly number[] = [0, 2, 3, 4, 5, 6];
 
 const schema = `
   create table if not exists setup (
@@ -48,6 +48,10 @@ const schema = `
   create table if not exists made_publication (
     id integer primary key check (id = 1),
     state text not null
+  );
+  create table if not exists carried (
+    id integer primary key check (id = 1),
+    endpos text not null
   );
   create table if not exists slot_intent (
     id integer primary key check (id = 1),

@@ -1,7 +1,7 @@
 /**
  * The stream of a work directory: its slot, where it began, and which publications are ours to drop.
  */
-import { formatLsn, readLsn, type Lsn } from '../model/lsn.js';
+import { formatLsn, readLsn, zeroLsn, type Lsn } from '../model/lsn.js';
 import type { PluginName } from '../model/plugin.js';
 import type { PublicationState } from '../model/publication-state.js';
 import type { PublishedPart } from '../model/published-part.js';
@@ -120,8 +120,23 @@ export function saveStream(catalog: Catalog, stream: StreamRecord): void {
 /** Forgets the stream, after its slot was dropped. */
 export function deleteStream(catalog: Catalog): void {
   catalog.database.exec(
-    'delete from stream; delete from published; delete from made_publication; delete from sentinel;',
+    'delete from stream; delete from published; delete from made_publication; delete from carried; delete from sentinel;',
   );
+}
+
+/** Remembers up to which end position the stream's publications carried everything. */
+export function saveCarried(catalog: Catalog, endpos: Lsn): void {
+  catalog.database
+    .prepare('insert or replace into carried (id, endpos) values (1, ?)')
+    .run(formatLsn(endpos));
+}
+
+/** `zeroLsn` before that was looked at. */
+export function loadCarried(catalog: Catalog): Lsn {
+  const row = catalog.database
+    .prepare<[], { endpos: string }>('select endpos from carried where id = 1')
+    .get();
+  return row === undefined ? zeroLsn : readLsn(row.endpos);
 }
 
 /** What a setup is about to make on the source, recorded before: killed, it is known whose it was. */

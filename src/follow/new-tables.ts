@@ -35,28 +35,34 @@ export type NewTablesOptions = {
   readonly log: Log;
 };
 
-/** Looks now and then until it is closed. Trouble with looking is no trouble of the stream. */
+/** Looks now and then while it watches. Trouble with looking is no trouble of the stream. */
 export class NewTables {
   readonly #options: NewTablesOptions;
   readonly #known = new Set<string>();
   readonly #files = new Map<string, string>();
   #altered = false;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | null = null;
   #looked = false;
   #looking = false;
 
-  constructor(options: NewTablesOptions, everyMs = lookEveryMs) {
+  constructor(options: NewTablesOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.look(), everyMs).unref();
-    void this.look();
   }
 
-  close(): void {
-    clearInterval(this.#timer);
+  /** Looks at once, and each minute from now on. */
+  watch(): void {
+    this.#timer ??= setInterval(() => void this.#look(), lookEveryMs).unref();
+    void this.#look();
+  }
+
+  /** Until it is told to watch again it does not look, and tells nothing of a look that is under way. */
+  rest(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
   }
 
   /** One look; never throws. */
-  async look(): Promise<void> {
+  async #look(): Promise<void> {
     const { source, stream, log } = this.#options;
     // Without publications the plugin sends every table.
     if (this.#looking || stream.publications.length === 0) return;
@@ -83,6 +89,7 @@ export class NewTables {
     if (!this.#altered) {
       const signal = new AbortController().signal;
       const failure = await findAlteration(session, { ...this.#options, signal }, tables);
+      if (this.#timer === null) return;
       if (failure !== null) {
         this.#altered = true;
         return onAltered(failure);

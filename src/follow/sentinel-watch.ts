@@ -6,6 +6,7 @@ import { closeCatalog, openCatalog, type Catalog } from '../catalog/database.js'
 import { loadCutoverHold, recordDrained, type CutoverHold } from '../catalog/cutover.js';
 import { catalogDataVersion, recordPositions, requireSentinel, type Positions } from '../catalog/sentinel.js';
 import { phaseDone, reopenPhases, saveReached } from '../catalog/setup.js';
+import { loadCarried, saveCarried } from '../catalog/stream.js';
 import { Failure } from '../failure.js';
 import type { Log } from '../log.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
@@ -69,6 +70,16 @@ export class SentinelWatch {
     saveReached(this.#catalog, endpos);
   }
 
+  /** Remembers that the stream's publications carried everything up to this end position, also for whoever resumes. */
+  recordCarried(endpos: Lsn): void {
+    saveCarried(this.#catalog, endpos);
+  }
+
+  /** Up to where that is remembered. */
+  loadCarried(): Lsn {
+    return loadCarried(this.#catalog);
+  }
+
   /** Tells a cutover that everything up to its end position is on the target, at once: it counts milliseconds. */
   recordDrained(endpos: Lsn): void {
     recordDrained(this.#catalog, endpos);
@@ -121,6 +132,12 @@ export class SentinelWatch {
     }
   }
 
+  /** Has conditions tested that depend on something else besides. */
+  wake(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
+  }
+
   /** The next look is as soon as what this one has seen asks for. */
   readonly #tick = (): void => {
     this.#look();
@@ -165,8 +182,7 @@ export class SentinelWatch {
       if (dataVersion !== this.#dataVersion) {
         [this.#sentinel, this.#cutover] = this.#load();
         this.#dataVersion = dataVersion;
-        for (const wake of this.#waiting) wake();
-        this.#waiting.clear();
+        this.wake();
       }
       this.#troubled = false;
     } catch (error) {

@@ -16,17 +16,16 @@ import type { Conninfo } from '../postgres/connection-string.js';
 import { Acknowledge, type AcknowledgeMode } from '../receive/acknowledge.js';
 import { receive, type JournalSink } from '../receive/receive.js';
 import type { Catalog } from '../catalog/database.js';
-import { expectUnaltered } from './altered-publications.js';
 import { Beginning } from './beginning.js';
 import { completeFollowed } from './complete.js';
-import { keptTables, leavesOut, pluginInScope } from './filter-scope.js';
+import { pluginInScope } from './filter-scope.js';
 import { journalCap } from './journal-cap.js';
-import { NewTables } from './new-tables.js';
 import { decideAtEnd, endposReached, LastAsked, SentinelWatch } from './sentinel-watch.js';
 import { meteredReader } from './metered-reader.js';
 import type { StreamReport } from './run-reporter.js';
 import { printLines, type WriteText } from './line-pipe.js';
 import { Pruning } from './pruning.js';
+import { PublicationWatch } from './publication-watch.js';
 import { SourceWatch } from './source-watch.js';
 import { StreamMeter } from './stream-meter.js';
 import { checkSlot, expectBehind, fetchStanding } from './stream-standing.js';
@@ -182,6 +181,8 @@ export class StreamRun {
   #reader: JournalReader | null = null;
   readonly #beginning = new Beginning();
   #sourceWatch: SourceWatch | null = null;
+  /** Null where nothing is received. */
+  readonly #publications: PublicationWatch | null;
   #resting = false;
   #touches: TouchTracker | null = null;
   readonly #spare: SpareTarget;
@@ -202,8 +203,17 @@ export class StreamRun {
     this.watch = watch;
     this.#writer = writer;
     this.#applied = applied;
-    const { journalDirectory: directory, log } = options;
-    this.#pruning = new Pruning({ directory, writer, capBytes, applied: () => this.#appliedNow(), log });
+    const { journalDirectory, source, log } = options;
+    this.#pruning = new Pruning({
+      directory: journalDirectory,
+      writer,
+      capBytes,
+      applied: () => this.#appliedNow(),
+      log,
+    });
+    const applies = options.target !== null;
+    this.#publications =
+      source === null ? null : new PublicationWatch({ ...options, source, sentinel: watch, applies });
     const durable = laterLsn(writer?.durable ?? options.stream.startLsn, options.stream.startLsn);
     this.#source = durable;
     this.#lastCommit = durable;
@@ -212,10 +222,10 @@ export class StreamRun {
       durable,
       applied,
       receives: writer !== null,
-      applies: options.target !== null,
+      applies,
     });
     // Without a target it is another process that knows, and tells the sentinel.
-    if (options.target !== null) watch.record({ replayLsn: applied });
+    if (applies) watch.record({ replayLsn: applied });
   }
 
   get applied(): Lsn {
@@ -254,19 +264,10 @@ export class StreamRun {
   async receive(signal: AbortSignal): Promise<void> {
     const { source, stream, log } = this.#options;
     const writer = this.#writer;
-    if (source === null || writer === null)
+    if (source === null || writer === null || this.#publications === null)
       throw new Failure('internal', 'a stream without a source cannot receive');
-    await this.#expectUnaltered(signal);
-    const altered = new AbortController();
-    const stop = AbortSignal.any([signal, altered.signal]);
-    const newTables = new NewTables({
-      source,
-      stream,
-      leavesOut: stream.ownPublications.length === 0 || leavesOut(this.#options.directory),
-      keeps: keptTables(this.#options.directory),
-      onAltered: (failure) => altered.abort(failure),
-      log,
-    });
+    const publications = this.#publications;
+    const stop = AbortSignal.any([signal, publications.altered]);
     this.#sourceWatch = new SourceWatch({
       source,
       slot: stream.slot,
@@ -277,16 +278,17 @@ export class StreamRun {
     });
     try {
       for (;;) {
+        await publications.receives(laterLsn(writer.written, stream.startLsn), stop);
         const reached = await this.#receiveToEnd(source, writer, stop);
+        await publications.received(reached, stop);
         const decide = () => decideAtEnd(this.watch.endpos(), reached, this.watch.cutover);
         if (this.#options.target !== null) await this.watch.until(() => decide() === 'go-on', stop);
-        if (decide() === 'go-on') continue;
-        return await this.#expectUnaltered(stop);
+        if (decide() !== 'go-on') return;
       }
     } catch (error) {
-      throw altered.signal.aborted ? altered.signal.reason : error;
+      throw publications.altered.aborted ? publications.altered.reason : error;
     } finally {
-      newTables.close();
+      publications.close();
       await this.#sourceWatch[Symbol.asyncDispose]();
     }
   }
@@ -368,8 +370,8 @@ export class StreamRun {
         this.#options.onApplying?.();
         const reached = await this.#applyToEnd(target, signal);
         if (reached === null) return false;
-        if (decideAtEnd(this.watch.endpos(), reached, this.watch.cutover) === 'finish')
-          await this.#expectUnaltered(signal);
+        // Where nothing is received, whoever does says what is lost.
+        await this.#publications?.expectCarried(reached, signal);
         this.watch.recordReached(reached);
         if ((await this.#hold(target, reached, signal)) === 'go-on') continue;
         // The last change is applied: what would have done it again may do its own work now.
@@ -391,12 +393,6 @@ export class StreamRun {
       await this.#pruning.settled();
       await this.#pruning.begin();
     }
-  }
-
-  /** Nothing that may be lost is called complete. Where nothing is received, whoever does says it; a cutover looks itself. */
-  async #expectUnaltered(signal: AbortSignal): Promise<void> {
-    const { source, stream, directory, log } = this.#options;
-    if (source !== null) await expectUnaltered({ source, stream, keeps: keptTables(directory), log, signal });
   }
 
   /** Returns the end position that was reached; null at the end of the files. */
