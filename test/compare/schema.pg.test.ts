@@ -330,7 +330,7 @@ test('privileges are compared by what was given and taken, whoever the owner is'
 test('MAINTAIN, which only servers from 17 on have, is no difference where it comes with all rights', async (context) => {
   await using source = await createDatabase('source', { server: await majors.server(context, 15, 'source') });
   await using target = await createDatabase('target', { server: await majors.server(context, 18, 'target') });
-  // As a clone writes it too: pg_dump of 18 prints GRANT ALL for all that 15 knows.
+  // As a clone writes it too: pg_dump prints GRANT ALL for all that 15 knows.
   const setup = `
     create table t (id int); grant all on t to pg_monitor; create table u (id int); grant select on u to pg_monitor;
     alter default privileges grant select on tables to public;
