@@ -185,8 +185,12 @@ export class LineSpool implements AsyncDisposable {
   async #add(lines: Buffer, onLines: () => Promise<void>): Promise<void> {
     for (let from = 0; from < lines.length;) {
       if (lines.subarray(from, from + header.length).equals(header)) {
-        // The reader is done with the file before, up to its last line.
-        if (this.#name !== null) await onLines();
+        if (this.#name !== null) {
+          // There is a file to be read: nobody would make room otherwise.
+          this.#begin();
+          // The reader is done with the file before, up to its last line.
+          await onLines();
+        }
         await this.#next(lines, from);
       }
       if (this.#handle === null) throw noTransformFile(lines);

@@ -116,6 +116,15 @@ describe('reading', () => {
     );
   });
 
+  test('waits for no reader before there is one', async () => {
+    await using place = await temporaryDirectory();
+    const files = await threeFiles(place.path);
+    // All of them in one piece, for a brake that holds until the reader has begun.
+    await using spool = await LineSpool.create(cut(linesOf(files), [linesOf(files).length]));
+    await spool.fill(never, () => spool.begun);
+    expect(await filesOf(spool.directory)).toEqual(files);
+  });
+
   test('by a reader beside it gives every message once', async () => {
     await using place = await temporaryDirectory();
     const batches = await writeThreeFiles(place.path);

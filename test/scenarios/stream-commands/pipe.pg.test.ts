@@ -237,3 +237,24 @@ describe('while the target is held up, no more is read than --max-journal-size',
     await expectEqual(source, target);
   });
 });
+
+test('small files that come at once, each larger than --max-journal-size, are applied', async () => {
+  await using migration = await openMigration({
+    schema: 'create table item (id int primary key, body text)',
+    onBoth: true,
+    role: 'superuser',
+  });
+  const { source, target } = migration;
+  await setupStream(migration);
+  for (let nth = 0; nth < 5; nth += 1) {
+    await source.sql(`insert into item values (${nth}, repeat('x', 2000))`);
+    await source.sql('select pg_switch_wal()');
+  }
+  await setEndpos(migration);
+  await using printed = pipe(migration, receive(migration));
+  const [{ stdout: input } = { stdout: '' }] = await printed.exits;
+  const command = ['stream', 'apply', '-', '--max-journal-size', '1kB', ...dir(migration)];
+  const { code, stderr } = await walferry(command, { env: uris(migration), input }).exit;
+  expect(code, stderr).toBe(0);
+  await expectEqual(source, target);
+});
