@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest';
 import { startServer } from '../../support/clusters.js';
 import {
+  appliedPosition,
   follow,
   openMigration,
   run,
@@ -14,6 +15,7 @@ import {
   slotOf,
   type Migration,
 } from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
 
 const schema = 'create table item (id int primary key)';
 
@@ -55,6 +57,23 @@ test('a source that is gone: what was received of it is applied, and the run end
   const { code, stderr } = await held.following.exit;
   expect(code, stderr).toBe(0);
   expect(await applied(migration)).toEqual([{ id: '1' }]);
+  // Its database is dropped.
+  await sourceServer.cluster.start();
+});
+
+test('a source that is gone before the end position is set: the run ends well, and says what it could not look at', async () => {
+  await using sourceServer = await startServer('source');
+  await using migration = await openMigration({ schema, onBoth: true, sourceServer });
+  await setupStream(migration);
+  await using following = run(migration, follow(migration));
+  await following.waitForOutput(/receiving changes from/);
+  await migration.source.sql('insert into item values (1)');
+  await until('it is applied', async () => (await applied(migration)).length === 1);
+  await sourceServer.cluster.stop('immediate');
+  await following.waitForOutput(/connecting again/);
+  await setEndpos(migration, (await appliedPosition(migration)) ?? '');
+  const { code, stderr } = await following.exit;
+  expect([code, stderr]).toEqual([0, expect.stringMatching(/WARN .*could not be looked whether/)]);
   // Its database is dropped.
   await sourceServer.cluster.start();
 });
