@@ -72,7 +72,13 @@ export class SentinelWatch {
 
   /** Remembers that the stream's publications carried everything up to this end position, also for whoever resumes. */
   recordCarried(endpos: Lsn): void {
-    saveCarried(this.#catalog, endpos);
+    try {
+      saveCarried(this.#catalog, endpos);
+    } catch (error) {
+      this.#log.warn(
+        `that the publications were looked at cannot be remembered, the next run looks again: ${String(error)}`,
+      );
+    }
   }
 
   /** Up to where that is remembered. */

@@ -40,6 +40,18 @@ describe('the sentinel watch', () => {
     expect([told?.writeLsn, told?.flushLsn, told?.replayLsn]).toEqual(['0/9', '0/8', '0/7'].map(readLsn));
   });
 
+  test('goes on where the last look at the publications cannot be remembered', () => {
+    setupSentinel(terminal, readLsn('0/1'), zeroLsn);
+    terminal.database.exec(
+      `create trigger broken before insert on carried begin select raise(abort, 'broken'); end`,
+    );
+    const warnings: string[] = [];
+    const watch = new SentinelWatch(directory, { ...silentLog, warn: (message) => warnings.push(message) });
+    watch.recordCarried(readLsn('0/42'));
+    watch.close();
+    expect(warnings).toEqual([expect.stringMatching(/the next run looks again.*broken/)]);
+  });
+
   test('stops waiting when the signal is set', async () => {
     setupSentinel(terminal, readLsn('0/1'), zeroLsn);
     const watch = new SentinelWatch(directory, silentLog);
