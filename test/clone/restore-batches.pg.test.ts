@@ -54,7 +54,7 @@ test('a server with few places for locks is asked for fewer at a time', async ()
 
   expect(await dumpText(target)).toBe(await dumpText(source));
   const made = await transactions(target);
-  expect(made).toBeGreaterThan(20);
+  expect(made).toBeGreaterThan(10);
   expect(made).toBeLessThan(tables);
 });
 
