@@ -8,6 +8,7 @@ import { phaseDone } from '../catalog/setup.js';
 import { loadStream, type StreamRecord } from '../catalog/stream.js';
 import { requireCatalog } from '../catalog/work-directory.js';
 import { planControl, type ControlChoices } from '../control/server.js';
+import { asFailure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../model/lsn.js';
@@ -25,6 +26,7 @@ import { LineBrake } from './line-brake.js';
 import { LineSpool, type LineInput, type WriteText } from './line-pipe.js';
 import { receiveAndApply } from './receive-and-apply.js';
 import { together } from './together.js';
+import { orWithoutSource } from './without-source.js';
 
 type Common = {
   readonly directory: string;
@@ -107,6 +109,8 @@ export async function runStream(options: StreamCommandOptions): Promise<void> {
           ? runJobs({ ...options, input: undefined, stream }, reporter)
           : applyInput({ ...options, stream }, options.input, reporter),
       );
+    } catch (error) {
+      throw target === null ? error : orWithoutSource(asFailure(error), catalog);
     } finally {
       closeCatalog(catalog);
     }
