@@ -108,7 +108,8 @@ describe('killed', () => {
         });
         let dead = false;
         const death = dying.exit.finally(() => (dead = true));
-        await dying.waitForOutput(/receiving changes from/);
+        // What the one before it has left may be applied, and be its death, before it receives.
+        await Promise.any([dying.waitForOutput(/receiving changes from/), death]);
         for (let times = 0; !dead && times < 40; times += 1) await weave(source, (round += 1));
         expect(dead, failpoint).toBe(true);
         expect((await death).signal, `${failpoint}: ${dying.stderr}`).toBe('SIGKILL');
