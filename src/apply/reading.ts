@@ -93,10 +93,15 @@ type OpenTransaction = {
   readonly doing: 'skip' | 'apply';
 };
 
-/** While idle: how often the end position is asked for, and the position row is moved behind keepalives. */
+/** While idle: how often the end position is asked for. */
 const idlePollMs = 100;
+/**
+ * While idle: how often the position row is moved behind keepalives. Soon, where somebody waits for it or a WAL segment
+ * lies between: other databases of the server write it, and whoever reads the sentinel would take it for our lag.
+ */
 const idleMoveMs = 10_000;
-const awaitedMoveMs = 200;
+const soonMoveMs = 200;
+const farBytes = 16n * 1024n * 1024n;
 
 /** While looking for the change at fault: statements sent before their replies are waited for. */
 const carefulUnit = 100;
@@ -456,11 +461,16 @@ export class Reading {
     } else if (
       this.#seen === this.pipeline.sentTo ||
       state.inFlight > 0 ||
-      Date.now() - this.#movedAt < (this.#options.awaited() ? awaitedMoveMs : idleMoveMs)
+      Date.now() - this.#movedAt < this.#moveEveryMs()
     ) {
       return;
     }
     this.#end();
+  }
+
+  #moveEveryMs(): number {
+    const isFar = this.#seen - this.pipeline.sentTo >= farBytes;
+    return isFar || this.#options.awaited() ? soonMoveMs : idleMoveMs;
   }
 
   /** Ends the group, everything of which was sent, at the transaction's edge. */

@@ -71,8 +71,8 @@ export async function untilReleased(
 }
 
 /**
- * A stream that is level has said so by then: it moves its position behind what is not its own every ten seconds
- * (apply/reading.ts). One that is behind is not waited for.
+ * A stream that is level has said so by then: it moves its position behind what is not its own every ten seconds at
+ * least (apply/reading.ts). One that is behind is not waited for.
  */
 const appliedWithinMs = 12_000;
 

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { formatLsn, zeroLsn } from '../../src/model/lsn.js';
+import { formatLsn, zeroLsn, type Lsn } from '../../src/model/lsn.js';
 import type { StreamMessage } from '../../src/model/message.js';
 import { unchanged } from '../../src/model/row.js';
 import type { TestDatabase } from '../support/databases.js';
@@ -484,6 +485,25 @@ describe('the end position', () => {
       },
     });
     expect(result).toEqual({ reason: 'endpos', applied: at(400) });
+  });
+
+  test('moves the position soon behind much that is not the stream’s own, and behind little when there is time', async () => {
+    await using target = await preparedTarget(tTable);
+    const journal = new TestJournal(stream);
+    const stop = new AbortController();
+    const moves: Lsn[] = [];
+    const running = applying(target, journal, { signal: stop.signal, onApplied: (lsn) => moves.push(lsn) });
+    await until('the stream is applied', () => moves.includes(at(400)));
+    const little = at(400 + 1024 * 1024);
+    const much = at(400 + 20 * 1024 * 1024);
+    journal.feed(keepalive(Number(little)));
+    await sleep(500);
+    expect(moves).not.toContain(little);
+    journal.feed(keepalive(Number(much)));
+    await until('the position is there', () => moves.includes(much), { timeoutMs: 5000 });
+    expect(await positionOf(target)).toBe(formatLsn(much));
+    stop.abort();
+    expect((await failure(running)).code).toBe('stopped');
   });
 
   test('that was raised after a stop lets the next run go on', async () => {
