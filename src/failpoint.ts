@@ -32,6 +32,7 @@ export const failpoints = [
   'cutover.marked',
   'cutover.endpos-set',
   'cutover.drained',
+  'cutover.copied-again',
   'cutover.verified',
   'cutover.finalizing',
   'cutover.finalized',

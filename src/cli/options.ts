@@ -422,6 +422,11 @@ export const options: readonly Option[] = [
     commands: ['cutover'],
     about: 'open a target that lacks what the source has, and that no clone completes',
   }),
+  option(['copy-again'], {
+    commands: ['cutover'],
+    about:
+      'in the pause, copy tables again whose changes no stream carries: without replica identity, unlogged',
+  }),
   option(['before-freeze'], {
     commands: ['cutover'],
     value: text('command'),

@@ -516,6 +516,7 @@ function readCutover(reader: Reader): Settings['cutover'] {
       maxLagBytes: reader.size('max-lag'),
       sequenceHeadroom: reader.integer('sequence-headroom', null),
       acceptMissing: reader.flag('accept-missing') ? true : null,
+      copyAgain: reader.flag('copy-again') ? true : null,
     },
     hooks: {
       beforeFreeze: reader.text('before-freeze'),

@@ -270,7 +270,11 @@ function remarksOn(schema: SourceSchema): string[] {
 }
 
 /** `copy … to stdout` on the source. A table without columns has no list: `()` is no SQL. */
-export function copyOutStatement(plan: TablePlan, part: PartPlan, format: CopyFormat): string {
+export function copyOutStatement(
+  plan: Pick<TablePlan, 'qualified' | 'columns' | 'rowFilter'>,
+  part: Pick<PartPlan, 'condition'>,
+  format: CopyFormat,
+): string {
   const end = format === 'binary' ? ' with (format binary)' : '';
   const conditions = [part.condition, plan.rowFilter].flatMap((one) => (one === null ? [] : `(${one})`));
   if (conditions.length === 0) return `copy ${plan.qualified}${columnList(plan)} to stdout${end}`;
@@ -279,13 +283,17 @@ export function copyOutStatement(plan: TablePlan, part: PartPlan, format: CopyFo
 }
 
 /** `copy … from stdin` on the target. */
-export function copyInStatement(plan: TablePlan, format: CopyFormat, freeze: boolean): string {
+export function copyInStatement(
+  plan: Pick<TablePlan, 'qualified' | 'columns'>,
+  format: CopyFormat,
+  freeze: boolean,
+): string {
   const options = [...(format === 'binary' ? ['format binary'] : []), ...(freeze ? ['freeze'] : [])];
   const end = options.length === 0 ? '' : ` with (${options.join(', ')})`;
   return `copy ${plan.qualified}${columnList(plan)} from stdin${end}`;
 }
 
-function columnList(plan: TablePlan): string {
+function columnList(plan: Pick<TablePlan, 'columns'>): string {
   return plan.columns.length === 0 ? '' : ` (${plan.columns.map(quoteIdentifier).join(', ')})`;
 }
 

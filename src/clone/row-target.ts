@@ -27,7 +27,10 @@ const tablesQuery = `
  * session_replication_role = replica, so that they let rows in in any order and change nothing.
  * Throws `target-setup` when a table is missing, and when something fires that our role cannot keep quiet.
  */
-export async function fetchRowTarget(work: TargetWork, tables: readonly TablePlan[]): Promise<Conninfo> {
+export async function fetchRowTarget(
+  work: Pick<TargetWork, 'target' | 'log' | 'signal'>,
+  tables: readonly Pick<TablePlan, 'qualified'>[],
+): Promise<Conninfo> {
   await using target = await openTarget(work.target, 'step', work);
   const names = JSON.stringify(tables.map(({ qualified }) => qualified));
   const rows = await target.query(tablesQuery, [names]);

@@ -17,6 +17,7 @@ import { relationLabel } from '../model/relation.js';
 import type { Sentinel } from '../model/progress.js';
 import type { Session } from '../postgres/connect.js';
 import type { CutoverChoices } from './choices.js';
+import type { UncarriedTable } from './copy-again.js';
 import { describeDefiners, type DefinerFunction } from './definers.js';
 import type { FreezeFacts } from './freeze.js';
 import type { FoundGrant } from './grants.js';
@@ -70,6 +71,8 @@ export type CheckFacts = {
   readonly largeObjects: boolean;
   /** Configuration tables of extensions, as labels. */
   readonly configuration: readonly string[];
+  /** Tables of which the stream does not carry every change. */
+  readonly uncarried: readonly UncarriedTable[];
   readonly prepared: readonly { readonly gid: string; readonly owner: string }[];
   /** What keeps the stream from being whole; null where nothing is known to. */
   readonly altered: string | null;
@@ -230,6 +233,7 @@ export function judgeChecks(facts: CheckFacts, choices: CutoverChoices): Check[]
       `the role may not read the sequences ${listLabels(facts.unreadableSequences)}: grant select on all sequences in their schemas to it`,
     ),
     ...judgeUnfollowed(facts),
+    ...judgeUncarried(facts, choices),
     ...judgeFreeze(facts, choices),
   ];
 }
@@ -250,6 +254,28 @@ function judgeUnfollowed({ largeObjects, configuration }: CheckFacts): Check[] {
     });
   }
   return lines;
+}
+
+/** What the comparison will find where such changes were made. Of unlogged tables it says so itself. */
+function judgeUncarried({ uncarried }: CheckFacts, { copyAgain, verify }: CutoverChoices): Check[] {
+  const labels = (why: UncarriedTable['why'] | null) =>
+    uncarried.filter((one) => why === null || one.why === why).map(relationLabel);
+  const all = labels(null);
+  if (copyAgain && all.length > 0) {
+    return [{ level: 'note', text: `copied again in the pause where they differ: ${listLabels(all)}` }];
+  }
+  const unidentified = labels('no-identity');
+  if (unidentified.length === 0) return [];
+  const then =
+    verify === 'none'
+      ? 'with --verify none nobody would see'
+      : 'the comparison will find it and undo the cutover';
+  return [
+    {
+      level: 'note',
+      text: `updates and deletes of tables without a replica identity are in no stream: where there were any since the copy, ${then}, unless --copy-again copies them again in the pause: ${listLabels(unidentified)}`,
+    },
+  ];
 }
 
 /** Which ways to stop writes the role has, and whether the chosen one is among them. */

@@ -20,6 +20,8 @@ export type CutoverChoices = {
   readonly sequenceHeadroom: number;
   /** Whether a target that nobody completes may be opened without what it lacks. */
   readonly acceptMissing: boolean;
+  /** Whether tables whose changes the stream does not carry are copied again in the pause (copy-again.ts). */
+  readonly copyAgain: boolean;
 };
 
 /** Choices as they were given; null: not given. */
@@ -32,6 +34,7 @@ export const defaultChoices: CutoverChoices = {
   maxLagBytes: 16 * 1024 * 1024,
   sequenceHeadroom: 0,
   acceptMissing: false,
+  copyAgain: false,
 };
 
 /** Commands of the operator's that are run at the seams; null: none. They are given anew with --resume. */
@@ -61,5 +64,6 @@ export function resolveChoices(given: GivenChoices, recorded: CutoverRecord | nu
     maxLagBytes: given.maxLagBytes ?? number('maxLagBytes') ?? defaultChoices.maxLagBytes,
     sequenceHeadroom: given.sequenceHeadroom ?? number('sequenceHeadroom') ?? defaultChoices.sequenceHeadroom,
     acceptMissing: given.acceptMissing ?? settings['acceptMissing'] === true,
+    copyAgain: given.copyAgain ?? settings['copyAgain'] === true,
   };
 }

@@ -76,6 +76,10 @@ export async function planCutover(options: PlanOptions): Promise<CutoverPlan> {
         appliedBytesPerSecond: await appliedPace(catalog, signal),
         tableBytes: sizes.bytes,
         tables: sizes.tables,
+        copiedAgain: {
+          tables: facts.uncarried.length,
+          bytes: facts.uncarried.reduce((sum, { bytes }) => sum + bytes, 0),
+        },
         jobs,
         sessions: facts.sessions.length,
         roundTripMs: Math.max(await distance(session), await targetDistance(options)),

@@ -8,6 +8,8 @@ export type PauseFacts = {
   /** Size of the tables to be compared. */
   readonly tableBytes: number;
   readonly tables: number;
+  /** Of those that are copied again where they differ. */
+  readonly copiedAgain: { readonly tables: number; readonly bytes: number };
   readonly jobs: number;
   /** Sessions of others on the source. */
   readonly sessions: number;
@@ -21,6 +23,8 @@ export type PredictedStep = { readonly step: string; readonly ms: number; readon
 const cautiousApplyBytesPerSecond = 10e6;
 /** Text hashed per second and connection, of ordinary rows (docs/measurements). */
 const checksumBytesPerSecond = 60e6;
+/** A table with indexes, over one connection (docs/measurements). */
+const copiedBytesPerSecond = 20e6;
 /** Two servers with few cores gain nothing from more connections than this. */
 const usefulJobs = 4;
 
@@ -55,6 +59,14 @@ export function predictPause(facts: PauseFacts, choices: CutoverChoices): Predic
     ms: 100 + trips(4) + ms(facts.lagBytes / rate),
     why: `${facts.lagBytes} bytes of WAL behind now`,
   });
+  if (choices.copyAgain && facts.copiedAgain.tables > 0) {
+    const { tables, bytes } = facts.copiedAgain;
+    steps.push({
+      step: 'copy-again',
+      ms: 100 + trips(10) + ms(bytes / copiedBytesPerSecond),
+      why: `${tables} tables of ${bytes} bytes are read on both sides, and copied where they differ`,
+    });
+  }
   const compared = facts.tableBytes / (checksumBytesPerSecond * Math.min(facts.jobs, usefulJobs));
   switch (choices.verify) {
     case 'full':

@@ -19,6 +19,7 @@ import { holdsLargeObjects } from '../postgres/large-object.js';
 import { fetchPosition } from '../postgres/position-row.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { fetchCheckFacts, type CheckFacts } from './checks.js';
+import { fetchUncarried } from './copy-again.js';
 import type { CutoverRequest } from './decisions.js';
 import { fetchDefiners } from './definers.js';
 import { fetchFreezeFacts } from './freeze.js';
@@ -101,6 +102,7 @@ export async function gatherFacts(
     configuration: (await fetchExtensions(session)).flatMap(({ configuration }) =>
       configuration.flatMap((one) => (one.kind === 'table' ? [relationLabel(one)] : [])),
     ),
+    uncarried: await fetchUncarried(session, stream, keeps),
     unreadableSequences: (await fetchUnreadableSequences(session, keptSequences(catalog))).map(relationLabel),
   });
 }

@@ -52,6 +52,7 @@ import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { emitMark } from '../postgres/logical-message.js';
 import { expectReady, isFollowed, judgeChecks, lagBytes, runKind } from './checks.js';
+import { copyAgain, fetchUncarried, type UncarriedTable } from './copy-again.js';
 import { resolveChoices, type CutoverChoices, type CutoverHooks, type GivenChoices } from './choices.js';
 import { decideCutover, expectSameFreeze, type CutoverRequest } from './decisions.js';
 import { endStragglers, fetchFreezeFacts, freeze } from './freeze.js';
@@ -139,6 +140,8 @@ class Cutover implements AsyncDisposable {
   readonly #spare = new SpareTarget();
   #ahead: SessionsAhead | undefined;
   #isFollowed: IsFollowed = () => true;
+  /** What is copied again in the pause, if that is asked for. */
+  #copiedAgain: readonly UncarriedTable[] = [];
   /** As performance.now() says; null where an earlier process has frozen the source. */
   #frozenAtMs: number | null = null;
   #sequences: readonly SequenceValue[] = [];
@@ -170,6 +173,7 @@ class Cutover implements AsyncDisposable {
     await using session = await openStreamSource(source, this.#stream, { log, signal });
     await this.#expectReady(session, (line) => log.info(line));
     if (choices.verify === 'touched') {
+      await this.#loadCopiedAgain(session);
       await this.#steps.do('prove', () => prove(this.#verifyOptions(signal)));
       // That may have taken hours.
       await this.#expectReady(session, () => {});
@@ -209,6 +213,7 @@ class Cutover implements AsyncDisposable {
       keeps: keptTables(this.#catalog),
       ahead: this.#ahead,
       parts: this.#stream.parts,
+      copiedAgain: this.#copiedAgain,
       log,
       signal,
     };
@@ -259,12 +264,14 @@ class Cutover implements AsyncDisposable {
     this.#pause.signal.addEventListener('abort', cancel, { once: true });
     try {
       this.#isFollowed = await fetchFollowed(session, this.#keeps());
+      await this.#loadCopiedAgain(session);
       if (from === 'running') {
         await this.#beforeFreeze();
         await this.#openAhead();
         this.#pause.begin(this.#choices.maxPauseMs);
         await this.#freeze(session);
         await this.#drain(session);
+        if (this.#choices.copyAgain) await this.#copyAgain(session);
         await this.#verify(session);
         await this.#steps.do('late-writes', () => this.#expectAll(session));
         failpoint('cutover.verified');
@@ -334,6 +341,22 @@ class Cutover implements AsyncDisposable {
       return '';
     });
     failpoint('cutover.drained');
+  }
+
+  async #loadCopiedAgain(session: Session): Promise<void> {
+    if (this.#choices.copyAgain)
+      this.#copiedAgain = await fetchUncarried(session, this.#stream, this.#keeps());
+  }
+
+  async #copyAgain(session: Session): Promise<void> {
+    const { source, target, jobs, log } = this.#options;
+    const [tables, { signal }] = [this.#copiedAgain, this.#pause];
+    await this.#steps.do('copy-again', () => {
+      this.#pause.waitingFor = 'tables are copied again whose changes the stream does not carry';
+      const expectNoLateWrites = () => this.#expectNoLateWrites(session);
+      return copyAgain({ source, target, tables, jobs, expectNoLateWrites, log, signal });
+    });
+    failpoint('cutover.copied-again');
   }
 
   async #verify(session: Session): Promise<void> {

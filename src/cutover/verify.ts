@@ -41,6 +41,8 @@ export type VerifyOptions = {
   readonly ahead?: SessionsAhead | undefined;
   /** Of which tables the stream carries a part. */
   readonly parts: readonly PublishedPart[];
+  /** Tables that are copied again in the pause: unlogged ones too are compared there, and none of them before it. */
+  readonly copiedAgain: readonly TableName[];
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -58,7 +60,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
     case 'none':
       return { detail: 'not asked for', difference: null };
     case 'touched': {
-      const comparison = await compareTouched({ ...options, loggedOnly: true });
+      const comparison = await compareTouched({ ...options, loggedOnly: loggedOnly(options) });
       const { untouched, rows, whole } = comparison.reused;
       const detail = `touched: ${untouched} tables not written since they were proven, ${rows} in the rows written since, ${whole} as a whole${leftOut(comparison, options.log)}`;
       return { detail, difference: await differenceOf(comparison, options) };
@@ -75,10 +77,16 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
 }
 
 function compareStill(
-  { source, target, jobs, keeps, parts, ahead, log, signal }: VerifyOptions,
+  options: VerifyOptions,
   how: Pick<CompareDataOptions, 'depth' | 'tables'>,
 ): Promise<DataComparison> {
-  return compareData({ source, target, jobs, keeps, parts, ahead, log, signal, loggedOnly: true, ...how });
+  const { source, target, jobs, keeps, parts, ahead, log, signal } = options;
+  const which = { keeps, parts, loggedOnly: loggedOnly(options), ...how };
+  return compareData({ source, target, jobs, ahead, log, signal, ...which });
+}
+
+function loggedOnly({ copiedAgain }: VerifyOptions): boolean {
+  return copiedAgain.length === 0;
 }
 
 /** The stream told nothing of unlogged tables: what was written to them since their copy is not on the target. */
@@ -179,9 +187,11 @@ async function fetchUnproven({
   keeps,
   parts,
   directory,
+  copiedAgain,
   log,
   signal,
 }: VerifyOptions): Promise<TableName[]> {
+  const later = new Set(copiedAgain.map(relationLabel));
   const catalog = openCatalog(directory);
   try {
     makeTouchTables(catalog);
@@ -192,8 +202,9 @@ async function fetchUnproven({
         const covered = record.state?.covered ?? zeroLsn;
         const unproven = plan.tables.filter(
           (table) =>
-            table.kind !== 'read' ||
-            judgeTouched(record, { ...table, files: filesOf(table) }, covered).kind === 'whole',
+            !later.has(relationLabel(table)) &&
+            (table.kind !== 'read' ||
+              judgeTouched(record, { ...table, files: filesOf(table) }, covered).kind === 'whole'),
         );
         return Promise.resolve(unproven.map(({ schema, name }) => ({ schema, name })));
       },

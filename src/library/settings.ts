@@ -122,6 +122,7 @@ export type CutoverSettings = SidesSettings & {
   readonly sequenceHeadroom?: number;
   /** Open a target that lacks what the source has, and that no clone completes. */
   readonly acceptMissing?: boolean;
+  readonly copyAgain?: boolean;
   /** Shell commands at the seams. */
   readonly beforeFreeze?: string;
   readonly after?: string;

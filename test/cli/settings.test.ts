@@ -104,6 +104,7 @@ describe('without any option', () => {
           maxLagBytes: null,
           sequenceHeadroom: null,
           acceptMissing: null,
+          copyAgain: null,
         },
         hooks: { beforeFreeze: null, after: null, onUndo: null, timeoutMs: 60_000 },
       },
@@ -553,6 +554,7 @@ describe('a cutover', () => {
         maxLagBytes: 1024 * 1024,
         sequenceHeadroom: null,
         acceptMissing: null,
+        copyAgain: null,
       },
       hooks: { beforeFreeze: null, after: 'true', onUndo: null, timeoutMs: 60_000 },
     });

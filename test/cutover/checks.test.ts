@@ -32,6 +32,7 @@ const ready: CheckFacts = {
   appliers: [],
   largeObjects: false,
   configuration: [],
+  uncarried: [],
   prepared: [],
   altered: null,
 };

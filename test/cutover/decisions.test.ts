@@ -165,6 +165,7 @@ describe('choices', () => {
     maxLagBytes: null,
     sequenceHeadroom: null,
     acceptMissing: null,
+    copyAgain: null,
   };
   test('what was given is stronger than what the cutover was begun with, and that than the defaults', () => {
     const record = { settings: { freeze: 'revoke', maxPauseMs: 5000, verify: 'nonsense' } };
@@ -252,6 +253,7 @@ describe('the expected pause', () => {
       maxLagBytes: null,
       sequenceHeadroom: null,
       acceptMissing: null,
+      copyAgain: null,
     },
     null,
   );

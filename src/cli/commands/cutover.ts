@@ -17,6 +17,7 @@ export const command: Command = {
     'max-lag',
     'sequence-headroom',
     'accept-missing',
+    'copy-again',
     'before-freeze',
     'after',
     'on-undo',

@@ -178,6 +178,7 @@ describe('a cutover under load', () => {
         maxLagBytes: null,
         sequenceHeadroom: null,
         acceptMissing: null,
+        copyAgain: null,
       },
       jobs: 1,
       log: silentLog,

@@ -16,7 +16,9 @@ export const cutoverPoints = failpoints.filter(
 export const openPoints: readonly Failpoint[] = ['cutover.open', 'cutover.after'];
 
 export async function killAt(migration: Migration, failpoint: Failpoint, ...more: string[]): Promise<void> {
-  await using dying = run(migration, ['cutover', ...anyLag, ...more], { WALFERRY_FAILPOINT: failpoint });
+  const asked = failpoint === 'cutover.copied-again' ? ['--copy-again'] : [];
+  const command = ['cutover', ...anyLag, ...asked, ...more];
+  await using dying = run(migration, command, { WALFERRY_FAILPOINT: failpoint });
   const exit = await dying.exit;
   expect(exit.signal, `${failpoint}: ${exit.stderr}`).toBe('SIGKILL');
 }
