@@ -140,8 +140,7 @@ class Cutover implements AsyncDisposable {
   readonly #spare = new SpareTarget();
   #ahead: SessionsAhead | undefined;
   #isFollowed: IsFollowed = () => true;
-  /** What is copied again in the pause, if that is asked for. */
-  #copiedAgain: readonly UncarriedTable[] = [];
+  #uncarried: readonly UncarriedTable[] = [];
   /** As performance.now() says; null where an earlier process has frozen the source. */
   #frozenAtMs: number | null = null;
   #sequences: readonly SequenceValue[] = [];
@@ -172,8 +171,8 @@ class Cutover implements AsyncDisposable {
     const choices = this.#choices;
     await using session = await openStreamSource(source, this.#stream, { log, signal });
     await this.#expectReady(session, (line) => log.info(line));
+    this.#uncarried = await fetchUncarried(session, this.#stream, this.#keeps());
     if (choices.verify === 'touched') {
-      await this.#loadCopiedAgain(session);
       await this.#steps.do('prove', () => prove(this.#verifyOptions(signal)));
       // That may have taken hours.
       await this.#expectReady(session, () => {});
@@ -213,7 +212,8 @@ class Cutover implements AsyncDisposable {
       keeps: keptTables(this.#catalog),
       ahead: this.#ahead,
       parts: this.#stream.parts,
-      copiedAgain: this.#copiedAgain,
+      uncarried: this.#uncarried,
+      copyAgain: this.#choices.copyAgain,
       log,
       signal,
     };
@@ -264,7 +264,7 @@ class Cutover implements AsyncDisposable {
     this.#pause.signal.addEventListener('abort', cancel, { once: true });
     try {
       this.#isFollowed = await fetchFollowed(session, this.#keeps());
-      await this.#loadCopiedAgain(session);
+      this.#uncarried = await fetchUncarried(session, this.#stream, this.#keeps());
       if (from === 'running') {
         await this.#beforeFreeze();
         await this.#openAhead();
@@ -343,14 +343,9 @@ class Cutover implements AsyncDisposable {
     failpoint('cutover.drained');
   }
 
-  async #loadCopiedAgain(session: Session): Promise<void> {
-    if (this.#choices.copyAgain)
-      this.#copiedAgain = await fetchUncarried(session, this.#stream, this.#keeps());
-  }
-
   async #copyAgain(session: Session): Promise<void> {
     const { source, target, jobs, log } = this.#options;
-    const [tables, { signal }] = [this.#copiedAgain, this.#pause];
+    const [tables, { signal }] = [this.#uncarried, this.#pause];
     await this.#steps.do('copy-again', () => {
       this.#pause.waitingFor = 'tables are copied again whose changes the stream does not carry';
       const expectNoLateWrites = () => this.#expectNoLateWrites(session);

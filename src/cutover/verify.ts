@@ -18,7 +18,8 @@ import type { CompareDataOptions } from '../compare/options.js';
 import { filesOf, forgetProofs } from '../compare/proofs.js';
 import type { SessionsAhead } from '../compare/sides.js';
 import { compareTouched, judgeTouched } from '../compare/touched.js';
-import { asFailure, type Failure } from '../failure.js';
+import { listLabels } from '../clone/requirements.js';
+import { asFailure, Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { zeroLsn } from '../model/lsn.js';
@@ -27,6 +28,7 @@ import { relationLabel } from '../model/relation.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { VerifyMode } from './choices.js';
+import type { UncarriedTable } from './copy-again.js';
 
 export type VerifyOptions = {
   readonly mode: VerifyMode;
@@ -41,8 +43,10 @@ export type VerifyOptions = {
   readonly ahead?: SessionsAhead | undefined;
   /** Of which tables the stream carries a part. */
   readonly parts: readonly PublishedPart[];
-  /** Tables that are copied again in the pause: unlogged ones too are compared there, and none of them before it. */
-  readonly copiedAgain: readonly TableName[];
+  /** Of which the stream does not carry every change. */
+  readonly uncarried: readonly UncarriedTable[];
+  /** They are copied again in the pause: unlogged ones too are compared there, and none of them before it. */
+  readonly copyAgain: boolean;
   readonly log: Log;
   readonly signal: AbortSignal;
 };
@@ -85,8 +89,8 @@ function compareStill(
   return compareData({ source, target, jobs, ahead, log, signal, ...which });
 }
 
-function loggedOnly({ copiedAgain }: VerifyOptions): boolean {
-  return copiedAgain.length === 0;
+function loggedOnly({ copyAgain }: VerifyOptions): boolean {
+  return !copyAgain;
 }
 
 /** The stream told nothing of unlogged tables: what was written to them since their copy is not on the target. */
@@ -111,7 +115,22 @@ async function differenceOf(comparison: DataComparison, options: VerifyOptions):
     if (table.rows === undefined) continue;
     for (const line of rowLines(table.rows)) options.log.error(`${relationLabel(table)}: ${line}`);
   }
-  return sidesDiffer({ ...comparison, tables }) ?? sidesDiffer(comparison);
+  const failure = sidesDiffer({ ...comparison, tables }) ?? sidesDiffer(comparison);
+  return failure === null ? null : withWayOn(failure, different, options);
+}
+
+/** What the stream could not bring is no reason to look for a fault. */
+function withWayOn(
+  failure: Failure,
+  different: readonly TableName[],
+  { uncarried, copyAgain }: VerifyOptions,
+): Failure {
+  const labels = new Set(uncarried.map(relationLabel));
+  const known = different.map(relationLabel).filter((label) => labels.has(label));
+  if (copyAgain || known.length === 0) return failure;
+  return new Failure(failure.code, failure.message, {
+    remedy: `No stream carries updates and deletes of tables without a replica identity (${listLabels(known)}): with --copy-again they are copied again in the pause.`,
+  });
 }
 
 /** The application waits while rows are searched: which tables differ is known already. */
@@ -187,11 +206,12 @@ async function fetchUnproven({
   keeps,
   parts,
   directory,
-  copiedAgain,
+  uncarried,
+  copyAgain,
   log,
   signal,
 }: VerifyOptions): Promise<TableName[]> {
-  const later = new Set(copiedAgain.map(relationLabel));
+  const later = new Set(copyAgain ? uncarried.map(relationLabel) : []);
   const catalog = openCatalog(directory);
   try {
     makeTouchTables(catalog);

@@ -108,3 +108,22 @@ test('what no stream carries is noted, by name', () => {
     ]),
   );
 });
+
+test('tables of which the stream does not carry every change are noted by what will become of them', () => {
+  const table = { schema: 'public', bytes: 0, columns: [] };
+  const uncarried: CheckFacts['uncarried'] = [
+    { ...table, name: 'log', why: 'no-identity' },
+    { ...table, name: 'cache', why: 'unlogged' },
+  ];
+  const noted = (choices: Partial<CutoverChoices>) =>
+    linesOf({ uncarried }, choices)
+      .filter(({ level, text }) => level === 'note' && /public\./.test(text))
+      .map(({ text }) => text);
+  expect(noted({})).toEqual([
+    expect.stringMatching(/comparison will find it .* --copy-again .*: public\.log$/),
+  ]);
+  expect(noted({ verify: 'none' })).toEqual([expect.stringMatching(/nobody would see/)]);
+  expect(noted({ copyAgain: true })).toEqual([
+    expect.stringMatching(/copied again .*: public\.log, public\.cache$/),
+  ]);
+});

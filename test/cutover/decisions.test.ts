@@ -241,6 +241,7 @@ describe('the expected pause', () => {
     appliedBytesPerSecond: null,
     tableBytes: 0,
     tables: 10,
+    copiedAgain: { tables: 1, bytes: 200e6 },
     jobs: 4,
     sessions: 3,
     roundTripMs: 0,
@@ -285,5 +286,11 @@ describe('the expected pause', () => {
     const total = (steps: typeof full) => steps.reduce((sum, { ms }) => sum + ms, 0);
     expect(total(full)).toBeGreaterThan(total(none) + 30_000);
     expect(none.some(({ step }) => step === 'verify')).toBe(false);
+  });
+
+  test('grows with what is copied again, where that is asked for', () => {
+    const again = predictPause(facts, { ...choices, copyAgain: true });
+    expect(again.find(({ step }) => step === 'copy-again')?.ms).toBeGreaterThan(10_000);
+    expect(predictPause(facts, choices).some(({ step }) => step === 'copy-again')).toBe(false);
   });
 });

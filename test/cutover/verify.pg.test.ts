@@ -35,6 +35,8 @@ test('a difference that was found is told, also when the search for its rows is 
     jobs: 1,
     keeps: null,
     parts: [],
+    uncarried: [],
+    copyAgain: false,
     log,
     signal: pause.signal,
   });

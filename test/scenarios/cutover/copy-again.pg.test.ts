@@ -49,6 +49,9 @@ test('without being asked the cutover is undone and says how; then they are copi
     /check: updates and deletes of tables without a replica identity are in no stream: .* --copy-again .*: public\.bare, public\.kind, public\.log$/m,
   );
   expect(first.exit.stderr).toMatch(/public\.log has /);
+  expect(first.exit.stderr).toMatch(
+    /replica identity \(public\.kind, public\.log\): with --copy-again they are copied again/,
+  );
 
   // A trial says what would be copied, and what of it.
   const dry = await runToEnd(migration, ['cutover', ...anyLag, '--dry-run', '--copy-again']);
