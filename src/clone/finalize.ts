@@ -93,7 +93,7 @@ export async function finalizeTarget(
   await step(restore('finalize'));
   await step(restore('privileges'));
   await step(restore('refresh'));
-  if (!work.skipVacuum) await step(async () => analyzeViews(await held.get()));
+  if (!work.skipVacuum) await step(async () => analyzeViews(await held.get(), work.log));
   await step(async () => setDatabaseProperties(await held.get(), file.properties, 'after'));
   await step(async () => resumeTimescale(await held.get(), file.extensions));
   const writable = async () => {

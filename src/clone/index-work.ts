@@ -12,7 +12,7 @@ import { failpoint } from '../failpoint.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { hasNoConnection } from '../postgres/too-many-connections.js';
-import { analyzeOnlyFrom } from './analyze.js';
+import { analyze, analyzeOnlyFrom } from './analyze.js';
 import { StatisticsCarrier } from './carry-statistics.js';
 import type { CopyPhase } from './copy-phase.js';
 import type { Failures } from './failures.js';
@@ -399,15 +399,14 @@ export class IndexWork {
     const task = `analyze ${table.qualified}`;
     const began = performance.now();
     this.#recorder.started(task);
-    const [analyze] = this.#isAboveForeign(table) ? [] : await this.#statistics.carry(session, [table]);
+    const [toAnalyze] = this.#isAboveForeign(table) ? [] : await this.#statistics.carry(session, [table]);
     const vacuum = this.#wantsVacuum(session, table);
-    if (vacuum || analyze !== undefined) {
-      const statement = analyze === undefined ? 'vacuum' : vacuum ? 'vacuum (analyze)' : 'analyze';
-      await session.query(
-        `${statement} ${alone(session)}${table.qualified}`,
-        [],
-        `could not analyze ${table.label}`,
-      );
+    if (vacuum || toAnalyze !== undefined) {
+      const statement = toAnalyze === undefined ? 'vacuum' : vacuum ? 'vacuum (analyze)' : 'analyze';
+      await analyze(session, `${statement} ${alone(session)}${table.qualified}`, {
+        label: table.label,
+        log: this.#phase.options.log,
+      });
     }
     this.#recorder.done(task, { durationMs: performance.now() - began, bytes: 0, rows: 0 });
   }

@@ -206,6 +206,29 @@ describe('statistics', () => {
     await second.clone({ skipVacuum: true });
     expect(await other.sql(analyzed)).toEqual([]);
   });
+
+  test('that fail for a row, as on the source, are told and end nothing', async () => {
+    await using source = await createDatabase('source');
+    await using target = await createDatabase('target');
+    await source.sql(`
+      create table ratios (a integer, b integer); create statistics ratio on (a / b) from ratios;
+      create table root (a integer, b integer) partition by list (a);
+      create table leaf partition of root default; create statistics share on (a / b) from root;
+      create table plain (a integer);
+      insert into ratios values (1, 1), (1, 0); insert into root values (1, 0); insert into plain values (1)`);
+    await expect(source.sql('analyze ratios')).rejects.toThrow('division by zero');
+    await using run = await cloneFor(source, target);
+
+    await run.clone();
+
+    expect(run.said.toSorted()).toEqual(
+      ['ratios', 'root'].map(
+        (name) => `warn public.${name} is not analyzed: division by zero (SQLSTATE 22012)`,
+      ),
+    );
+    expect(await target.sql(`select from pg_stats where tablename = 'plain'`)).toHaveLength(1);
+    await expectEqual(source, target);
+  });
 });
 
 describe('foreign tables below others', () => {
