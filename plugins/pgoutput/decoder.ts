@@ -417,7 +417,8 @@ export class PgoutputDecoder implements Decoder {
         reader.offset - 1,
       );
     }
-    if (relation.key.length === 0) {
+    // A table without columns has nothing in its key under FULL, and yet its rows are deleted.
+    if (relation.key.length === 0 && relation.identity !== 'full') {
       reader.refuse(`${relationLabel(relation)} has no replica identity`, reader.offset - 1);
     }
     const count = this.#count(relation);

@@ -72,7 +72,11 @@ function printChange(change: Change): string {
 /** Under FULL without equality operators at hand, all values of the row; of equal rows one is meant. */
 function printKey(change: Update | Delete): string {
   const { relation, key } = change;
-  if (relation.key.length === 0) return 'false /* no replica identity */';
+  if (relation.key.length === 0) {
+    if (relation.identity !== 'full') return 'false /* no replica identity */';
+    // A table without columns: each row is as good as any other.
+    return `ctid = (select ctid from only ${nameOf(relation)} limit 1)`;
+  }
   return relation.key
     .map((at, n) => {
       const name = quoteIdentifier(relation.columns[at]?.name ?? '');

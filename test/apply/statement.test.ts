@@ -167,6 +167,7 @@ test('a stream is printed as SQL', () => {
         update(t, ['1', 'v', 'x']),
         update(f, ['1', unchanged], ['1', null]),
         remove(f, 'a', null),
+        remove(relation('bare', '', 'full')),
         truncate([t, f], true),
       ],
       { xid: 7 },
@@ -181,6 +182,7 @@ update "public"."t" set "id" = '2', "w" = 'x' where "id" = '1';
 update "public"."t" set "id" = '1', "v" = 'v', "w" = 'x' where "id" = '1';
 update "s"."f" set "a" = '1' where "a" = '1' and "b" is null;
 delete from "s"."f" where "a" = 'a' and "b" is null;
+delete from "public"."bare" where ctid = (select ctid from only "public"."bare" limit 1);
 truncate only "public"."t", only "s"."f" restart identity;
 commit; -- {"xid":"7","commit_lsn":"0/122","end_lsn":"0/12C"}
 -- {"keepalive":"0/190"}

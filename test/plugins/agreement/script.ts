@@ -57,6 +57,7 @@ export const typesSchema = `
   create table "Odd ""schema"", [x]"."ta.ble: INSERT:" ("old-key:" int primary key, "a b" text, "]:" text, "q""uote" text, "back\\slash" text,
     "Ünï😀" text, "null" text, "new-tuple:" text);
   create table nothing ();
+  create table hollow (); alter table hollow replica identity full;
 `;
 
 export const typesScript: readonly string[] = [
@@ -107,6 +108,8 @@ export const typesScript: readonly string[] = [
   `update "Odd ""schema"", [x]"."ta.ble: INSERT:" set "old-key:" = 2`,
   `delete from "Odd ""schema"", [x]"."ta.ble: INSERT:"`,
   `insert into nothing default values`,
+  `insert into hollow default values; insert into hollow default values`,
+  `delete from hollow where ctid = '(0,1)'`,
 ];
 
 export const identitySchema = `
