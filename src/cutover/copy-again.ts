@@ -21,6 +21,7 @@ import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { joinCopy } from '../postgres/copy.js';
 import { fetchCopyTargets } from '../postgres/copy-target.js';
+import { cutOnAbort } from '../postgres/cut-session.js';
 import { notOfExtension, userSchema } from '../postgres/schema-scope.js';
 
 /** A table of which the target may not hold what the source holds, however far the stream is. */
@@ -89,6 +90,9 @@ export async function copyAgain(options: CopyAgainOptions): Promise<string> {
   const conninfo = await fetchRowTarget(options, tables);
   await using from = await openSource(source, 'cutover', { log, signal, bulk: true });
   await using to = await openTarget(conninfo, 'cutover', { log, signal });
+  // Somebody on the target may read a table for longer than the pause may last.
+  using _from = cutOnAbort(from, signal);
+  using _to = cutOnAbort(to, signal);
   // All that is read is of one moment, which is before the question for late writes.
   await from.query('begin isolation level repeatable read read only');
   await from.query('select 1');

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
-import { anyLag, cutover, followed } from './shop.js';
+import { anyLag, cutover, followed, holdUp } from './shop.js';
 
 // `kind` has a key that a foreign key points at, and none that identifies its rows in the stream.
 const schema = `
@@ -105,6 +105,22 @@ test('rows that are written behind the end position are neither lost nor doubled
   expect((await following.exit).code).toBe(0);
   expect(await twice(migration)).toEqual([]);
   expect(await target.sql('select what from log where at = 1')).toEqual([{ what: 'what 1' }]);
+});
+
+test('somebody who reads such a table on the target for too long: undone after --max-pause', async () => {
+  await using migration = await openMigration({ schema });
+  await using following = await followed(migration);
+  await migration.source.sqlAsOwner(changes);
+  await using reader = await holdUp(migration, 'log in access share mode');
+
+  const late = await cutover(migration, '--copy-again', '--max-pause', '3');
+  expect(late.exit.code).toBe(12);
+  expect(late.exit.stderr).toMatch(/--max-pause \(3 s\) is over, while tables are copied again/);
+  await reader.end();
+  const { exit } = await cutover(migration, '--copy-again');
+  expect(exit.code, exit.stderr).toBe(0);
+  expect((await following.exit).code).toBe(0);
+  await expectEqual(migration.source, migration.target);
 });
 
 test('beside a follow, into tables with their foreign keys', async () => {
