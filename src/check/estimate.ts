@@ -22,13 +22,16 @@ export type Estimate = {
   readonly bytesPerSecond: number | null;
 };
 
-const indexBytesQuery = `
-  select coalesce(sum(x.relpages::bigint), 0) * pg_catalog.current_setting('block_size')::bigint as bytes
+const indexesQuery = `
+  select x.oid, i.indrelid as table_oid,
+    x.relpages::bigint * pg_catalog.current_setting('block_size')::bigint as bytes
   from pg_catalog.pg_index i
   join pg_catalog.pg_class x on x.oid = i.indexrelid
   join pg_catalog.pg_class c on c.oid = i.indrelid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'r' and ${userSchema}`;
+
+const relationClass = 1259;
 
 /** Measures, in the transaction of the target's trial. `target`: null when nothing can be written there. */
 export async function fetchEstimate(
@@ -36,13 +39,17 @@ export async function fetchEstimate(
   target: Session | null,
   wish: RunWish,
 ): Promise<Estimate> {
-  const [row] = await view.session.query(indexBytesQuery);
+  const indexes = await view.session.query(indexesQuery);
   const filled = view.tables.filter((table) => table.kind === 'table' && table.withRows);
+  const ofFilled = new Set(filled.map(({ oid }) => oid));
+  const built = indexes.filter(
+    (row) => ofFilled.has(Number(row['table_oid'])) && view.keeps(relationClass, Number(row['oid'])),
+  );
   const largest = largestOf(filled);
   const sample = largestOf(filled.filter((table) => table.readable && !table.filtered));
   return {
     tableBytes: filled.reduce((sum, { bytes }) => sum + bytes, 0),
-    indexBytes: view.filter === null ? Number(row?.['bytes'] ?? 0) : 0,
+    indexBytes: built.reduce((sum, row) => sum + Number(row['bytes']), 0),
     tables: filled.length,
     largestTableBytes: largest?.bytes ?? 0,
     bytesPerSecond:

@@ -3,6 +3,7 @@ import { attemptStatement } from '../clone/problems.js';
 import { listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
 import type { CatalogObject, Dependency } from '../model/object-filter.js';
+import { relationLabel } from '../model/relation.js';
 import { quoteIdentifier, quoteLiteral } from '../model/sql.js';
 import { fetchDependencies } from '../postgres/filter-facts.js';
 import { userSchema } from '../postgres/schema.js';
@@ -104,34 +105,64 @@ const isMember = (catalog: string, alias: string) => `exists (
     select from pg_catalog.pg_depend d
     where d.classid = 'pg_catalog.${catalog}'::regclass and d.objid = ${alias}.oid and d.deptype = 'e')`;
 
-// What only a superuser can create, whatever the rights of a role. Arrays come with their types.
-const superuserObjectsQuery = `
-  select o.class, o.oid, o.note, i.type || ' ' || i.identity as identity from (
-    select 'pg_catalog.pg_proc'::regclass::oid as class, p.oid,
-      case when p.proleakproof then 'leakproof' else 'in language ' || l.lanname end as note
-    from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
-    where p.oid >= 16384 and (not l.lanpltrusted or p.proleakproof)
-      and p.prokind <> 'a' and not ${isMember('pg_proc', 'p')}
-      -- A range type brings its constructors.
+/** A table of an access method that is not there is made all the same. */
+const ofTables = 'whose tables get the default one';
+
+const ofUser = (catalog: string, alias: string) =>
+  `${alias}.oid >= 16384 and not ${isMember(catalog, alias)}`;
+
+const everyOne = (catalog: string, note = 'null', condition = 'true') => `
+    select 'pg_catalog.${catalog}'::regclass::oid as class, x.oid, ${note} as note
+    from pg_catalog.${catalog} x where ${ofUser(catalog, 'x')} and ${condition}
+      -- A range type brings its constructors, and the cast to its multirange.
       and not exists (select from pg_catalog.pg_depend i
-        where i.classid = 'pg_catalog.pg_proc'::regclass and i.objid = p.oid and i.deptype = 'i')
-    union all
-    select 'pg_catalog.pg_type'::regclass, t.oid, null from pg_catalog.pg_type t
-    where t.oid >= 16384 and t.typtype = 'b' and t.typcategory <> 'A' and not ${isMember('pg_type', 't')}
-    union all
-    select 'pg_catalog.pg_opclass'::regclass, o.oid, null from pg_catalog.pg_opclass o
-    where o.oid >= 16384 and not ${isMember('pg_opclass', 'o')}
-    union all
-    select 'pg_catalog.pg_am'::regclass, a.oid, null from pg_catalog.pg_am a
-    where a.oid >= 16384 and not ${isMember('pg_am', 'a')}) o,
+        where i.classid = 'pg_catalog.${catalog}'::regclass and i.objid = x.oid and i.deptype = 'i')`;
+
+const languageOf = '(select l.lanname from pg_catalog.pg_language l where l.oid = x.prolang)';
+const isOfUntrusted =
+  'exists (select from pg_catalog.pg_language l where l.oid = x.prolang and not l.lanpltrusted)';
+const keepsInternalState = `exists (select from pg_catalog.pg_aggregate a where a.aggfnoid = x.oid
+  and 'pg_catalog.internal'::regtype in (a.aggtranstype, a.aggmtranstype))`;
+
+// What only a superuser can create, whatever the rights of a role; a cast and a transform also who owns a type of it.
+// Arrays come with their types.
+const superuserObjectsQuery = `
+  select o.class, o.oid, o.note, i.type || ' ' || i.identity as identity from (${[
+    everyOne(
+      'pg_proc',
+      `case when x.proleakproof then 'leakproof' when x.prosupport <> 0 then 'with a support function'
+        else 'in language ' || ${languageOf} end`,
+      `x.prokind <> 'a' and (x.proleakproof or x.prosupport <> 0 or ${isOfUntrusted})`,
+    ),
+    everyOne('pg_proc', `'whose state is internal'`, `x.prokind = 'a' and ${keepsInternalState}`),
+    everyOne(
+      'pg_type',
+      'null',
+      `x.typcategory <> 'A' and (x.typtype = 'b' or x.typtype = 'p' and not x.typisdefined)`,
+    ),
+    everyOne('pg_opclass'),
+    everyOne('pg_opfamily'),
+    everyOne('pg_am', `case x.amtype when 't' then '${ofTables}' end`),
+    everyOne('pg_cast', 'null', `(x.castmethod = 'b' or x.castsource < 16384 and x.casttarget < 16384)`),
+    everyOne('pg_transform', 'null', 'x.trftype < 16384'),
+    everyOne('pg_language'),
+    everyOne('pg_ts_parser'),
+    everyOne('pg_ts_template'),
+    everyOne('pg_foreign_data_wrapper'),
+  ].join(' union all ')}) o,
     lateral pg_catalog.pg_identify_object(o.class, o.oid, 0) i
   order by 4`;
 
 // Without a table or an index a run ends; what else is refused is reported.
 const neededKindsQuery = `
-  select oid from pg_catalog.pg_class where oid = any ($1::oid[]) and relkind in ('r', 'p', 'i', 'I')`;
+  select c.oid, n.nspname as schema, t.relname as name from pg_catalog.pg_class c
+  left join pg_catalog.pg_index i on i.indexrelid = c.oid
+  join pg_catalog.pg_class t on t.oid = coalesce(i.indrelid, c.oid)
+  join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+  where c.oid = any ($1::oid[]) and c.relkind in ('r', 'p', 'i', 'I')`;
 
 const relationClass = 1259;
+const transformClass = 3576;
 
 /** Objects of the source that our role cannot make on the target, which lacks them, and whether a table needs them. */
 export async function checkSuperuserObjects(
@@ -150,6 +181,7 @@ export async function checkSuperuserObjects(
       classOid: Number(row['class']),
       oid: Number(row['oid']),
       label: [row['identity'], row['note']].filter((part) => part !== null).join(', '),
+      spared: row['note'] === ofTables || Number(row['class']) === transformClass,
     }))
     .filter(({ classOid, oid }) => view.keeps(classOid, oid));
   if (objects.length === 0) return [];
@@ -158,29 +190,41 @@ export async function checkSuperuserObjects(
     .flatMap(({ object, inside }) => [object, ...(inside === null ? [] : [inside])])
     .filter(({ classOid, oid }) => classOid === relationClass && view.keeps(classOid, oid));
   const list = `{${relations.map(({ oid }) => oid).join(',')}}`;
-  const tables = new Set(
-    (await view.session.query(neededKindsQuery, [list])).map((row) => Number(row['oid'])),
+  const tables = new Map(
+    (await view.session.query(neededKindsQuery, [list])).map((row) => [
+      Number(row['oid']),
+      relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
+    ]),
   );
   return judgeSuperuserObjects(objects, dependencies, tables);
 }
 
-type Labelled = CatalogObject & { readonly label: string };
+type Labelled = CatalogObject & {
+  readonly label: string;
+  /** What depends on it is made without it. */
+  readonly spared: boolean;
+};
 
-/** Pure. `tables`: OIDs of those tables and indexes among the dependent objects that are copied. */
+/** Pure. `tables`: those tables and indexes among the dependent objects that are copied, as the table's name. */
 export function judgeSuperuserObjects(
   objects: readonly Labelled[],
   dependencies: readonly Dependency[],
-  tables: ReadonlySet<number>,
+  tables: ReadonlyMap<number, string>,
 ): Finding[] {
   const id = 'objects.superuser';
   const title = 'superuser objects';
-  const needed = objects.filter((object) => reachesTable(object, dependencies, tables));
-  const others = objects.filter((object) => !needed.includes(object));
+  const needing = new Map(
+    objects.map((object) => [object, object.spared ? [] : tablesBehind(object, dependencies, tables)]),
+  );
+  const isNeeded = (object: Labelled) => (needing.get(object) ?? []).length > 0;
+  const needed = objects.filter(isNeeded);
+  const others = objects.filter((object) => !isNeeded(object));
   const findings: Finding[] = [];
   if (needed.length > 0) {
+    const named = [...new Set([...needing.values()].flat())].toSorted();
     const failure = new Failure(
       'target-rights',
-      `only a superuser can make ${listLabels(needed.map(({ label }) => label))}, which tables need`,
+      `only a superuser can make ${listLabels(needed.map(({ label }) => label))}, which tables need (${listLabels(named)})`,
       { remedy: 'Leave these tables out with --filters, or have a superuser make it on the target first.' },
     );
     findings.push(fail(id, title, failure));
@@ -198,24 +242,26 @@ export function judgeSuperuserObjects(
   return findings;
 }
 
-/** Whether a table comes to need the object, over any number of links. */
-function reachesTable(
+/** The tables that come to need the object, over any number of links. */
+function tablesBehind(
   from: CatalogObject,
   dependencies: readonly Dependency[],
-  tables: ReadonlySet<number>,
-): boolean {
+  tables: ReadonlyMap<number, string>,
+): string[] {
   const key = ({ classOid, oid }: CatalogObject) => `${classOid} ${oid}`;
+  const found: string[] = [];
   const pending = [from];
   const seen = new Set<string>();
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     if (seen.has(key(next))) continue;
     seen.add(key(next));
-    if (next.classOid === relationClass && tables.has(next.oid)) return true;
+    const table = next.classOid === relationClass ? tables.get(next.oid) : undefined;
+    if (table !== undefined) found.push(table);
     for (const { object, needs, inside } of dependencies) {
       if (key(needs) === key(next)) pending.push(object, ...(inside === null ? [] : [inside]));
     }
   }
-  return false;
+  return found;
 }
 
 // Owners, and who was granted something, of what is copied.

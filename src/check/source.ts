@@ -151,7 +151,7 @@ const exclusiveLocksQuery = `
   order by 1, 2`;
 
 // What a clone does not make, or only a superuser may.
-const leftOutQuery = `
+const leftOutQuery = (serverVersion: number) => `
   select 'subscription' as kind, s.subname as name from pg_catalog.pg_subscription s
   join pg_catalog.pg_database d on d.oid = s.subdbid and d.datname = pg_catalog.current_database()
   union all
@@ -160,6 +160,12 @@ const leftOutQuery = `
     where e.classid = 'pg_catalog.pg_event_trigger'::regclass and e.objid = t.oid and e.deptype = 'e')
   union all
   select 'publication', pubname from pg_catalog.pg_publication where puballtables
+  ${
+    serverVersion < 150_000
+      ? ''
+      : `union all select distinct 'schema publication', p.pubname
+    from pg_catalog.pg_publication p join pg_catalog.pg_publication_namespace s on s.pnpubid = p.oid`
+  }
   union all
   select 'invalid index', pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(x.relname)
   from pg_catalog.pg_index i
@@ -172,7 +178,13 @@ const leftOutQuery = `
   order by 1, 2`;
 
 export type LeftOut = {
-  readonly kind: 'subscription' | 'event trigger' | 'publication' | 'invalid index' | 'user mapping';
+  readonly kind:
+    | 'subscription'
+    | 'event trigger'
+    | 'publication'
+    | 'schema publication'
+    | 'invalid index'
+    | 'user mapping';
   readonly name: string;
 };
 
@@ -181,7 +193,7 @@ export async function checkSourceObjects(
   session: Session,
   targetSuperuser: boolean | null,
 ): Promise<Finding[]> {
-  const leftOut = (await session.query(leftOutQuery)) as unknown as LeftOut[];
+  const leftOut = (await session.query(leftOutQuery(session.serverVersion))) as unknown as LeftOut[];
   const locks = await session.query(exclusiveLocksQuery);
   const held = locks.map((row) => ({
     table: relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' }),
@@ -247,6 +259,7 @@ export function judgeLeftOut(all: readonly LeftOut[], targetSuperuser: boolean |
   const superusers = [
     ...of('event trigger').map((name) => `event trigger ${name}`),
     ...of('publication').map((name) => `publication ${name} (for all tables)`),
+    ...of('schema publication').map((name) => `the schemas of publication ${name}`),
   ];
   if (superusers.length > 0) {
     findings.push(

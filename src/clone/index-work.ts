@@ -9,6 +9,7 @@
 import { loadDoneTaskNames, type TaskRecorder } from '../catalog/tasks.js';
 import { asFailure } from '../failure.js';
 import { failpoint } from '../failpoint.js';
+import { quoteIdentifier, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import { hasNoConnection } from '../postgres/too-many-connections.js';
@@ -293,18 +294,21 @@ export class IndexWork {
   /** Neither pg_get_indexdef nor pg_get_constraintdef tells the tablespace. */
   async #inTablespace(
     session: Session,
-    index: Pick<IndexPlan, 'label' | 'tablespace'>,
+    index: Pick<IndexPlan, 'schema' | 'name' | 'label' | 'tablespace'>,
     build: () => Promise<void>,
   ): Promise<void> {
-    if (index.tablespace === null || this.#phase.options.noTablespaces) return build();
+    const { noTablespaces, directory } = this.#phase.options;
+    if (index.tablespace === null || noTablespaces) return build();
     const [row] = await session.query(
       'select exists (select from pg_catalog.pg_tablespace where spcname = $1) as there',
       [index.tablespace],
     );
     if (row?.['there'] !== 't') {
-      this.#phase.options.log.warn(
-        `index ${index.label} is built in the default tablespace: the target has no tablespace ${index.tablespace}`,
-      );
+      const object = `tablespace of INDEX ${index.label}`;
+      const message = `the target has no tablespace ${index.tablespace}: it is built in the default one`;
+      const name = quoteQualified(index.schema, index.name);
+      const sql = `ALTER INDEX ${name} SET TABLESPACE ${quoteIdentifier(index.tablespace)};`;
+      recordProblems(directory, [{ object, message, sql }]);
       return build();
     }
     await session.query(`select pg_catalog.set_config('default_tablespace', $1, false)`, [index.tablespace]);

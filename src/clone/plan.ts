@@ -64,7 +64,7 @@ export type FinishingStep = {
   /** One statement that adds the constraint and builds its index, where that is among those that are built; or null. */
   readonly withIndex: { readonly task: string; readonly sql: string } | null;
   /** The index that comes with the constraint, and is not among those that are built; null where there is none. */
-  readonly builds: Pick<IndexPlan, 'label' | 'tablespace'> | null;
+  readonly builds: Pick<IndexPlan, 'schema' | 'name' | 'label' | 'tablespace'> | null;
   /** Whose refusal is told, and does not end the run; null where it must succeed. */
   readonly mayFail: { readonly object: string } | null;
 };
@@ -204,7 +204,7 @@ function finishingSteps(index: IndexFacts, table: string): FinishingStep[] {
       constraint: { name: constraintName, definition },
       sql: byItself ? whole : addUsingIndex(index, index.constraint, table),
       withIndex: byItself || definition === null ? null : { task: indexTask(index), sql: whole },
-      builds: byItself ? { label: relationLabel(index), tablespace: index.tablespace } : null,
+      builds: byItself ? placedIndex(index) : null,
       mayFail: null,
     });
   }
@@ -239,6 +239,11 @@ function addUsingIndex(index: IndexFacts, constraint: IndexConstraint, table: st
   const deferred = constraint.deferred ? ' initially deferred' : '';
   const using = `using index ${quoteIdentifier(index.name)}`;
   return `${addConstraint(constraint, table)} ${type} ${using}${deferrable}${deferred}`;
+}
+
+function placedIndex(index: IndexFacts): NonNullable<FinishingStep['builds']> {
+  const { schema, name, tablespace } = index;
+  return { schema, name, label: relationLabel(index), tablespace };
 }
 
 /** pg_get_constraintdef tells the storage parameters of an exclusion constraint, and not those of a key. */

@@ -4,6 +4,7 @@
 import { entryLabel } from '../postgres/dump.js';
 import type { DumpEntry, RestoreError } from '../postgres/dump.js';
 import type { Problem } from './options.js';
+import { isRefusedSetting } from './restore-placements.js';
 
 // What an ordinary role is refused on hosted servers, and what other objects can do without. An extension that
 // could not be created is among them: whatever needs it fails for itself, and that ends the run.
@@ -60,11 +61,10 @@ const foreignKinds = new Set(['CHECK CONSTRAINT', 'DEFAULT', 'SEQUENCE OWNED BY'
 
 // The server's words for it; in another language than English they are not known, and the run ends.
 const noRight =
-  /permission denied|must be (?:superuser|owner|member|able to)|must have|only superuser|not trusted|affected by row-level security/i;
+  /permission denied|must be (?:superuser|owner|member|able to)|must have|only superuser|not trusted|affected by row-level security|transition data type cannot be internal/i;
 
 const ownerCommand = /^alter\s[\s\S]*\sowner\s+to\s[^;]*;?\s*$/i;
 const dropCommand = /^drop\s/i;
-const setting = /^could not set default_(tablespace|table_access_method)/;
 
 export type JudgedErrors = { readonly problems: Problem[]; readonly fatal: Problem[] };
 
@@ -97,7 +97,7 @@ export function judgeRestoreErrors(
 function isReportedOnly(error: RestoreError, entry: DumpEntry | undefined): boolean {
   if (entry === undefined) return false;
   if (reportedKinds.has(entry.kind)) return true;
-  if (setting.test(error.message)) return true;
+  if (isRefusedSetting(error)) return true;
   if (error.command === null) return false;
   // --clean only: when the DROP mattered, the CREATE after it fails too, and counts.
   return ownerCommand.test(error.command) || dropCommand.test(error.command);

@@ -13,6 +13,7 @@ import { loadProblems, recordProblems } from './problems.js';
 import { attempt, restoreInBatches } from './restore-batches.js';
 import { judgeRestoreErrors } from './restore-errors.js';
 import { madeByTheRun, ownerStatements, setOwners } from './restore-owners.js';
+import { isRefusedSetting, madeElsewhere, placedEntries, readPlacements } from './restore-placements.js';
 import { isPresent, placeEntries, entriesOfStage, withShellTypes } from './restore-plan.js';
 import type { RestoreStage, TargetObjects } from './restore-plan.js';
 import { planWaves } from './restore-waves.js';
@@ -60,11 +61,13 @@ export async function restoreStage(given: StageRestore): Promise<Problem[]> {
       errors.push(...result.value);
     }
   }
-  const { problems, fatal } = judgeRestoreErrors(
-    errors,
+  const elsewhere = await findElsewhere(restore, wanted, errors);
+  const { problems: refused, fatal } = judgeRestoreErrors(
+    elsewhere === null ? errors : errors.filter((error) => !isRefusedSetting(error)),
     new Map(file.entries.map((one) => [one.dumpId, one])),
     new Set([...loadProblems(work.directory).map(({ object }) => object), ...leftOutExtensions(file)]),
   );
+  const problems = [...refused, ...(elsewhere ?? [])];
   recordProblems(work.directory, problems);
   // Where the run ends for what a table needs, the reason may be among what was only refused.
   const level = fatal.length > 0 ? 'warn' : 'notice';
@@ -85,6 +88,22 @@ export async function restoreStage(given: StageRestore): Promise<Problem[]> {
     );
   }
   return problems;
+}
+
+/** What pg_restore made in another tablespace than it should have, or with another access method; null: as it tells. */
+async function findElsewhere(
+  restore: StageRestore,
+  wanted: readonly DumpEntry[],
+  errors: readonly RestoreError[],
+): Promise<Problem[] | null> {
+  if (!errors.some(isRefusedSetting)) return [];
+  const { file, stage, targetVersion } = restore;
+  const entries = placedEntries(wanted);
+  const script = await scriptEntries(restoreOptions(restore, entries, `${stage}-placed`));
+  const placements = script === null ? null : readPlacements(script, entries);
+  if (placements === null) return null;
+  const identities = new Map(file.identities);
+  return madeElsewhere(errors, { entries, placements, identities, schema: file.schema, targetVersion });
 }
 
 // The servers that have the setting, and the programs that switch it off, as they do with all the other ones.

@@ -11,8 +11,8 @@ export function rareFacts(scope: ObjectScope): Facts[] {
       type: `case o.amtype when 't' then 'table' else 'index' end`,
     }),
     {
-      ...rare('operator', 'pg_operator', 'oprnamespace', {
-        function: nameOrNull('o.oprcode::text', 'o.oprcode'),
+      ...operators({
+        function: 'o.oprcode::text',
         commutator: nameOrNull('o.oprcom::pg_catalog.regoperator::text', 'o.oprcom'),
         negator: nameOrNull('o.oprnegate::pg_catalog.regoperator::text', 'o.oprnegate'),
         restrict: nameOrNull('o.oprrest::text', 'o.oprrest'),
@@ -140,6 +140,12 @@ const identified = (catalog: string, text: string, oid = 'o.oid') => `(select ${
 
 /** The name of what a column points at by its oid; null where it points at nothing. */
 const nameOrNull = (name: string, oid: string) => `case when ${oid}::pg_catalog.oid <> 0 then ${name} end`;
+
+/** A name without a function is none yet: another operator named it as its counterpart, and no dump makes it. */
+function operators(properties: Facts['properties']): Facts {
+  const facts = rare('operator', 'pg_operator', 'oprnamespace', properties);
+  return { ...facts, from: `${facts.from} and o.oprcode <> 0` };
+}
 
 function rare(
   kind: ObjectKind,

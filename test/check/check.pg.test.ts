@@ -164,6 +164,62 @@ test('several things that fail are told by a clone at once, and nothing was made
   expect(await catalogs(source, target)).toEqual(before);
 });
 
+test('what only a superuser can make, and no row needs, is named, and a clone goes on without it', async () => {
+  await using migration = await openMigration({ schema });
+  const { source, target } = migration;
+  await source.sql(`
+    create access method other type table handler heap_tableam_handler;
+    create table in_other (id int primary key) using other; grant select on in_other to public;
+    create aggregate inner_total (bigint) (sfunc = int8_avg_accum, stype = internal, finalfunc = numeric_poly_sum);
+    create domain stock.code as text; create cast (text as stock.state) with inout as assignment;
+    create cast (bytea as json) without function; create operator family stock.ours using btree;
+    create transform for int language sql (from sql with function prsd_lextype(internal));
+    create type stock.shell; create foreign data wrapper far;
+    create text search parser words (start = prsd_start, gettoken = prsd_nexttoken, end = prsd_end, lextypes = prsd_lextype);
+    create publication of_stock for tables in schema stock`);
+
+  const { report } = await checkJson(migration, ['--no-owner', '--no-acl']);
+
+  expect(of(report, 'fail')).toEqual([]);
+  const named = report.findings.filter(({ id }) => /superuser/.test(id)).map(({ reason }) => reason);
+  for (const object of [
+    'access method other, whose tables get the default one',
+    'aggregate public.inner_total(bigint), whose state is internal',
+    'cast (pg_catalog.bytea AS pg_catalog.json)',
+    'foreign-data wrapper far',
+    'operator family stock.ours USING btree',
+    'text search parser public.words',
+    'transform for integer on language sql',
+    'type stock.shell',
+    'the schemas of publication of_stock',
+  ])
+    expect(named.join(' ')).toContain(object);
+  expect(named.join(' ')).not.toContain('AS stock.state');
+  const { code, stderr } = await runToEnd(migration, ['clone', '--no-owner', '--no-acl']);
+  expect(code, stderr).toBe(0);
+  // The access method is told once more, of its table.
+  expect(stderr).toContain('10 things were refused');
+  expect(await target.sql('select count(*) as n from in_other')).toEqual([{ n: '0' }]);
+});
+
+test('the time of the copy knows of the indexes that a filter keeps', async () => {
+  await using migration = await openMigration({ schema });
+  await migration.source.sql('vacuum analyze');
+  const filters = path.join(migration.directory, 'filter.ini');
+  const sizeOf = async (text: string) => {
+    writeFileSync(filters, text);
+    const { report } = await checkJson(migration, ['--no-owner', '--no-acl', '--filters', filters]);
+    return /, (.*) of indexes/.exec(
+      report.findings.find(({ id }) => id === 'room.estimate')?.reason ?? '',
+    )?.[1];
+  };
+  const some = await sizeOf('[exclude-table]\npublic.log\n');
+  expect(some).toMatch(/[1-9]/);
+  const fewer = await sizeOf('[exclude-index]\nstock.item_body_idx\n');
+  expect(fewer).not.toBe(some);
+  expect(await sizeOf('[exclude-table]\nstock.item\n')).not.toBe(some);
+});
+
 describe('a side that cannot be reached', () => {
   const nowhere = 'postgres://u@127.0.0.1:1/d';
 

@@ -444,7 +444,8 @@ test('long lists are cut', () => {
 
 describe('objects that only a superuser makes', () => {
   const one = (classOid: number, oid: number) => ({ classOid, oid });
-  const absolute = { ...one(1255, 1), label: 'function absolute' };
+  const absolute = { ...one(1255, 1), label: 'function absolute', spared: false };
+  const tables = new Map([[40, 'public.measured']]);
   const link = (object: ReturnType<typeof one>, needs: ReturnType<typeof one>, inside = null) => ({
     ...{ object, needs, part: false, inside },
   });
@@ -456,14 +457,18 @@ describe('objects that only a superuser makes', () => {
       link(one(1255, 20), one(1259, 10)),
       { ...link(one(2604, 30), one(1255, 20)), inside: one(1259, 40) },
     ];
-    const found = judgeSuperuserObjects([absolute], links, new Set([40]));
+    const found = judgeSuperuserObjects([absolute], links, tables);
     expect(found.map(({ verdict }) => verdict)).toEqual(['fail']);
+    expect(found[0]?.reason).toMatch(/which tables need \(public\.measured\)$/);
+    // Such as an access method: the table gets another one.
+    const spared = judgeSuperuserObjects([{ ...absolute, spared: true }], links, tables);
+    expect(spared.map(({ verdict }) => verdict)).toEqual(['warn']);
   });
 
   test('warn where only other objects do, and in a circle', () => {
     const links = [link(one(1259, 10), absolute), link(absolute, one(1259, 10))];
-    const found = judgeSuperuserObjects([absolute], links, new Set([40]));
+    const found = judgeSuperuserObjects([absolute], links, tables);
     expect(found.map(({ verdict }) => verdict)).toEqual(['warn']);
-    expect(judgeSuperuserObjects([], [], new Set())).toEqual([]);
+    expect(judgeSuperuserObjects([], [], new Map())).toEqual([]);
   });
 });

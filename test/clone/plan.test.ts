@@ -152,7 +152,7 @@ describe('the plan of the tables', () => {
         constraint: { name: 'k9', definition: 'DEF 9' },
         sql: 'alter table only "public"."t1" add constraint "k9" DEF 9',
         withIndex: null,
-        builds: { label: 'public.i7', tablespace: null },
+        builds: { schema: 'public', name: 'i7', label: 'public.i7', tablespace: null },
         mayFail: null,
       },
     ]);

@@ -282,6 +282,21 @@ test('equal schemas are equal, and every change is told as what it is', async ()
   expect(Object.fromEntries(found)).toEqual(expected);
 });
 
+test('an operator that is only named as the counterpart of another, and that no dump makes, is none', async () => {
+  await using source = await createDatabase('source');
+  await using target = await createDatabase('target');
+  const real = 'create operator === (function = int4eq, leftarg = int, rightarg = int';
+  await source.sql(
+    `${real}, negator = !==); create operator <=> (function = int4ne, leftarg = int, rightarg = int)`,
+  );
+  // What the negator was named for is gone.
+  await source.sql('drop operator === (int, int)');
+  await target.sql(`create operator <=> (function = int4ne, leftarg = int, rightarg = int, negator = !==)`);
+  await target.sql('drop operator !== (int, int)');
+  expect(await source.sql(`select oprname from pg_operator where oprcode = 0`)).toEqual([{ oprname: '!==' }]);
+  expect(await sentences(source, target)).toEqual([]);
+});
+
 test('owners, privileges, comments and sequence values are compared as asked', async () => {
   await using source = await createDatabase('source');
   await using target = await createDatabase('target');
