@@ -99,7 +99,8 @@ export type SessionNeeds = { readonly asked: number; readonly least: number; rea
  * stream the holder and the receiver are walsenders; beside them the source is watched all the time, and looked at now
  * and then (`walferry watch`, `walferry look`), without which the stream goes on. On the target: the other halves, one
  * for each index worker, and the run's own; with a stream, the applier's and the receiver of its position. Fewer table
- * workers are enough: who gets no connection hands on its work.
+ * workers are enough: who gets no connection hands on its work. Whether locks are waited for is looked at where there is
+ * room for that.
  */
 export function sessionNeeds(
   side: 'source' | 'target',

@@ -62,7 +62,7 @@ function catchUpLines({ state, stream }: RunStatus): string[] {
     case 'shrinking':
       return [`level in ${formatAbout(stream.catchUp.secondsLeft)}`];
     case 'growing':
-      return ['does not converge: the source writes faster than changes are applied'];
+      return ['does not converge: changes arrive faster than they are applied'];
     case 'level':
     case 'unknown':
       break;

@@ -125,7 +125,7 @@ export type CloneRunResult = {
 
 /** Runs to the end: with --follow, until the end position is reached and the target is complete. */
 export async function runClone(given: CloneRunOptions): Promise<CloneRunResult | null> {
-  const { directory, log, follow, control, report } = given;
+  const { directory, log, follow, control } = given;
   const plan = control === null ? null : await (await import('../control/server.js')).planControl(control);
   const locks = takeLocks(directory, follow === null ? ['clone'] : ['clone', 'receive', 'apply']);
   try {
@@ -152,7 +152,7 @@ export async function runClone(given: CloneRunOptions): Promise<CloneRunResult |
       // Without a stream there is nothing to be set: whoever listens only shows.
       const early = follow === null || plan?.fromStart === true ? plan : null;
       await using _control = await openControl(early, options);
-      const reporter = new RunReporter({ directory, role: 'clone', report, log });
+      const reporter = new RunReporter({ ...options, role: 'clone' });
       const run = new CloneRun({ ...options, filters }, catalog, reporter, decision === 'go-on');
       const late = early === null ? plan : null;
       return await reporter.during(async () => {

@@ -16,6 +16,8 @@ import type { CloneProgress } from '../clone/options.js';
 import { asFailure, isStop } from '../failure.js';
 import type { Log, LogTail } from '../log.js';
 import type { RunPhase } from '../model/run-phase.js';
+import type { Conninfo } from '../postgres/connection-string.js';
+import { LockWatch } from './lock-watch.js';
 
 /** What the program knows of the call, and the run does not. */
 export type ReportChoices = {
@@ -29,6 +31,9 @@ export type RunReporterOptions = {
   readonly role: RunRole;
   /** Null where nobody keeps the log, as for users of the library. */
   readonly report: ReportChoices | null;
+  /** Where somebody else's locks are looked for while the run goes on; null where it has nothing to do. */
+  readonly source: Conninfo | null;
+  readonly target: Conninfo | null;
   readonly log: Log;
 };
 
@@ -70,6 +75,7 @@ export class RunReporter {
 
   /** Runs `work` in this reporter's sight: how it ended is the last thing that is told. */
   async during<Result>(work: () => Promise<Result>): Promise<Result> {
+    await using _locks = new LockWatch(this.#options);
     try {
       const result = await work();
       this.#end({ kind: 'done' });

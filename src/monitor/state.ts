@@ -176,7 +176,7 @@ export function warningsOf(facts: WarningFacts): string[] {
     );
   }
   if (state === 'catching-up' && catchUp.kind === 'growing') {
-    warnings.push('The target does not catch up: the source writes faster than changes are applied.');
+    warnings.push('The target does not catch up: changes arrive faster than they are applied.');
   }
   if (facts.cutoverAbandoned) warnings.push(abandonedCutover);
   else if (facts.cutover === 'running' || facts.cutover === 'finalizing') {
