@@ -3,6 +3,7 @@
  * must be known before the first change is received.
  */
 import { deleteFilter, loadFilter, saveFilter } from '../catalog/filter-record.js';
+import { loadColumns } from '../catalog/columns.js';
 import { openCatalog, closeCatalog, type Catalog } from '../catalog/database.js';
 import { loadSetup } from '../catalog/setup.js';
 import { resolveOnSource } from '../clone/filtered-schema.js';
@@ -11,6 +12,7 @@ import type { ObjectFilter } from '../filter/decide.js';
 import type { FilterFile } from '../filter/parse.js';
 import { filteredPlugin, filterText, keepsOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
+import type { ColumnsOfTables } from '../model/column-change.js';
 import type { Plugin } from '../model/plugin.js';
 import type { Session } from '../postgres/connect.js';
 
@@ -96,6 +98,16 @@ export function keptTables(directory: string): Keeps {
   try {
     const scope = loadFilter(catalog)?.scope ?? null;
     return scope === null ? () => true : keepsOf(scope);
+  } finally {
+    closeCatalog(catalog);
+  }
+}
+
+/** The columns of the source's tables when the stream of this directory began; null where that is not known. */
+export function columnsThen(directory: string): ColumnsOfTables | null {
+  const catalog = openCatalog(directory, 'status');
+  try {
+    return loadColumns(catalog);
   } finally {
     closeCatalog(catalog);
   }

@@ -13,7 +13,7 @@ import type { Log } from '../log.js';
 import { formatLsn, laterLsn, type Lsn } from '../model/lsn.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { expectUnaltered } from './altered-publications.js';
-import { keptTables, leavesOut } from './filter-scope.js';
+import { columnsThen, keptTables, leavesOut } from './filter-scope.js';
 import { NewTables } from './new-tables.js';
 import { decideAtEnd, endposReached, type SentinelWatch } from './sentinel-watch.js';
 
@@ -45,6 +45,7 @@ export class PublicationWatch {
       stream,
       leavesOut: stream.ownPublications.length === 0 || leavesOut(directory),
       keeps: keptTables(directory),
+      columns: columnsThen(directory),
       onAltered: (failure) => this.#altered.abort(failure),
       log,
     });
@@ -87,6 +88,7 @@ export class PublicationWatch {
         `everything up to the end position ${formatLsn(endpos)} is received, but it could not be looked whether the publications still carried it: ${failure.message}`,
       );
     }
+    await this.#newTables.sayAtEnd(signal);
     this.#carried = laterLsn(this.#carried, endpos);
     sentinel.wake();
   }

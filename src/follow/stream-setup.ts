@@ -11,6 +11,7 @@
  * Killed between 1 and 4, the slot belongs to nobody: nothing was copied from it, and it is made again. Killed between
  * 4 and 5, the position row is made when the stream is set up the next time.
  */
+import { saveColumns } from '../catalog/columns.js';
 import type { Catalog } from '../catalog/database.js';
 import { loadSentinel, setupSentinel } from '../catalog/sentinel.js';
 import { endPhase, phaseDone, reopenPhases, startPhase } from '../catalog/setup.js';
@@ -26,8 +27,10 @@ import { failpoint } from '../failpoint.js';
 import { Failure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
 import type { Log } from '../log.js';
+import type { ColumnsOfTables } from '../model/column-change.js';
 import { zeroLsn, type Lsn } from '../model/lsn.js';
 import { defaultPlugin, type PluginName } from '../model/plugin.js';
+import { fetchColumns } from '../postgres/column-lists.js';
 import { connect, type Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { createPosition, deletePosition, fetchPosition } from '../postgres/position-row.js';
@@ -42,6 +45,7 @@ import {
   fetchTimeline,
   type CreatedSlot,
 } from '../postgres/slot.js';
+import { importSnapshot } from '../postgres/snapshot.js';
 import { expectFollowable, expectNoSlot } from '../postgres/stream-requirements.js';
 import { fetchSystemIdentifier } from '../postgres/system-identifier.js';
 import { ensureTargetSchema } from '../postgres/target-schema.js';
@@ -213,6 +217,7 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
   });
   failpoint('follow.slot-made');
   try {
+    const columns = await fetchColumnsThen(created, options);
     const stream: StreamRecord = {
       slot: choices.slot,
       plugin,
@@ -230,6 +235,7 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     };
     catalog.database.transaction(() => {
       saveStream(catalog, stream);
+      saveColumns(catalog, columns);
       // Of a stream that was taken down to be set up anew there is an end position, and no beginning.
       const sentinel = loadSentinel(catalog);
       if (sentinel === null || sentinel.startpos === zeroLsn) {
@@ -241,6 +247,21 @@ async function makeStream(options: StreamSetupOptions): Promise<StreamSetup> {
     await created.close();
     throw error;
   }
+}
+
+/** The columns of the tables as the copy sees them. */
+async function fetchColumnsThen(
+  { snapshot }: CreatedSlot,
+  { source, log, signal }: StreamSetupOptions,
+): Promise<ColumnsOfTables> {
+  await using session = await connect(source, {
+    side: 'source',
+    applicationName: 'walferry setup',
+    log,
+    signal,
+  });
+  await importSnapshot(session, snapshot);
+  return await fetchColumns(session);
 }
 
 /** What is about to be made, and where: step 1. */

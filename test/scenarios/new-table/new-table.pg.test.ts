@@ -53,3 +53,35 @@ test('a table that was taken out of the publication of the stream is told as tha
   ]);
   expect(stderr).not.toContain('left_out');
 });
+
+test('what was changed in tables while nobody looked, and made right before the end, is said at the end', async () => {
+  await using migration = await openMigration({
+    schema:
+      'create table item (id int primary key, price numeric(10,2)); create table other (id int primary key)',
+    onBoth: true,
+  });
+  const { source, target } = migration;
+  await setupStream(migration);
+  await source.sqlAsOwner(
+    `alter table item alter price type numeric(20,6); insert into item values (1, 1.234567)`,
+  );
+  const changed = 'public.item (price numeric(10,2) is now price numeric(20,6));';
+  const made = 'made after the stream began: public.later;';
+  {
+    await using following = run(migration, follow(migration, '--resume'));
+    await following.waitForOutput(/columns were changed on the source.*: public\.item/);
+    await source.sqlAsOwner('create table later (id int)');
+    following.kill('SIGTERM');
+    await following.exit;
+  }
+  await setEndpos(migration);
+  await using following = run(migration, follow(migration, '--resume'));
+  const { code, stderr } = await following.exit;
+  expect(code, stderr).toBe(0);
+  // What the warning is about: nothing failed.
+  expect(await target.sql('select price from item')).toEqual([{ price: '1.23' }]);
+  const end = stderr.slice(stderr.indexOf('received everything up to the end position'));
+  expect(end).toContain(changed);
+  expect(end).toContain(made);
+  expect(end).not.toContain('public.other');
+});
