@@ -75,6 +75,14 @@ export function culpritFailure(
       cause: error,
     });
   }
+  if (run.kind === 'insert' && run.plan.match.kind === 'none' && isConflict(error)) {
+    return new Failure('target-statement', `target: ${what} of ${where} failed: ${serverWords(error)}`, {
+      cause: error,
+      remedy:
+        'The table has no replica identity, so that its updates and deletes do not arrive: the row in the way may be another on the source, or gone. ' +
+        'Delete it on the target, then run the same command with --resume.',
+    });
+  }
   return serverFailure(error, 'target', `${what} of ${where} failed`);
 }
 

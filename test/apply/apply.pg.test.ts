@@ -656,6 +656,12 @@ describe('a change that cannot be applied', () => {
     const twice = await failure(applied(target, transaction(300, [insert(t, '1', 'b')])));
     expect(twice.message).toContain('insert of public.t of transaction 300');
     expect(twice.message).toContain('t_pkey');
+    expect(twice.remedy).not.toContain('replica identity');
+    // The same under no replica identity: the row may be gone on the source, and its delete has not come.
+    const unidentified = relation('t', 'id, v', 'nothing');
+    const gone = await failure(applied(target, transaction(300, [insert(unidentified, '1', 'b')])));
+    expect(gone.message).toContain('t_pkey');
+    expect(gone.remedy).toContain('has no replica identity');
     expect(await positionOf(target)).toBe(formatLsn(at(200)));
   });
 
