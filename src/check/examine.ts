@@ -41,6 +41,7 @@ import {
 import type { RunWish, SourceView } from './options.js';
 import { fetchServerFacts, type ServerFacts } from './server-facts.js';
 import {
+  checkColumnOrder,
   checkHalfDetached,
   checkIdentity,
   checkIdentityIndexes,
@@ -222,7 +223,7 @@ class Examination {
   async #sourceObjects(view: SourceView, facts: ServerFacts, target: Reached | null): Promise<void> {
     const { stream } = this.#wish;
     this.#add(...(await checkSourceRights(view, this.#wish)), ...(await checkIdentityIndexes(view)));
-    this.#add(...(await checkHalfDetached(view)));
+    this.#add(...(await checkHalfDetached(view)), ...(await checkColumnOrder(view)));
     if (stream !== null) this.#add(...(await checkStreamTables(view, stream, this.#wish.own.stream)));
     if (!this.#all) return;
     this.#add(...judgeSource(facts, view.tables, stream !== null));

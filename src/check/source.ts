@@ -1,4 +1,5 @@
 /** The source, whether it is followed or not: what can be read, what is going on there, what a clone leaves out. */
+import { expectRowTypesHold } from '../clone/column-order.js';
 import { expectNoneHalfDetached, expectReadable } from '../clone/requirements.js';
 import { expectReadableLargeObjects } from '../clone/large-objects.js';
 import { expectReadableSequences } from '../clone/sequences.js';
@@ -86,6 +87,17 @@ export async function checkHalfDetached({ session, tables }: SourceView): Promis
     return 'none is half detached';
   });
   return finding.verdict === 'fail' ? [finding] : [];
+}
+
+/** Told only where a table gets another order of columns, or must not. */
+export async function checkColumnOrder({ session, tables }: SourceView): Promise<Finding[]> {
+  const id = 'source.column-order';
+  const title = 'column order';
+  const finding = await asked(id, title, async () => {
+    const remark = await expectRowTypesHold(session, tables);
+    return remark === null ? 'as on the source' : warn(id, title, remark);
+  });
+  return finding.verdict === 'pass' ? [] : [finding];
 }
 
 /** A clone's own key; a stream's comes from its replication connection. Told only where it is kept from us. */

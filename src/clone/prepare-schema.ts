@@ -4,6 +4,7 @@
  */
 import { deleteFilter, saveFilter } from '../catalog/filter-record.js';
 import { Failure } from '../failure.js';
+import type { Log } from '../log.js';
 import { failpoint } from '../failpoint.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
@@ -30,6 +31,7 @@ import { fetchCitusTables } from './extension-hooks.js';
 import { expectExtensions, fetchExtensions, fetchExtensionSchemas } from './extensions.js';
 import { expectKeysHoldInParts } from './published-keys.js';
 import { expectReadableLargeObjects } from './large-objects.js';
+import { expectRowTypesHold } from './column-order.js';
 import type { CloneOptions } from './options.js';
 import { expectNoneHalfDetached, expectReadable } from './requirements.js';
 import { expectReadableSequences } from './sequences.js';
@@ -191,6 +193,7 @@ async function readTables(
     deleteFilter(catalog);
     expectReadable(whole.tables, options.source.user);
     await expectNoneHalfDetached(source, whole.tables);
+    await sayColumnOrder(source, whole.tables, log);
     await expectReadableSequences(source, () => true, options.source.user);
     await expectKeysHoldInParts(source, whole);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
@@ -199,9 +202,15 @@ async function readTables(
   const schema = filterSchema(whole, filter);
   expectReadable(schema.tables, options.source.user);
   await expectNoneHalfDetached(source, schema.tables);
+  await sayColumnOrder(source, schema.tables, log);
   await expectReadableSequences(source, keptSequencesOf(filter.scope()), options.source.user);
   await expectKeysHold(source, schema, filters, filter);
   await expectKeysHoldInParts(source, schema);
   saveFilter(catalog, { file: filters.file, rules: filters.rules, scope: filter.scope() });
   return { whole, filter, schema: await withSplits(source, schema, options.split) };
+}
+
+async function sayColumnOrder(source: Session, tables: SourceSchema['tables'], log: Log): Promise<void> {
+  const remark = await expectRowTypesHold(source, tables);
+  if (remark !== null) log.warn(remark);
 }

@@ -55,6 +55,16 @@ const onSource: readonly Case[] = [
     remedy: /grant select on public\.item to "walferry_owner";/,
   },
   {
+    name: 'a column of a row type whose columns a dump puts into another order',
+    id: 'source.column-order',
+    code: 'source-setup',
+    source: () => `create table parent (a int); create table child (own int) inherits (parent);
+      alter table parent add late int; create table holds (id int primary key, c child);
+      grant select on parent, child, holds to public`,
+    says: /c of public\.holds hold rows of public\.child/,
+    remedy: /--filters/,
+  },
+  {
     name: 'a table of a schema that our role may not use',
     id: 'source.tables',
     code: 'source-rights',
