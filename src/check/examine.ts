@@ -293,11 +293,11 @@ class Examination {
       ...(await checkExtensions(session, view, wish, { facts, trial })),
       ...(await checkCollations(session, view, wish, trial)),
       ...(await checkSuperuserObjects(session, view, facts)),
+      ...(await checkTablespaces(session, view, wish)),
     );
     if (!this.#all) return;
     const both = [session, view.session];
     await this.#look('objects.roles', both, () => checkRoles(session, view, wish));
-    await this.#look('objects.tablespaces', both, () => checkTablespaces(session, view, wish));
   }
 }
 

@@ -327,19 +327,35 @@ export async function checkRoles(target: Session, view: SourceView, wish: RunWis
 }
 
 const tablespacesQuery = `
-  select distinct t.spcname as name from pg_catalog.pg_class c
+  select c.oid, t.spcname as name from pg_catalog.pg_class c
   join pg_catalog.pg_tablespace t on t.oid = c.reltablespace
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where ${userSchema} and t.spcname not in ('pg_default', 'pg_global') order by 1`;
+  where ${userSchema} and t.spcname not in ('pg_default', 'pg_global') order by 2`;
 
-/** Tablespaces that the target lacks: what is in them goes to the default one. */
+// Of the database's own nobody asks for a right.
+const targetTablespacesQuery = `
+  select t.spcname as name, pg_catalog.has_tablespace_privilege(t.oid, 'create') or t.oid = d.dattablespace as usable
+  from pg_catalog.pg_tablespace t, pg_catalog.pg_database d where d.datname = pg_catalog.current_database()`;
+
+/** Tablespaces that the target lacks: what is in them goes to the default one. One that is kept from us ends the run. */
 export async function checkTablespaces(target: Session, view: SourceView, wish: RunWish): Promise<Finding[]> {
   if (wish.restore.noTablespaces) return [];
-  const used = (await view.session.query(tablespacesQuery)).map((row) => row['name'] ?? '');
+  const placed = (await view.session.query(tablespacesQuery)).filter((row) =>
+    view.keeps(relationClass, Number(row['oid'])),
+  );
+  const used = [...new Set(placed.map((row) => row['name'] ?? ''))];
   if (used.length === 0) return [];
-  const rows = await target.query('select spcname as name from pg_catalog.pg_tablespace');
-  const there = new Set(rows.map((row) => row['name'] ?? ''));
+  const rows = await target.query(targetTablespacesQuery);
+  const there = new Map(rows.map((row) => [row['name'] ?? '', row['usable'] === 't']));
   const missing = used.filter((name) => !there.has(name));
+  const kept = used.filter((name) => there.get(name) === false);
+  const [first] = kept;
+  if (first !== undefined) {
+    const failure = new Failure('target-rights', `our role may make nothing in ${some(kept)} on the target`, {
+      remedy: `grant create on tablespace ${quoteIdentifier(first)} to …; or use the default one, with --no-tablespaces`,
+    });
+    return [fail('objects.tablespaces', 'tablespaces', failure)];
+  }
   if (missing.length === 0)
     return [pass('objects.tablespaces', 'tablespaces', `the target has ${some(used)}`)];
   return [

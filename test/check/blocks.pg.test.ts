@@ -418,6 +418,39 @@ const ofObjects: readonly Case[] = [
   },
 ];
 
+test('a tablespace in which our role may make nothing ends a clone, until it may', async () => {
+  await using migration = await openMigration({ schema });
+  const { source, target } = migration;
+  const name = `${source.name}_space`;
+  for (const { sql } of [source, target]) {
+    await sql('set allow_in_place_tablespaces = on');
+    await sql(`create tablespace ${name} location ''`);
+  }
+  try {
+    await source.sql(
+      `create table placed (id int primary key) tablespace ${name}; grant select on placed to public`,
+    );
+    const failed = await failing(wishOf(migration));
+    expect(failed.map(({ id, code, reason }) => [id, code, reason])).toEqual([
+      ['objects.tablespaces', 'target-rights', `our role may make nothing in ${name} on the target`],
+    ]);
+    const options = ['--no-owner', '--no-acl'];
+    const refused = await runToEnd(migration, ['clone', ...options]);
+    expect(refused.stderr).toContain(failed[0]?.reason);
+    const ended = await runToEnd(migration, ['clone', '--skip-check', ...options]);
+    expect(ended.code, ended.stderr).toBe(7);
+    await target.sql(`grant create on tablespace ${name} to public; drop schema public cascade; create schema public;
+      grant all on schema public to public`);
+    const done = await runToEnd(migration, ['clone', '--restart', ...options]);
+    expect(done.code, done.stderr).toBe(0);
+  } finally {
+    for (const { sql } of [source, target]) {
+      await sql('drop table if exists placed');
+      await sql(`drop tablespace ${name}`);
+    }
+  }
+});
+
 test('a source that is the target too is refused whatever is skipped, and keeps its tables', async () => {
   await using migration = await openMigration({ schema });
   const { source } = migration;
