@@ -38,6 +38,10 @@ export class StreamMeter {
   #heardAtMs: number;
   #clockOffsetMs = 0;
   #commitAtMs: number;
+  /** When the last commit that arrived was made, by the source's clock. */
+  #lastMadeAtMs: number | null = null;
+  /** Whether the source itself told where it stands: what arrives says no more than how far it has sent. */
+  #asked = false;
   /** The end of the last transaction that changes something: an applier that is there has nothing left to do. */
   #lastChange: Lsn;
   /** Changes have arrived whose commit has not. */
@@ -66,6 +70,7 @@ export class StreamMeter {
   asked(lsn: Lsn, sourceNowMs: number): void {
     this.#clockOffsetMs = sourceNowMs - Date.now();
     this.#source = laterLsn(this.#source, lsn);
+    this.#asked = true;
     this.#hear();
   }
 
@@ -125,6 +130,7 @@ export class StreamMeter {
     if (commit?.kind === 'commit') {
       clock.note({ lsn: commit.endLsn, atMs: toMs(commit.commitTime) });
       this.#commitAtMs = Date.now();
+      this.#lastMadeAtMs = Math.max(this.#lastMadeAtMs ?? 0, toMs(commit.commitTime));
       // The last commit of a batch with changes stands for the one that has them.
       if (this.#changing || changeAt !== -1) this.#lastChange = laterLsn(this.#lastChange, commit.endLsn);
       this.#changing = false;
@@ -157,10 +163,12 @@ export class StreamMeter {
   }
 
   #noteLevel(): void {
+    const applied = this.#effectivelyApplied();
+    if (this.#start.receives && !this.#asked) return;
     const now = Date.now() + this.#clockOffsetMs;
     if (this.#written.lsn >= this.#source) this.#written.levelAtMs = now;
     if (this.#durable.lsn >= this.#source) this.#durable.levelAtMs = now;
-    if (this.#effectivelyApplied() >= this.#source) this.#applied.levelAtMs = now;
+    if (applied >= this.#source) this.#applied.levelAtMs = now;
   }
 
   #position(tracked: Tracked, position: Lsn): PositionStanding {
@@ -178,6 +186,7 @@ export class StreamMeter {
         sourceHeardAtMs: heardAtMs + this.#clockOffsetMs,
         firstBehindAtMs: first.length === 0 ? null : Math.min(...first),
         levelAtMs: tracked.levelAtMs,
+        passedAtMs: this.#lastMadeAtMs,
         nowMs: Date.now() + this.#clockOffsetMs,
       }),
     };

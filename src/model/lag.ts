@@ -56,6 +56,8 @@ export type LagFacts = {
   readonly firstBehindAtMs: number | null;
   /** When the position was last seen level with the source; null when it never was. */
   readonly levelAtMs: number | null;
+  /** When the last commit up to the position was made; null when none is known. */
+  readonly passedAtMs: number | null;
   readonly nowMs: number;
 };
 
@@ -67,7 +69,8 @@ export const quietSourceMs = 15_000;
  *   1 level with the source as it was just now: 0
  *   2 level with the source as it was some time ago, and not heard of since (the connection is lost): since then
  *   3 behind a commit whose time is known: since that commit
- *   4 behind, and no commit behind it has arrived yet: since it was last level
+ *   4 behind, and no commit behind it has arrived yet: since it was last level, or since the last commit that is there,
+ *     whichever is later. A run that goes on after hours was never seen level, and is not level with its own start.
  */
 export function lagMs(facts: LagFacts): number | null {
   const since = (atMs: number) => Math.max(0, facts.nowMs - atMs);
@@ -76,5 +79,6 @@ export function lagMs(facts: LagFacts): number | null {
     return silent <= quietSourceMs ? 0 : silent; // 1, 2
   }
   if (facts.firstBehindAtMs !== null) return since(facts.firstBehindAtMs); // 3
-  return facts.levelAtMs === null ? null : since(facts.levelAtMs); // 4
+  const there = [facts.levelAtMs, facts.passedAtMs].filter((atMs) => atMs !== null);
+  return there.length === 0 ? null : since(Math.max(...there)); // 4
 }

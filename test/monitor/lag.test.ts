@@ -11,6 +11,7 @@ describe('lag in time', () => {
     sourceHeardAtMs: 10_000,
     firstBehindAtMs: null,
     levelAtMs: 10_000,
+    passedAtMs: null,
     nowMs: 10_000,
   };
   test.each<[string, Partial<LagFacts>, number | null]>([
@@ -25,6 +26,16 @@ describe('lag in time', () => {
       1000,
     ],
     ['behind something that has not arrived: since it was level', { source: lsn(150), nowMs: 12_000 }, 2000],
+    [
+      'behind something that has not arrived, never seen level: since the last commit that is there',
+      { source: lsn(150), levelAtMs: null, passedAtMs: 10_000, nowMs: 7_210_000 },
+      7_200_000,
+    ],
+    [
+      'behind something that has not arrived: since whatever was later',
+      { source: lsn(150), levelAtMs: 10_000, passedAtMs: 40_000, nowMs: 42_000 },
+      2000,
+    ],
     ['behind, and never seen level: not known', { source: lsn(150), levelAtMs: null }, null],
     ['a clock that runs backwards makes no negative lag', { source: lsn(150), firstBehindAtMs: 99_000 }, 0],
   ])('%s', (_name, facts, expected) => {

@@ -96,6 +96,24 @@ describe('the applied position', () => {
     expect(behind(one)).toEqual({ bytes: 800, ms: 4000 });
   });
 
+  test('of a run that goes on after hours is not reckoned from its own start', () => {
+    const old = transaction(200);
+    later(7_200_000);
+    const one = meter();
+    one.receiving([]);
+    one.receivedUpTo({ written: lsn(100), durable: lsn(100), source: lsn(100) });
+    one.asked(lsn(900), Date.now());
+    later(3000);
+    expect(behind(one)).toEqual({ bytes: 800, ms: null });
+    one.receiving(old);
+    one.receivedUpTo({ written: lsn(200), durable: lsn(200), source: lsn(200) });
+    one.appliedUpTo(lsn(200));
+    expect(behind(one)).toEqual({ bytes: 700, ms: 7_203_000 });
+    one.receivedUpTo({ written: lsn(900), durable: lsn(900), source: lsn(900) });
+    one.appliedUpTo(lsn(900));
+    expect(behind(one)).toEqual({ bytes: 0, ms: 0 });
+  });
+
   test("is reckoned by the source's clock", () => {
     const one = meter();
     const aheadMs = 3_600_000;
