@@ -81,7 +81,7 @@ export function judgeRestoreErrors(
   const missing = new Map([...entries].filter(([, entry]) => refused.has(entryLabel(entry))));
   for (const error of errors) {
     const entry = error.dumpId === null ? undefined : entries.get(error.dumpId);
-    const reported = isReportedOnly(error, entry) || isRefused(error, entry, missing);
+    const reported = isReportedOnly(error, entry) || isRefused(error, entry, { entries, missing });
     if (reported && entry !== undefined) missing.set(entry.dumpId, entry);
     const list = reported ? judged.problems : judged.fatal;
     list.push({
@@ -107,10 +107,13 @@ function isReportedOnly(error: RestoreError, entry: DumpEntry | undefined): bool
 function isRefused(
   error: RestoreError,
   entry: DumpEntry | undefined,
-  missing: ReadonlyMap<number, DumpEntry>,
+  known: Readonly<Record<'entries' | 'missing', ReadonlyMap<number, DumpEntry>>>,
 ): boolean {
   if (entry === undefined) return false;
-  const needed = entry.dependencies.flatMap((id) => missing.get(id) ?? []);
+  // That a sequence is a column's is an entry of its own, which tells the sequence alone; that one tells the table.
+  const of = entry.kind === 'SEQUENCE OWNED BY' ? known.entries : null;
+  const needs = entry.dependencies.flatMap((id) => [id, ...(of?.get(id)?.dependencies ?? [])]);
+  const needed = needs.flatMap((id) => known.missing.get(id) ?? []);
   if (foreignKinds.has(entry.kind)) return needed.some(({ kind }) => kind === 'FOREIGN TABLE');
   // Other indexes are of tables.
   if (entry.kind === 'INDEX') return needed.some(({ kind }) => kind === 'MATERIALIZED VIEW');

@@ -276,7 +276,9 @@ describe('foreign tables below others', () => {
   test('that may not be made are told with their place in the table, which has its own rows', async () => {
     await using source = await createDatabase('source');
     await using target = await createDatabase('target');
-    await source.sql(`${server}; ${schema}; grant select on all tables in schema public to public`);
+    await source.sql(`${server}; ${schema};
+      create foreign table counted (id serial) server files options (filename '/not/there');
+      grant select on all tables in schema public to public; grant select on all sequences in schema public to public`);
     await using run = await cloneFor(source, target, { as: 'owner' });
 
     const summary = await run.clone({ noAcl: true });
@@ -285,9 +287,12 @@ describe('foreign tables below others', () => {
       'EXTENSION - file_fdw',
       'COMMENT - EXTENSION file_fdw',
       'SERVER - files',
+      'FOREIGN TABLE public counted',
+      'SEQUENCE OWNED BY public counted_id_seq',
       'FOREIGN TABLE public distant',
       'FOREIGN TABLE public part_2',
       'TABLE ATTACH public part_2',
+      'DEFAULT public counted id',
     ]);
     expect(await target.sql('select count(*) from part')).toEqual([{ count: '99' }]);
   });

@@ -183,13 +183,19 @@ describe('a statement that failed', () => {
     const foreign = entry('FOREIGN TABLE', 1259, 2);
     const attached = entry('TABLE ATTACH', 0, 0, [table, foreign]);
     const other = entry('TABLE ATTACH', 0, 0, [table]);
-    const known = new Map([table, foreign, attached, other].map((one) => [one.dumpId, one]));
+    // The sequence needs the table; that it is the table's needs the sequence.
+    const sequence = entry('SEQUENCE', 1259, 3, [foreign]);
+    const owned = entry('SEQUENCE OWNED BY', 0, 0, [sequence]);
+    const ofTable = entry('SEQUENCE', 1259, 4, [table]);
+    const plain = entry('SEQUENCE OWNED BY', 0, 0, [ofTable]);
+    const everything = [table, foreign, attached, other, sequence, owned, ofTable, plain];
+    const known = new Map(everything.map((one) => [one.dumpId, one]));
     const failed = ({ dumpId }: DumpEntry) => ({ dumpId, message: 'permission denied', command: 'ALTER …' });
 
-    const judged = judgeRestoreErrors([foreign, attached, other].map(failed), known);
+    const judged = judgeRestoreErrors([foreign, attached, other, owned, plain].map(failed), known);
 
-    expect(judged.problems.map(({ object }) => object)).toEqual([entryLabel(foreign), entryLabel(attached)]);
-    expect(judged.fatal.map(({ object }) => object)).toEqual([entryLabel(other)]);
+    expect(judged.problems.map(({ object }) => object)).toEqual([foreign, attached, owned].map(entryLabel));
+    expect(judged.fatal.map(({ object }) => object)).toEqual([other, plain].map(entryLabel));
   });
 
   test('the options of a user mapping, which may hold a password, are not repeated', () => {
