@@ -17,9 +17,11 @@ export const command: Command = {
   options: clone.options.filter((id) => !notAsked.has(id)),
   needs: ['source', 'target'],
   run: async (context) => {
-    const { settings, stdout, terminal } = context;
+    const { settings, stdout, terminal, log } = context;
     const { check } = await import('../../check/check.js');
     const { checkJson, checkText } = await import('../../check/report.js');
+    const { LockWatch } = await import('../../follow/lock-watch.js');
+    await using _locks = new LockWatch({ source: context.source(), target: context.target(), log });
     const report = await check(await checkOptions(context));
     await stdout(settings.json ? checkJson(report) : checkText(report, terminal));
     const failed = report.findings.filter(({ verdict }) => verdict === 'fail').length;

@@ -58,9 +58,11 @@ export const command: Command = {
 };
 
 async function compareOne(context: CommandContext, pair: DatabasePair): Promise<DataComparison> {
-  const { settings, progress } = context;
+  const { settings, progress, log } = context;
   const { compareData } = await import('../../compare/data.js');
   const { relationLabel } = await import('../../model/relation.js');
+  const { LockWatch } = await import('../../follow/lock-watch.js');
+  await using _locks = new LockWatch({ ...pair, log });
   const where = settings.allDatabases ? `${pair.source.database}: ` : '';
   const show = ({ done, total, last, bytesDone, bytesTotal, settling }: CompareProgress) => {
     const name =

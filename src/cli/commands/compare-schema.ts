@@ -45,6 +45,8 @@ export const command: Command = {
 
 async function compareOne(context: CommandContext, pair: DatabasePair): Promise<SchemaComparison> {
   const { compareSchema } = await import('../../compare/schema.js');
+  const { LockWatch } = await import('../../follow/lock-watch.js');
+  await using _locks = new LockWatch({ ...pair, log: context.log });
   return await compareSchema(await compareSchemaOptions(context, pair));
 }
 

@@ -32,6 +32,8 @@ export const command: Command = {
   run: async (context) => {
     const { settings, stdout } = context;
     const options = cutoverOptions(context);
+    const { LockWatch } = await import('../../follow/lock-watch.js');
+    await using _locks = new LockWatch(options);
     if (settings.cutover.dryRun) {
       const { planCutover, planJson, planText } = await import('../../cutover/plan.js');
       const { expectReady } = await import('../../cutover/checks.js');

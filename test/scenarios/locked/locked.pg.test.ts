@@ -41,6 +41,25 @@ test('a lock on a table of the source, and one on the target: the run names who 
   ]);
 });
 
+test('commands that look at both sides say who holds a lock that they wait for', async () => {
+  await using migration = await openMigration({
+    schema: 'create table item (id int primary key, v text)',
+    onBoth: true,
+  });
+  await using onTarget = await migration.target.session();
+  await using onSource = await migration.source.session();
+  await onTarget.sql(held);
+  await onSource.sql(held);
+  await using comparing = run(migration, ['compare', 'data']);
+  await using checking = run(migration, ['check']);
+  await comparing.waitForOutput(/"walferry compare" waits for a lock on public\.item behind/);
+  await checking.waitForOutput(/"walferry check" waits for a lock on public\.item behind/);
+  await onTarget.sql('commit');
+  await onSource.sql('commit');
+  expect((await comparing.exit).stderr).toContain('both sides are equal');
+  await checking.exit;
+});
+
 test('a prepared transaction is named as one; what waits for another session of ours is not told', async () => {
   await using database = await createDatabase('target');
   await database.sqlAsOwner('create table item (id int); create table other (id int)');
