@@ -14,7 +14,8 @@ export async function compareDataOptions(
   { source, target, directory }: DatabasePair,
 ): Promise<CompareDataOptions> {
   const { loadComparedScope } = await import('../compare/scope.js');
-  const { keeps, parts, following } = await loadComparedScope(directory, { source, target, log, signal });
+  const scope = await loadComparedScope(directory, { source, target, log, signal });
+  const { keeps, parts, following, interrupted } = scope;
   if (keeps !== null) log.info(`only the tables that the run in ${directory} copies are compared`);
   for (const part of parts) {
     const { rowFilter, columns } = part;
@@ -26,6 +27,11 @@ export async function compareDataOptions(
   if (following !== null) {
     log.info(
       `the run in ${directory} applies changes: each table is compared once the target has caught up with it`,
+    );
+  }
+  if (interrupted) {
+    log.warn(
+      `no run applies changes in ${directory}, and the end of its stream is not reached: what the source has written since shows as differences`,
     );
   }
   return {

@@ -12,6 +12,7 @@ import { asFailure } from '../failure.js';
 import type { FilterFile } from '../filter/parse.js';
 import { keepsOf, type Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
+import { zeroLsn } from '../model/lsn.js';
 import type { PublishedPart } from '../model/published-part.js';
 import type { StreamKey } from '../model/stream-key.js';
 import { connect } from '../postgres/connect.js';
@@ -28,6 +29,8 @@ export type ComparedScope = {
   readonly parts: readonly PublishedPart[];
   /** The stream by which it keeps the target level with the source at this moment; null where it applies nothing. */
   readonly following: StreamKey | null;
+  /** Its stream has changes to apply, as far as it knows, and nobody applies them at this moment. */
+  readonly interrupted: boolean;
 };
 
 /** Which servers are compared, and how they are asked. */
@@ -38,15 +41,21 @@ export type ComparedServers = {
   readonly signal: AbortSignal;
 };
 
-const everything: ComparedScope = { keeps: null, filter: null, parts: [], following: null };
+const everything: ComparedScope = {
+  keeps: null,
+  filter: null,
+  parts: [],
+  following: null,
+  interrupted: false,
+};
 
 /** By the run of this directory; everything where it is a run of other servers. Not for the process of that run itself. */
 export async function loadComparedScope(directory: string, servers: ComparedServers): Promise<ComparedScope> {
   if (!catalogExists(directory)) return everything;
-  const { filter, setup, stream, applies } = loadRun(directory);
+  const { filter, setup, stream, applies, interrupted } = loadRun(directory);
   const parts = stream?.parts ?? [];
   const following = applies ? (stream?.key ?? null) : null;
-  if (filter === null && parts.length === 0 && following === null) return everything;
+  if (filter === null && parts.length === 0 && following === null && !interrupted) return everything;
   const elsewhere =
     setup === null ? await isStreamElsewhere(stream?.key ?? null, servers) : isOfOthers(setup, servers);
   if (elsewhere) return everything;
@@ -56,6 +65,7 @@ export async function loadComparedScope(directory: string, servers: ComparedServ
     filter: filter === null ? null : { file: filter.file, rules: filter.rules, warnings: [] },
     parts,
     following,
+    interrupted,
   };
 }
 
@@ -63,8 +73,13 @@ function loadRun(directory: string) {
   const catalog = openCatalog(directory, 'status');
   try {
     const filter: FilterRecord | null = loadFilter(catalog);
-    const applies = isLocked(directory, 'apply') && loadSentinel(catalog)?.apply === true;
-    return { filter, setup: loadSetup(catalog), stream: loadStream(catalog), applies };
+    const stream = loadStream(catalog);
+    const sentinel = loadSentinel(catalog);
+    const isBegun = stream !== null && sentinel?.apply === true;
+    const isApplied = isLocked(directory, 'apply');
+    const interrupted =
+      isBegun && !isApplied && (sentinel.endpos === zeroLsn || sentinel.replayLsn < sentinel.endpos);
+    return { filter, setup: loadSetup(catalog), stream, applies: isBegun && isApplied, interrupted };
   } finally {
     closeCatalog(catalog);
   }

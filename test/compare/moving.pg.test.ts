@@ -302,3 +302,22 @@ test('a row that goes from a piece that is not read yet to one that was is seen,
     parcel: { different: 1, shown: [{ kind: 'different', key: ['30000'], columns: ['body'] }] },
   });
 });
+
+test('a stream that is not at its end and that nobody applies is told of', async () => {
+  await using migration = await openMigration({ schema: 'create table t (id int primary key)' });
+  await using migrating = run(migration, cloneFollow(migration, '--no-owner'));
+  await migrating.waitForOutput(/applying changes from/);
+  migrating.kill('SIGKILL');
+  await migrating.exit;
+  await migration.source.sql('insert into t values (1)');
+
+  const early = await runToEnd(migration, ['compare', 'data']);
+  expect(early.code).toBe(21);
+  expect(early.stderr).toMatch(/no run applies changes in .*, and the end of its stream is not reached/);
+
+  await setEndpos(migration);
+  expect((await runToEnd(migration, cloneFollow(migration, '--no-owner', '--resume'))).code).toBe(0);
+  const late = await runToEnd(migration, ['compare', 'data']);
+  expect(late.code).toBe(0);
+  expect(late.stderr).not.toContain('no run applies');
+});
