@@ -4,7 +4,7 @@
  */
 import { Failure } from '../failure.js';
 import { type Relation, relationLabel } from '../model/relation.js';
-import type { TargetColumn, TargetIndex, TargetTable } from './target-table.js';
+import type { TargetColumn, TargetIndex, TargetTable, TiedRoot } from './target-table.js';
 
 /** A column as the statements use it. */
 export type PlannedColumn = {
@@ -57,6 +57,8 @@ export type RelationPlan = {
   readonly copyable: boolean;
   /** The relation has every column of the target's table but generated ones: a row may be taken out and put back. */
   readonly whole: boolean;
+  /** What a TRUNCATE may have to name with it. */
+  readonly tied: readonly TiedRoot[];
   /** Statement texts by what tells them apart; filled as they are needed. */
   readonly statements: Map<string, string>;
 };
@@ -103,6 +105,7 @@ export function planRelation(
     hidden: table.hidden,
     copyable: table.copyable && columns.length > 0,
     whole: [...table.columns.values()].filter(({ generated }) => !generated).length === columns.length,
+    tied: table.tied,
     statements: new Map(),
   };
 }

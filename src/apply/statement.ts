@@ -19,7 +19,7 @@ import { copyText } from '../postgres/copy-rows.js';
 import type { WireParameter } from '../postgres/wire-protocol.js';
 import type { PlannedColumn, RelationPlan, RowMatch } from './relation-plan.js';
 import { oldCell, type Run } from './run.js';
-import { firesIn } from './target-table.js';
+import { firesIn, type TableName } from './target-table.js';
 
 export type Statement = {
   readonly sql: string;
@@ -317,9 +317,20 @@ function address(plan: RelationPlan, ...wheres: readonly string[]): string {
   return plan.partitioned ? `(${place('t')}) = ${found}` : `${place('t')} = ${found}`;
 }
 
-/** One statement for all tables of the message, so that foreign keys among them do not object; never with CASCADE. */
+/**
+ * One statement for all tables of the message, so that foreign keys among them do not object; never with CASCADE. The
+ * message names no partitioned table, but one with a foreign key objects as any other: it is named too where all of its
+ * leaves are emptied, so that nothing else is.
+ */
 function truncateStatement(plans: readonly RelationPlan[], restartIdentity: boolean): Statement {
-  const tables = plans.map(tableOf).join(', ');
+  const named = new Set(plans.map(nameOf));
+  const qualified = ({ schema, name }: TableName) => quoteQualified(schema, name);
+  const roots = plans
+    .flatMap(({ tied }) => tied)
+    .filter(({ leaves }) => leaves.every((leaf) => named.has(qualified(leaf))))
+    .map(qualified)
+    .filter((root) => !named.has(root));
+  const tables = [...plans.map(tableOf), ...new Set(roots)].join(', ');
   return {
     sql: `truncate ${tables}${restartIdentity ? ' restart identity' : ''}`,
     parameters: [],

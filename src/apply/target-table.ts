@@ -49,10 +49,15 @@ export type TargetTable = {
   readonly copyable: boolean;
   readonly columns: ReadonlyMap<string, TargetColumn>;
   readonly indexes: readonly TargetIndex[];
+  /** Partitioned tables that are tied to it by a foreign key. */
+  readonly tied: readonly TiedRoot[];
 };
 
 /** A table's name. */
 export type TableName = { readonly schema: string; readonly name: string };
+
+/** A partitioned table with the tables that hold its rows. */
+export type TiedRoot = TableName & { readonly leaves: readonly TableName[] };
 
 /** Whether a trigger or rule in this state fires in this session. */
 export function firesIn(state: string): string {
@@ -142,7 +147,19 @@ const tablesQuery = `
       and not exists (
         select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1' and r.ev_enabled <> 'D'
       )
-    )::pg_catalog.text
+    )::pg_catalog.text,
+    coalesce((
+      select pg_catalog.json_agg(pg_catalog.json_build_object('schema', rn.nspname, 'name', r.relname, 'leaves', coalesce((
+        select pg_catalog.json_agg(pg_catalog.json_build_object('schema', ln.nspname, 'name', l.relname))
+        from pg_catalog.pg_partition_tree(r.oid) t
+        join pg_catalog.pg_class l on l.oid = t.relid and l.relkind <> 'p'
+        join pg_catalog.pg_namespace ln on ln.oid = l.relnamespace
+      ), '[]'::pg_catalog.json)))
+      from pg_catalog.pg_class r
+      join pg_catalog.pg_namespace rn on rn.oid = r.relnamespace
+      -- By the key's triggers: pg_constraint has no index for this.
+      where r.relkind = 'p' and r.oid in (select g.tgconstrrelid from pg_catalog.pg_trigger g where g.tgrelid = c.oid)
+    ), '[]'::pg_catalog.json)::pg_catalog.text
   from unnest($1, $2) with ordinality as w (schema, name, i)
   join pg_catalog.pg_namespace n on n.nspname = w.schema
   join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
@@ -163,7 +180,7 @@ export async function fetchTargetTables(
     names.map(({ schema }) => schema),
     names.map(({ name }) => name),
   ]);
-  for (const [ordinal, partitioned, columnsText, indexesText, fires, hidden, copyable] of rows) {
+  for (const [ordinal, partitioned, columnsText, indexesText, fires, hidden, copyable, tied] of rows) {
     const columns = JSON.parse(columnsText ?? '[]') as readonly ColumnRow[];
     tables[Number(ordinal) - 1] = {
       partitioned: partitioned === 'true',
@@ -172,6 +189,7 @@ export async function fetchTargetTables(
       copyable: copyable === 'true',
       columns: new Map(columns.map((column) => [column.name, readColumn(column)])),
       indexes: JSON.parse(indexesText ?? '[]') as readonly TargetIndex[],
+      tied: JSON.parse(tied ?? '[]') as readonly TiedRoot[],
     };
   }
   return tables;

@@ -168,6 +168,26 @@ describe('changes of every kind', () => {
     expect(await target.sqlAsOwner('insert into parent default values returning id')).toEqual([{ id: '1' }]);
   });
 
+  test('truncate a partitioned table with its leaves, whose foreign key objects otherwise', async () => {
+    await using target = await preparedTarget(`
+      create table parent (id int primary key);
+      create table child (id int, parent int references parent) partition by list (id);
+      create table child_1 partition of child for values in (1);
+      create table child_2 partition of child for values in (2);
+      insert into parent values (1), (2); insert into child values (1, 1), (2, 2)`);
+    const [parent, first, second] = [
+      relation('parent', 'id*'),
+      relation('child_1', 'id, parent'),
+      relation('child_2', 'id, parent'),
+    ];
+    // Not where a leaf is left: its rows would go.
+    const error = await failure(applied(target, transaction(200, [truncate([parent, first])])));
+    expect(error.message).toContain('cannot truncate a table referenced in a foreign key constraint');
+    await applied(target, transaction(200, [truncate([parent, first, second]), insert(parent, '3')]));
+    expect(await target.sql('select id from parent')).toEqual([{ id: '3' }]);
+    expect(await target.sql('select from child')).toEqual([]);
+  });
+
   test('reach the leaves of a partitioned table', async () => {
     const p = relation('p', 'id*, v');
     await using target = await preparedTarget(`

@@ -26,6 +26,7 @@ export function table(
     copyable: true,
     columns: new Map(list.map((column) => [column.name, column])),
     indexes,
+    tied: [],
   };
 }
 
