@@ -93,8 +93,11 @@ export async function copyAgain(options: CopyAgainOptions): Promise<string> {
   // Somebody on the target may read a table for longer than the pause may last.
   using _from = cutOnAbort(from, signal);
   using _to = cutOnAbort(to, signal);
-  // All that is read is of one moment, which is before the question for late writes.
   await from.query('begin isolation level repeatable read read only');
+  // A table that is rewritten behind a snapshot is empty in it: locked before, none is.
+  const all = tables.map(({ qualified }) => `only ${qualified}`).join(', ');
+  await from.query(`lock table ${all} in access share mode`, [], 'could not lock what is copied again');
+  // All that is read is of one moment, which is before the question for late writes.
   await from.query('select 1');
   const targets = await fetchCopyTargets(to);
   await to.query('begin');

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { expectEqual } from '../../support/equal.js';
 import { openMigration, run, runToEnd, type Migration } from '../../support/live-migration.js';
+import { until } from '../../support/until.js';
 import { anyLag, cutover, followed, holdUp } from './shop.js';
 
 // `kind` has a key that a foreign key points at, and none that identifies its rows in the stream.
@@ -121,6 +122,32 @@ test('somebody who reads such a table on the target for too long: undone after -
   expect(exit.code, exit.stderr).toBe(0);
   expect((await following.exit).code).toBe(0);
   await expectEqual(migration.source, migration.target);
+});
+
+test('a table that is rewritten on the source while others are copied keeps its rows on the target', async () => {
+  await using migration = await openMigration({ schema });
+  const { source, target } = migration;
+  await using _following = await followed(migration);
+  await source.sqlAsOwner(changes);
+  // Given copies that are begun, and wait for the first table of several,
+  await using reader = await holdUp(migration, 'cache in access share mode');
+  const ending = cutover(migration, '--copy-again', '--freeze', 'none');
+  const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+    and application_name = 'walferry cutover'`;
+  await until('it waits', async () => (await target.sql(waiting)).length > 0);
+
+  // when the last one gets a new file, in which an older snapshot sees nothing,
+  const rewritten = source.sqlAsOwner('alter table log alter column at type int using at + 0');
+  const onLog = `select from pg_locks where relation = 'log'::regclass and mode = 'AccessExclusiveLock'`;
+  await Promise.race([rewritten, until('it begins', async () => (await source.sql(onLog)).length > 0)]);
+  await reader.end();
+  const { exit } = await ending;
+  await rewritten;
+
+  // then its rows are copied, whatever the comparison made of it.
+  expect(exit.stderr).toMatch(/copied public\.log again: 490 rows/);
+  const rows = 'select at, what from log order by at, what';
+  expect(await target.sql(rows)).toEqual(await source.sql(rows));
 });
 
 test('beside a follow, into tables with their foreign keys', async () => {
