@@ -9,7 +9,7 @@ import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { cut } from '../postgres/cut-session.js';
 import { importSnapshot } from '../postgres/snapshot.js';
-import { refusedForMs } from '../postgres/too-many-connections.js';
+import { oneOfSeveralForMs, refusedForMs } from '../postgres/too-many-connections.js';
 
 type OpenOptions = {
   readonly log: Log;
@@ -36,7 +36,7 @@ async function open(
     applicationName: `walferry ${name}`,
     log,
     bulk,
-    refusedForMs: dispensable ? 0 : refusedForMs,
+    refusedForMs: dispensable ? oneOfSeveralForMs : refusedForMs,
     // What a user's own CHECK constraints and index expressions see is the database's own time zone.
     timeZone: side === 'source' ? 'UTC' : 'server',
     ...(signal === undefined ? {} : { signal }),

@@ -2,19 +2,41 @@
  * Looks now and then whether the run stands still because somebody else holds a lock, on either side, and names who:
  * whoever waits for a lock is not told, and may wait for hours. Nothing of the run depends on it: a server that does not
  * answer is asked again later.
+ *
+ * Each look is a login, which may be the last one that a server has to give: none is made where nothing can wait.
  */
+import type { PositionStanding } from '../catalog/run-status.js';
 import type { Side } from '../failure.js';
 import type { Log } from '../log.js';
 import { connect } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
+import type { RunPhase } from '../model/run-phase.js';
 import { describeLockWait, fetchLockWaits, type LockWait } from '../postgres/lock-waits.js';
 
 export type LockWatchOptions = {
   /** Null where the run has nothing to do there. */
   readonly source: Conninfo | null;
   readonly target: Conninfo | null;
+  /** Left out: it may wait all the while. */
+  readonly standing?: () => RunStanding;
   readonly log: Log;
 };
+
+/** What a run is at; `applied`: null where nothing is applied yet. */
+export type RunStanding = { readonly phase: RunPhase; readonly applied: PositionStanding | null };
+
+/**
+ * Whether a session of the run may wait for a lock. Pure. `before`: how the run stood one look earlier.
+ *
+ *   1 nothing but the stream goes on: it takes no locks on the source, and on the target only where changes are applied.
+ *     There it waits where it is behind and has not moved.
+ *   2 else somebody may: others who get on say nothing of one who does not
+ */
+export function mayWait(side: Side, { phase, applied }: RunStanding, before: RunStanding | null): boolean {
+  if (phase.kind !== 'receive' && phase.kind !== 'apply') return true; // 2
+  if (side === 'source' || phase.kind === 'receive' || before === null) return false; // 1
+  return applied !== null && applied.behindBytes !== 0 && applied.lsn === before.applied?.lsn;
+}
 
 const lookEveryMs = 10_000;
 
@@ -31,6 +53,7 @@ export class LockWatch implements AsyncDisposable {
   /** What was said of each side, and when. */
   readonly #said = new Map<Side, { readonly words: string; readonly atMs: number }>();
   #looking: Promise<void> | null = null;
+  #before: RunStanding | null = null;
 
   constructor(options: LockWatchOptions, everyMs = lookEveryMs) {
     this.#options = options;
@@ -50,12 +73,18 @@ export class LockWatch implements AsyncDisposable {
   }
 
   async #look(): Promise<void> {
-    const { source, target } = this.#options;
-    await Promise.all([this.#lookAt('source', source), this.#lookAt('target', target)]);
+    const { source, target, standing } = this.#options;
+    const [now, before] = [standing?.() ?? null, this.#before];
+    this.#before = now;
+    const look = async (side: Side, server: Conninfo | null) => {
+      if (server === null) return;
+      if (now === null || mayWait(side, now, before)) await this.#lookAt(side, server);
+      else this.#tell(side, []);
+    };
+    await Promise.all([look('source', source), look('target', target)]);
   }
 
-  async #lookAt(side: Side, server: Conninfo | null): Promise<void> {
-    if (server === null) return;
+  async #lookAt(side: Side, server: Conninfo): Promise<void> {
     const { log } = this.#options;
     const { signal } = this.#closed;
     try {

@@ -75,7 +75,8 @@ export class RunReporter {
 
   /** Runs `work` in this reporter's sight: how it ended is the last thing that is told. */
   async during<Result>(work: () => Promise<Result>): Promise<Result> {
-    await using _locks = new LockWatch(this.#options);
+    const standing = () => ({ phase: this.#phase, applied: this.#lastStream?.applied ?? null });
+    await using _locks = new LockWatch({ ...this.#options, standing });
     try {
       const result = await work();
       this.#end({ kind: 'done' });

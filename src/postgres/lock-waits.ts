@@ -23,10 +23,13 @@ export type LockWait = {
   } | null;
 };
 
+// Before 14 nothing tells since when: the statement that waits began before that.
+const waitsSince = `coalesce((pg_catalog.to_jsonb(l) ->> 'waitstart')::timestamptz, a.query_start)`;
+
 /** Other sessions of ours are no news: they are waited for, and end. */
 const lockWaits = `
   select a.application_name as waiting, a.pid::text, pg_catalog.date_part('epoch',
-           pg_catalog.clock_timestamp() - l.waitstart)::text as seconds,
+           pg_catalog.clock_timestamp() - ${waitsSince})::text as seconds,
          pg_catalog.format('%I.%I', n.nspname, c.relname) as named, (c.oid is not null)::text as is_relation,
          x.pid::text as blocker, b.usename::text as usename, b.application_name, b.backend_type,
          pg_catalog.date_trunc('second', b.xact_start)::text as since
@@ -40,7 +43,7 @@ const lockWaits = `
    where not l.granted and a.application_name like 'walferry %'
      and a.datname = pg_catalog.current_database() and a.usename = session_user
      and coalesce(b.application_name, '') not like 'walferry %'
-   order by l.waitstart, a.pid, x.pid`;
+   order by ${waitsSince}, a.pid, x.pid`;
 
 /** What sessions of this role wait for in this database; shorter waits than `atLeastSeconds` are none. */
 export async function fetchLockWaits(session: Session, atLeastSeconds: number): Promise<LockWait[]> {

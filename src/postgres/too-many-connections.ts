@@ -1,12 +1,18 @@
 /**
  * A server that has no connection left to give, to anybody or to our role: what is needed once, such as the session of a
  * step or a client program, waits for one. Somebody will close one, and starting again would cost more. Who is one of
- * several at the same work does not wait: the others go on.
+ * several at the same work waits no longer than a look of somebody's lasts: the others go on.
  */
 import { sqlState } from './sqlstate.js';
 
 /** How long it is waited for. */
 export const refusedForMs = 60_000;
+
+/**
+ * How long by one of several: whoever gives up does so for the whole run, and what is in the way may be a status command,
+ * or the run's own look for locks.
+ */
+export const oneOfSeveralForMs = 2000;
 
 /** Whether a login failed because there was no connection left (SQLSTATE 53300). */
 export function hasNoConnection(error: unknown): boolean {

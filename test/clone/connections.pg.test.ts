@@ -1,5 +1,8 @@
 /** How many connections a clone has at most: the servers themselves are told to refuse one more. */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { openTarget } from '../../src/clone/sessions.js';
+import { silentLog } from '../../src/log.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
 import { sessionNeeds } from '../../src/check/connections.js';
 import { startServer } from '../support/clusters.js';
 import { createDatabase } from '../support/databases.js';
@@ -204,4 +207,24 @@ test.concurrent('a target that takes away all connections in the middle is waite
   expect(exit.code, exit.stderr).toBe(0);
   expect(exit.stderr).not.toContain('ERROR');
   expect(await target.sql(validated)).toEqual([{ n: '30' }]);
+});
+
+test('a last connection that somebody has for a moment is waited for by one of several workers', async () => {
+  await using server = await startServer('target');
+  await using target = await createDatabase('target', { server });
+  await target.sql(`alter role ${server.owner.name} connection limit 1`);
+  const open = { log: silentLog, dispensable: true };
+  const conninfo = readConninfo(target.neonUri, {});
+  const held = await openTarget(conninfo, 'look', open);
+  const opened = openTarget(conninfo, 'clone', open);
+  await until('it is refused', async () => {
+    const tried = await openTarget(conninfo, 'clone', { ...open, signal: AbortSignal.timeout(50) }).then(
+      async (session) => session.close().then(() => false),
+      () => true,
+    );
+    return tried;
+  });
+  await held.close();
+  await using session = await opened;
+  expect(await session.query('select 1 as one')).toEqual([{ one: '1' }]);
 });

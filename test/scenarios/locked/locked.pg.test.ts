@@ -74,7 +74,11 @@ test('a prepared transaction is named as one; what waits for another session of 
   const said: string[] = [];
   const say = (message: string) => void said.push(message);
   await using _watch = new LockWatch(
-    { source: null, target, log: { ...silentLog, warn: say, info: say } },
+    {
+      source: null,
+      target,
+      log: { ...silentLog, warn: say, info: say },
+    },
     100,
   );
   const ofOurs = second.query('select from public.other');
