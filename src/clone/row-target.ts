@@ -6,6 +6,7 @@ import { relationLabel } from '../model/relation.js';
 import { quoteQualified } from '../model/sql.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import type { Session } from '../postgres/connect.js';
+import { cutOnAbort } from '../postgres/cut-session.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import type { TargetWork } from './options.js';
 import type { TablePlan } from './plan.js';
@@ -32,6 +33,7 @@ export async function fetchRowTarget(
   tables: readonly Pick<TablePlan, 'qualified'>[],
 ): Promise<Conninfo> {
   await using target = await openTarget(work.target, 'step', work);
+  using _cut = cutOnAbort(target, work.signal);
   const names = JSON.stringify(tables.map(({ qualified }) => qualified));
   const rows = await target.query(tablesQuery, [names]);
   const those = (column: string, value: 't' | 'f') =>

@@ -1,86 +1,33 @@
-/** Rows into tables that somebody else has made, with the foreign keys that these have. */
-import { describe, expect, test } from 'vitest';
-import { Failure } from '../../src/failure.js';
-import { copyRowsOnly, dumpSource } from '../../src/clone/steps.js';
+/** What is asked of a target before rows are copied into it. */
+import { expect, test } from 'vitest';
+import { fetchRowTarget } from '../../src/clone/row-target.js';
+import { silentLog } from '../../src/log.js';
+import { readConninfo } from '../../src/postgres/connection-string.js';
 import { createDatabase } from '../support/databases.js';
-import { expectEqual } from '../support/equal.js';
-import { cloneFor, type CloneFor } from './clone-for.js';
+import { until } from '../support/until.js';
 
-async function failureOf(work: Promise<unknown>): Promise<Failure> {
-  const thrown: unknown = await work.then(
-    () => null,
-    (error: unknown) => error,
+test('a target that gives no answer is not waited for once the run is stopped', async () => {
+  await using database = await createDatabase('target');
+  await database.sqlAsOwner('create table item (id int)');
+  const target = readConninfo(database.neonUri, {});
+  // Given a catalog that is locked,
+  await using holder = await database.session();
+  await holder.sql('begin; lock table pg_catalog.pg_trigger in access exclusive mode');
+  const stop = new AbortController();
+  const asked = fetchRowTarget({ target, log: silentLog, signal: stop.signal }, [
+    { qualified: '"public"."item"' },
+  ]);
+  const ended = asked.then(
+    () => 'answered',
+    () => 'stopped',
   );
-  if (thrown instanceof Failure) return thrown;
-  throw new Error(`expected a Failure, got ${String(thrown)}`);
-}
+  const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+    and application_name = 'walferry step'`;
+  await until('it waits', async () => (await database.sql(waiting)).length > 0);
 
-const shop = `
-  create table customer (id int primary key, note text);
-  create table visit (customer int references customer);
-  create table bought (customer int references customer, day int) partition by list (day);
-  create table bought_1 partition of bought for values in (1);
-  create table paid (customer int references customer, boss int, id int primary key references paid);
-  create table line (paid int references paid);`;
-
-const rows = `
-  insert into customer select i, repeat('note ', 500) from generate_series(1, 2000) i;
-  alter table customer alter note set storage plain;
-  insert into customer select i, repeat('note ', 100) from generate_series(2001, 5000) i;
-  insert into visit select 1 + i from generate_series(1, 100) i;
-  insert into bought values (7, 1); insert into paid values (8, null, 1); insert into line values (1)`;
-
-async function copy(run: CloneFor, restart: boolean): Promise<void> {
-  await copyRowsOnly({ ...run.options, dropIfExists: restart }, { andTheRest: false });
-}
-
-describe('rows of a table that foreign keys of the target point at', () => {
-  test('are copied, though it is large: it cannot be truncated for FREEZE', async () => {
-    await using source = await createDatabase('source');
-    await using target = await createDatabase('target');
-    await source.sql(`${shop}${rows}; analyze`);
-    await target.sql(shop);
-    await using run = await cloneFor(source, target);
-    await dumpSource(run.options);
-
-    await copy(run, false);
-
-    await expectEqual(source, target);
-  });
-
-  test('are replaced, also where a table that points at it is empty, or partitioned', async () => {
-    await using source = await createDatabase('source');
-    await using target = await createDatabase('target');
-    await source.sql(`${shop}${rows}`);
-    await target.sql(`${shop} insert into customer values (-1, 'theirs'); insert into bought values (-1, 1);
-      create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
-      create trigger refuse before truncate on customer execute function refuse()`);
-    await using run = await cloneFor(source, target);
-    await dumpSource(run.options);
-
-    await copy(run, true);
-
-    await expectEqual(source, target);
-  });
-
-  test('are replaced beside an empty table that the source does not have, and not under rows of one', async () => {
-    await using source = await createDatabase('source');
-    await using target = await createDatabase('target');
-    await source.sql(`${shop}${rows}`);
-    await target.sql(`${shop} insert into customer values (-1, 'theirs');
-      create table extra (customer int references customer)`);
-    await using run = await cloneFor(source, target);
-    await dumpSource(run.options);
-    await copy(run, true);
-    expect(await target.sql('select count(*) from customer')).toEqual([{ count: '5000' }]);
-    await target.sql('insert into extra values (1)');
-
-    const failure = await failureOf(copy(run, true));
-
-    expect(failure.code).toBe('target-not-empty');
-    expect(failure.message).toBe(
-      'the tables cannot be emptied: on the target foreign keys point at them from tables that hold rows and are not copied: public.extra',
-    );
-    expect(await target.sql('select count(*) from customer')).toEqual([{ count: '5000' }]);
-  });
+  // when the run is stopped, then it ends while the lock is held.
+  stop.abort();
+  const late = new Promise((resolve) => setTimeout(resolve, 10_000, 'waits').unref());
+  expect(await Promise.race([ended, late])).toBe('stopped');
+  await holder.sql('rollback');
 });
