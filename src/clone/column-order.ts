@@ -85,16 +85,17 @@ const holdersQuery = `
  */
 export async function expectRowTypesHold(
   source: Session,
-  tables: readonly Pick<TableFacts, 'oid'>[],
+  tables: readonly (Pick<TableFacts, 'oid'> & { readonly withRows: boolean })[],
 ): Promise<string | null> {
   const kept = new Set(tables.map(({ oid }) => oid));
+  const filled = new Set(tables.filter(({ withRows }) => withRows).map(({ oid }) => oid));
   const moved = reordered((await source.query(inheritingQuery)).map(readInheriting)).filter(({ oid }) =>
     kept.has(oid),
   );
   if (moved.length === 0) return null;
   const names = listLabels(moved.map(({ label }) => label));
   const holders = (await source.query(holdersQuery, [`{${moved.map(({ oid }) => oid).join(',')}}`]))
-    .filter((row) => kept.has(Number(row['oid'])))
+    .filter((row) => filled.has(Number(row['oid'])))
     .map(
       (row) =>
         `${row['column']} of ${relationLabel({ schema: row['schema'] ?? '', name: row['name'] ?? '' })}`,

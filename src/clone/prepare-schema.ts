@@ -14,7 +14,7 @@ import { fetchBinaryTables } from '../postgres/binary-copy.js';
 import { fetchEntryIdentities } from '../postgres/object-identity.js';
 import { fetchSeen } from '../postgres/generation.js';
 import { fetchSourceSchema } from '../postgres/schema.js';
-import type { SourceSchema } from '../postgres/schema.js';
+import type { SourceSchema, TableFacts } from '../postgres/schema.js';
 import type { DoneTask } from '../postgres/task-table.js';
 import {
   dumpExclusions,
@@ -193,7 +193,7 @@ async function readTables(
     deleteFilter(catalog);
     expectReadable(whole.tables, options.source.user);
     await expectNoneHalfDetached(source, whole.tables);
-    await sayColumnOrder(source, whole.tables, log);
+    await sayColumnOrder(source, whole.tables, () => true, log);
     await expectReadableSequences(source, () => true, options.source.user);
     await expectKeysHoldInParts(source, whole);
     return { whole, filter: null, schema: await withSplits(source, whole, options.split) };
@@ -202,7 +202,7 @@ async function readTables(
   const schema = filterSchema(whole, filter);
   expectReadable(schema.tables, options.source.user);
   await expectNoneHalfDetached(source, schema.tables);
-  await sayColumnOrder(source, schema.tables, log);
+  await sayColumnOrder(source, schema.tables, ({ oid }) => filter.decideRelation(oid).data, log);
   await expectReadableSequences(source, keptSequencesOf(filter.scope()), options.source.user);
   await expectKeysHold(source, schema, filters, filter);
   await expectKeysHoldInParts(source, schema);
@@ -210,7 +210,15 @@ async function readTables(
   return { whole, filter, schema: await withSplits(source, schema, options.split) };
 }
 
-async function sayColumnOrder(source: Session, tables: SourceSchema['tables'], log: Log): Promise<void> {
-  const remark = await expectRowTypesHold(source, tables);
+async function sayColumnOrder(
+  source: Session,
+  tables: SourceSchema['tables'],
+  withRows: (table: TableFacts) => boolean,
+  log: Log,
+): Promise<void> {
+  const remark = await expectRowTypesHold(
+    source,
+    tables.map((table) => ({ ...table, withRows: withRows(table) })),
+  );
   if (remark !== null) log.warn(remark);
 }
