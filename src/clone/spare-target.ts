@@ -16,6 +16,8 @@ export type LentTarget = AsyncDisposable & { readonly session: Session };
 
 export class SpareTarget implements AsyncDisposable {
   #free: Session | null = null;
+  /** How many are being opened now. */
+  #opening = 0;
   #freeSince = 0;
 
   /** Opens the session ahead of its use: what comes next is to wait for no login. Throws as `connect`. */
@@ -25,16 +27,25 @@ export class SpareTarget implements AsyncDisposable {
 
   /** The spare session, or a new one; for one step at a time, two steps at once get one each. */
   async lend(work: Pick<TargetWork, 'target' | 'log' | 'signal'>): Promise<LentTarget> {
-    const session = this.take() ?? (await openTarget(work.target, 'clone', work));
+    const session = this.take() ?? (await this.#open(work));
     return {
       session,
       [Symbol.asyncDispose]: async () => {
-        // After a failure it may be anywhere.
-        if (!isGood(session) || this.#free !== null) return await session.close();
+        // After a failure it may be anywhere. And whoever opens one may be refused for as long as this one lies here.
+        if (!isGood(session) || this.#free !== null || this.#opening > 0) return await session.close();
         this.#free = session;
         this.#freeSince = Date.now();
       },
     };
+  }
+
+  async #open(work: Pick<TargetWork, 'target' | 'log' | 'signal'>): Promise<Session> {
+    this.#opening += 1;
+    try {
+      return await openTarget(work.target, 'clone', work);
+    } finally {
+      this.#opening -= 1;
+    }
   }
 
   /** The spare session, for good; null when there is none. */

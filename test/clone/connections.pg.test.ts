@@ -1,6 +1,7 @@
 /** How many connections a clone has at most: the servers themselves are told to refuse one more. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openTarget } from '../../src/clone/sessions.js';
+import { SpareTarget } from '../../src/clone/spare-target.js';
 import { silentLog } from '../../src/log.js';
 import { readConninfo } from '../../src/postgres/connection-string.js';
 import { sessionNeeds } from '../../src/check/connections.js';
@@ -228,3 +229,19 @@ test('a last connection that somebody has for a moment is waited for by one of s
   await using session = await opened;
   expect(await session.query('select 1 as one')).toEqual([{ one: '1' }]);
 });
+
+test('the only connection is handed on by the step that has it to the one that waits for it', async () => {
+  await using server = await startServer('target');
+  await using target = await createDatabase('target', { server });
+  await target.sql(`alter role ${server.owner.name} connection limit 1`);
+  const refused: string[] = [];
+  const log = { ...silentLog, warn: (words: string) => void refused.push(words) };
+  const work = { target: readConninfo(target.neonUri, {}), log, signal: undefined };
+  await using spare = new SpareTarget();
+  const first = await spare.lend(work);
+  const second = spare.lend(work);
+  await until('it is refused', () => refused.length > 0);
+  await first[Symbol.asyncDispose]();
+  await using lent = await second;
+  expect(await lent.session.query('select 1 as one')).toEqual([{ one: '1' }]);
+}, 30_000);
