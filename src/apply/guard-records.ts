@@ -124,8 +124,3 @@ export async function withLocks<T>(
     }
   }
 }
-
-/** `{"a","b"}`: an array of text as the server reads it. */
-export function arrayLiteral(values: readonly string[]): string {
-  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, (mark) => `\\${mark}`)}"`).join(',')}}`;
-}

@@ -4,11 +4,10 @@
  */
 import { throwIfStopped } from '../failure.js';
 import type { Log } from '../log.js';
-import { quoteLiteral } from '../model/sql.js';
+import { arrayLiteral, quoteLiteral } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { streamKeyParameters } from '../postgres/position-row.js';
 import {
-  arrayLiteral,
   lockTimeoutMs,
   openSession,
   recordInto,

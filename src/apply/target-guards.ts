@@ -15,11 +15,11 @@
  */
 import { Failure } from '../failure.js';
 import { relationLabel } from '../model/relation.js';
+import { arrayLiteral } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import { streamKeyParameters } from '../postgres/position-row.js';
 import { sqlState } from '../postgres/sqlstate.js';
 import {
-  arrayLiteral,
   createTable,
   openSession,
   recordInto,

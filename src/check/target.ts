@@ -7,7 +7,7 @@ import { attemptStatement } from '../clone/problems.js';
 import { expectIndexNames, expectNoTables, fetchTaken, listLabels } from '../clone/requirements.js';
 import { Failure } from '../failure.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteIdentifier } from '../model/sql.js';
+import { arrayLiteral, quoteIdentifier } from '../model/sql.js';
 import { catalogOids } from '../postgres/dump.js';
 import { holdsLargeObjects } from '../postgres/large-object.js';
 import { userSchema } from '../postgres/schema.js';
@@ -204,8 +204,9 @@ function judgeRefusedSchemas(
 const namedSchemasQuery = `select nspname as name from pg_catalog.pg_namespace where nspname = any ($1::name[])`;
 
 async function fetchSchemas(target: Session, names: readonly string[]): Promise<Set<string>> {
-  const list = `{${names.map((name) => `"${name.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`;
-  return new Set((await target.query(namedSchemasQuery, [list])).map((row) => row['name'] ?? ''));
+  return new Set(
+    (await target.query(namedSchemasQuery, [arrayLiteral(names)])).map((row) => row['name'] ?? ''),
+  );
 }
 
 const rowsStatement = `

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { Failure, systemReason } from '../failure.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
+import { arrayLiteral, quoteIdentifier, quoteLiteral, quoteQualified } from '../model/sql.js';
 import type { StreamKey } from '../model/stream-key.js';
 import type { Session } from '../postgres/connect.js';
 import { joinCopy } from '../postgres/copy.js';
@@ -226,7 +226,7 @@ export async function fetchExtensionNeeds(
 ): Promise<Map<string, { readonly classOid: number; readonly label: string }[]>> {
   const needed = new Map<string, { readonly classOid: number; readonly label: string }[]>();
   if (names.length === 0) return needed;
-  for (const row of await source.query(dependentsQuery, [textArray(names)])) {
+  for (const row of await source.query(dependentsQuery, [arrayLiteral(names)])) {
     const classOid = Number(row['class']);
     if (!isKept(classOid, Number(row['object']))) continue;
     const extension = row['extension'] ?? '';
@@ -234,10 +234,6 @@ export async function fetchExtensionNeeds(
     needed.set(extension, [...(needed.get(extension) ?? []), one]);
   }
   return needed;
-}
-
-function textArray(values: readonly string[]): string {
-  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`;
 }
 
 const extensionSchemasQuery = `

@@ -16,6 +16,7 @@ import {
 import { loadStream } from '../catalog/stream.js';
 import type { Side } from '../failure.js';
 import type { Lsn } from '../model/lsn.js';
+import { arrayLiteral } from '../model/sql.js';
 import { relationLabel } from '../model/relation.js';
 import type { Session } from '../postgres/connect.js';
 import type { ListedTable, TableName } from './comparison.js';
@@ -121,10 +122,11 @@ async function fetchFollowed(catalog: Catalog, source: Session): Promise<Set<str
       stream.tables.filter(({ key, identity }) => key.length > 0 || identity === 'full').map(relationLabel),
     );
   }
-  const list = stream.publications.map((name) => `"${name.replaceAll(/["\\]/g, String.raw`\$&`)}"`);
-  const rows: TableName[] = (await source.query(publishedSql, [`{${list.join(',')}}`])).map((row) => ({
-    schema: row['schema'] ?? '',
-    name: row['name'] ?? '',
-  }));
+  const rows: TableName[] = (await source.query(publishedSql, [arrayLiteral(stream.publications)])).map(
+    (row) => ({
+      schema: row['schema'] ?? '',
+      name: row['name'] ?? '',
+    }),
+  );
   return new Set(rows.map(relationLabel));
 }

@@ -16,7 +16,7 @@ import { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { relationLabel } from '../model/relation.js';
-import { quoteQualified } from '../model/sql.js';
+import { arrayLiteral, quoteQualified } from '../model/sql.js';
 import type { Session } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
 import { joinCopy } from '../postgres/copy.js';
@@ -54,8 +54,7 @@ export async function fetchUncarried(
   { publications }: Pick<StreamRecord, 'publications'>,
   keeps: Keeps,
 ): Promise<UncarriedTable[]> {
-  const names = publications.map((name) => `"${name.replaceAll(/["\\]/g, String.raw`\$&`)}"`);
-  const rows = await source.query(uncarriedQuery, [`{${names.join(',')}}`]);
+  const rows = await source.query(uncarriedQuery, [arrayLiteral(publications)]);
   return rows
     .map((row) => ({
       schema: row['schema'] ?? '',

@@ -8,6 +8,7 @@ import { Failure } from '../failure.js';
 import type { Keeps } from '../filter/scope.js';
 import type { Log } from '../log.js';
 import { changesOf, lostEntries } from '../model/publication-state.js';
+import { arrayLiteral } from '../model/sql.js';
 import { relationLabel } from '../model/relation.js';
 import { connect, type Session, type TextRow } from '../postgres/connect.js';
 import type { Conninfo } from '../postgres/connection-string.js';
@@ -45,8 +46,7 @@ export type FoundTable = { readonly oid: string; readonly schema: string; readon
 
 /** The tables of the source that the stream's publications do not carry. */
 export async function fetchUnpublished(session: Session, stream: StreamRecord): Promise<FoundTable[]> {
-  const list = `{${stream.publications.map((name) => `"${name.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
-  return (await session.query(unpublishedQuery, [list])).map(readTable);
+  return (await session.query(unpublishedQuery, [arrayLiteral(stream.publications)])).map(readTable);
 }
 
 /** A row of `oid`, `schema` and `name`. */

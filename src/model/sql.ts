@@ -13,6 +13,12 @@ export function quoteQualified(schema: string, name: string): string {
   return `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
 }
 
+/** `{"a","b"}`: a parameter of type text[] or name[], as the server reads it. */
+export function arrayLiteral(values: Iterable<string>): string {
+  const quoted = [...values].map((value) => `"${value.replaceAll(/["\\]/g, String.raw`\$&`)}"`);
+  return `{${quoted.join(',')}}`;
+}
+
 /** A string literal that reads the same under either setting of standard_conforming_strings. */
 export function quoteLiteral(text: string): string {
   if (text.includes('\0')) throw new RangeError('a literal cannot contain NUL');

@@ -4,6 +4,7 @@
  * https://www.postgresql.org/docs/18/functions-admin.html#FUNCTIONS-ADMIN-STATSMOD
  */
 import { columnList } from './binary-copy.js';
+import { arrayLiteral } from '../model/sql.js';
 import type { Session } from './connect.js';
 
 /** Servers that take statistics. */
@@ -96,12 +97,10 @@ export async function fetchStatistics(
 ): Promise<Map<number, TableStatistics>> {
   const list = `{${oids.join(',')}}`;
   const names = await session.query(namesQuery, [list]);
-  const quoted = (values: Iterable<string>) =>
-    `{${[...values].map((value) => `"${value.replaceAll(/["\\]/g, String.raw`\$&`)}"`).join(',')}}`;
   const rows = await session.query(fetchQuery(session.serverVersion), [
     list,
-    quoted(new Set(names.map((row) => row['schema'] ?? ''))),
-    quoted(new Set(names.map((row) => row['name'] ?? ''))),
+    arrayLiteral(new Set(names.map((row) => row['schema'] ?? ''))),
+    arrayLiteral(new Set(names.map((row) => row['name'] ?? ''))),
   ]);
   return new Map(
     rows.map((row) => [
